@@ -1,0 +1,24 @@
+"""The hand-crafted features of a patch: DCT, gradient and singular values, and their layout for the classifier."""
+
+from defocus.features.dct import dct_feature
+from defocus.features.gradient import gradient_bins, gradient_feature
+from defocus.features.layout import FEATURE_SIZE, FEATURES, HAND_CRAFTED_SIZE, LARGE, SMALL, HandCrafted, PatchScale
+from defocus.features.patches import PatchReader, pad_edges
+from defocus.features.svd import svd_feature
+
+__all__ = [
+    "FEATURES",
+    "FEATURE_SIZE",
+    "HAND_CRAFTED_SIZE",
+    "LARGE",
+    "SMALL",
+    "HandCrafted",
+    "PatchReader",
+    "PatchScale",
+    "dct_feature",
+    "gradient_bins",
+    "gradient_feature",
+
+    "pad_edges",
+    "svd_feature",
+]

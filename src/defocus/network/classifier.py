@@ -1,0 +1,106 @@
+"""Probabilities of the blur labels at edge pixels, by ONNX Runtime."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from defocus.errors import WeightsError
+from defocus.features import HandCrafted, PatchReader, PatchScale, pad_edges
+from defocus.network.caffemodel import read_caffemodel
+from defocus.network.weights import BLUR_LABELS, CNN_PATCH_WIDTH, read_metadata
+
+SHIPPED_WEIGHTS = Path(__file__).parent.parent / "weights" / "dhde.onnx"
+BATCH = 512
+"""Patches that are in memory at once, per thread: 4.5 MB of RGB values."""
+
+
+class PatchClassifier:
+    """The trained network of DHDE.
+
+    Parameters
+    ----------
+    path : an ONNX file of `defocus train`, the authors' `.caffemodel`, or None for the weights of this package.
+
+    Raises
+    ------
+    WeightsError : the file is missing, damaged, or another network.
+    """
+
+    card: Mapping[str, Any]
+
+    def __init__(self, path: Path | None = None) -> None:
+        path = SHIPPED_WEIGHTS if path is None else path
+        if not path.is_file():
+            raise WeightsError(f"There is no weights file {path}; give the path of an .onnx or .caffemodel file.")
+        # ONNX Runtime takes 0.2 s to import, which `defocus --help` must not pay.
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = 1  # batches run in threads of their own
+        model = read_caffemodel(path).to_onnx() if path.suffix == ".caffemodel" else path.read_bytes()
+        try:
+            self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime raises its own classes, which share no base but Exception
+            raise WeightsError(f"{path} is not an ONNX model or is damaged.") from error
+        self.card = read_metadata(self._session.get_modelmeta().custom_metadata_map)
+
+    def probabilities(
+        self,
+        pixels: NDArray[np.float32],
+        value: NDArray[np.float64],
+        positions: NDArray[np.integer],
+        scale: PatchScale,
+        done: Callable[[int], None] | None = None,
+    ) -> NDArray[np.float32]:
+        """Probability of every blur label at positions, all read at one patch scale.
+
+        Parameters
+        ----------
+        pixels : H x W x 3 float32, sRGB, 0..255.
+        value : H x W float64, value channel, 0..1.
+        positions : n x 2 integers, row and column.
+        scale : `LARGE` or `SMALL`.
+        done : called after each batch with the number of its patches.
+
+        Returns
+        -------
+        n x 11 float32, each row sums to 1.
+        """
+        hand_crafted = HandCrafted(value, scale)
+        patches = PatchReader(pad_edges(pixels, scale.radius), scale.radius)
+        batches = [positions[start : start + BATCH] for start in range(0, len(positions), BATCH)]
+
+        def classify(batch: NDArray[np.integer]) -> NDArray[np.float32]:
+            inputs = {"hand_crafted": hand_crafted(batch), "patches": cnn_patches(patches(batch))}
+            (probability,) = self._session.run(["probability"], inputs)
+            if done is not None:
+                done(len(batch))
+            return np.asarray(probability)
+
+        # Singular values of small matrices are ten times slower on threaded BLAS: whole batches run in threads instead,
+        # which also makes the result independent of the number of cores.
+        with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(available_cores()) as pool:
+            results = list(pool.map(classify, batches))
+        return np.concatenate(results) if results else np.empty((0, len(BLUR_LABELS)), dtype=np.float32)
+
+
+def available_cores() -> int:
+    """CPU cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cnn_patches(patches: NDArray[Any]) -> NDArray[np.float32]:
+    """Patches of either scale as the CNN reads them: n x 3 x w x w to n x 3 x 27 x 27 float32, border replicated."""
+    border = (CNN_PATCH_WIDTH - patches.shape[-1]) // 2
+    if border:
+        patches = np.pad(patches, ((0, 0), (0, 0), (border, border), (border, border)), mode="edge")
+    return np.ascontiguousarray(patches, dtype=np.float32)
