@@ -1,5 +1,25 @@
 """Edges: where a photograph says something about its blur."""
 
-from defocus.edges.canny import EDGE_NONE, EDGE_STRONG, EDGE_WEAK, canny, edge_scales, value_channel
+from defocus.edges.canny import (
+    EDGE_NONE,
+    EDGE_STRONG,
+    EDGE_WEAK,
+    canny,
+    edge_scales,
+    gradient_maxima,
+    value_channel,
+)
+from defocus.edges.local import add_local_edges, noise_deviation, thin_edges
 
-__all__ = ["EDGE_NONE", "EDGE_STRONG", "EDGE_WEAK", "canny", "edge_scales", "value_channel"]
+__all__ = [
+    "EDGE_NONE",
+    "EDGE_STRONG",
+    "EDGE_WEAK",
+    "add_local_edges",
+    "canny",
+    "edge_scales",
+    "gradient_maxima",
+    "noise_deviation",
+    "thin_edges",
+    "value_channel",
+]

@@ -122,10 +122,52 @@ def hysteresis(candidates: NDArray[np.bool_], strong: NDArray[np.bool_]) -> NDAr
     return reached[labels]
 
 
+def gradient_maxima(
+    grey: NDArray[np.floating], sigma: float = SMOOTHING_SIGMA
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Gradient magnitude of a smoothed image and where it is largest across an edge: what all edge rules start from.
+
+    Parameters
+    ----------
+    grey : H x W float array.
+    sigma : of the smoothing, px.
+
+    Returns
+    -------
+    (magnitude, maxima) : H x W float64 in the unit of `grey`, and H x W bool.
+    """
+    gx, gy = smoothed_gradient(grey, sigma)
+    magnitude = np.hypot(gx, gy)
+    # A flat photograph leaves rounding errors of about 1e-16 here, which must not be taken for edges.
+    magnitude[magnitude < 1e-9] = 0
+    return magnitude, non_maximum_suppression(gx, gy, magnitude)
+
+
+def relative_edges(
+    magnitude: NDArray[np.float64], maxima: NDArray[np.bool_], low: float, high: float
+) -> NDArray[np.bool_]:
+    """Canny's decision with thresholds relative to the image's strongest gradient.
+
+    Parameters
+    ----------
+    magnitude, maxima : of `gradient_maxima`.
+    low, high : hysteresis thresholds as fractions (0..1) of the largest gradient magnitude, low < high.
+
+    Returns
+    -------
+    H x W bool. An image without any gradient has no edges.
+    """
+    largest = magnitude.max(initial=0.0)
+    if largest == 0:
+        return np.zeros(magnitude.shape, dtype=bool)
+    relative = magnitude / largest
+    return hysteresis(maxima & (relative > low), relative > high)
+
+
 def canny(
     grey: NDArray[np.floating], low: float, high: float, *, sigma: float = SMOOTHING_SIGMA
 ) -> NDArray[np.bool_]:
-    """Canny edges with thresholds relative to the image's strongest gradient.
+    """Canny edges as MATLAB's `edge(grey, "canny", [low high], sigma)`.
 
     Parameters
     ----------
@@ -135,45 +177,29 @@ def canny(
 
     Returns
     -------
-    H x W bool. An image without any gradient has no edges.
+    H x W bool.
     """
-    gx, gy = smoothed_gradient(grey, sigma)
-    magnitude = np.hypot(gx, gy)
-    magnitude = _relative(magnitude)
-    maxima = non_maximum_suppression(gx, gy, magnitude)
-    return hysteresis(maxima & (magnitude > low), magnitude > high)
+    return relative_edges(*gradient_maxima(grey, sigma), low, high)
 
 
 def edge_scales(
-    grey: NDArray[np.floating],
+    magnitude: NDArray[np.float64],
+    maxima: NDArray[np.bool_],
     weak: tuple[float, float],
     strong: tuple[float, float],
-    *,
-    sigma: float = SMOOTHING_SIGMA,
 ) -> NDArray[np.uint8]:
     """Edge pixels and the patch size each is read with (DHDE, section 3.1).
 
     Parameters
     ----------
-    grey : H x W float array, the value channel.
+    magnitude, maxima : of `gradient_maxima` of the value channel.
     weak, strong : (low, high) Canny thresholds, fractions of the largest gradient magnitude.
-    sigma : of the smoothing, px.
 
     Returns
     -------
     H x W uint8: `EDGE_NONE`, `EDGE_WEAK` or `EDGE_STRONG`. A pixel that both pairs find is strong.
     """
-    gx, gy = smoothed_gradient(grey, sigma)
-    magnitude = _relative(np.hypot(gx, gy))
-    maxima = non_maximum_suppression(gx, gy, magnitude)
-    scales = np.zeros(magnitude.shape, dtype=np.uint8)
-    for (low, high), label in ((weak, EDGE_WEAK), (strong, EDGE_STRONG)):
-        scales[hysteresis(maxima & (magnitude > low), magnitude > high)] = label
+    scales = np.full(magnitude.shape, EDGE_NONE, dtype=np.uint8)
+    scales[relative_edges(magnitude, maxima, *weak)] = EDGE_WEAK
+    scales[relative_edges(magnitude, maxima, *strong)] = EDGE_STRONG
     return scales
-
-
-def _relative(magnitude: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Gradient magnitude divided by its maximum; unchanged where there is no gradient at all."""
-    largest = magnitude.max(initial=0.0)
-    # A flat photograph leaves rounding errors of about 1e-16 here, which must not be taken for edges.
-    return magnitude / largest if largest > 1e-9 else np.zeros_like(magnitude)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +36,9 @@ class PatchClassifier:
     """
 
     card: Mapping[str, Any]
+    """Where the weights come from."""
+    sha256: str
+    """Of the weights file, to tell which weights made a map."""
 
     def __init__(self, path: Path | None = None) -> None:
         path = SHIPPED_WEIGHTS if path is None else path
@@ -46,7 +50,9 @@ class PatchClassifier:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = 1  # batches run in threads of their own
-        model = read_caffemodel(path).to_onnx() if path.suffix == ".caffemodel" else path.read_bytes()
+        contents = path.read_bytes()
+        self.sha256 = hashlib.sha256(contents).hexdigest()
+        model = read_caffemodel(path).to_onnx() if path.suffix == ".caffemodel" else contents
         try:
             self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime raises its own classes, which share no base but Exception

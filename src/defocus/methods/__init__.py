@@ -1,0 +1,89 @@
+"""The methods this package offers. A new one is a module of its own and one line in `METHODS`.
+
+A method's module has `PRESETS` (name to parameters, "default" among them) and
+`estimate(photograph, parameters, weights, progress) -> DefocusMap`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from defocus.errors import ParameterError
+
+if TYPE_CHECKING:  # numpy must not load for `defocus --help`
+    from pathlib import Path
+
+    from defocus.defocus_map import DefocusMap
+    from defocus.photograph import Photograph
+    from defocus.progress import Progress
+
+__all__ = ["METHODS", "Method", "MethodModule", "find_method", "methods"]
+
+
+class MethodModule(Protocol):
+    """What the module of a method offers."""
+
+    @property
+    def PRESETS(self) -> Mapping[str, Any]:  # noqa: N802
+        """Parameters by name; the key "default" exists."""
+
+    def estimate(
+        self, photograph: Photograph, parameters: Any, weights: Path | None, progress: Progress | None
+    ) -> DefocusMap:
+        """Estimate the map of one photograph."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """An entry of the registry.
+
+    Attributes
+    ----------
+    name : what `estimate(method=...)` and `--method` take.
+    summary : one line, with the source.
+    module : dotted name of the module, imported on first use.
+    unit : unit of the map's values, "px" for a Gaussian sigma in pixels of the photograph.
+    """
+
+    name: str
+    summary: str
+    module: str
+    unit: str
+
+    def load(self) -> MethodModule:
+        """Import the method's module, which may take a second."""
+        return cast(MethodModule, importlib.import_module(self.module))
+
+
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        Method(
+            "dhde",
+            "Park et al., CVPR 2017: deep and hand-crafted features of patches at edges, then propagation",
+            "defocus.methods.dhde",
+            "px",
+        ),
+    )
+}
+
+
+def find_method(name: str) -> Method:
+    """Return the method called `name`.
+
+    Raises
+    ------
+    ParameterError
+        If there is none; the message lists those there are.
+    """
+    if name not in METHODS:
+        raise ParameterError(f"There is no method {name!r}: choose one of {', '.join(METHODS)}.")
+    return METHODS[name]
+
+
+def methods() -> dict[str, str]:
+    """Return the methods on offer: name to one line that says what it is and where it comes from."""
+    return {method.name: method.summary for method in METHODS.values()}
