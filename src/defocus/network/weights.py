@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from defocus.atomic import atomic_write
 from defocus.errors import WeightsError
 from defocus.features import HAND_CRAFTED_SIZE
 
@@ -81,13 +82,8 @@ class DHDEWeights:
         ----------
         path : the file, by habit `NAME.onnx`.
         """
-        target = Path(path)
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
-        try:
-            temporary.write_bytes(self.to_onnx())
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with atomic_write(Path(path)) as file:
+            file.write(self.to_onnx())
 
     def to_onnx(self) -> bytes:
         """The network as an ONNX model: inputs `patches` (n x 3 x 27 x 27) and `hand_crafted` (n x 120, unscaled),

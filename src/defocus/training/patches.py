@@ -20,6 +20,7 @@ from PIL import Image
 from scipy import ndimage
 from threadpoolctl import threadpool_limits
 
+from defocus.atomic import atomic_write
 from defocus.edges import EDGE_NONE, EDGE_STRONG, canny, edge_scales, gradient_maxima, value_channel
 from defocus.edges.canny import smoothed_gradient
 from defocus.errors import DefocusError
@@ -105,10 +106,9 @@ class PatchSet:
         return len(self.large) + len(self.small)
 
     def save(self, path: Path) -> None:
-        """Write an .npz file, complete under a temporary name and then renamed."""
-        temporary = path.with_name(f".{path.name}.part.npz")
-        np.savez(temporary, **asdict(self))
-        temporary.replace(path)
+        """Write an .npz file, whole or not at all."""
+        with atomic_write(path) as file:
+            np.savez(file, **asdict(self))
 
     @staticmethod
     def load(path: Path) -> PatchSet:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from defocus.atomic import atomic_write, write_text
 from defocus.errors import DefocusError, ParameterError
 from defocus.network.classifier import cnn_patches
 from defocus.network.weights import BLUR_LABELS
@@ -179,7 +180,7 @@ def train(
         "minutes": round((time.monotonic() - started) / 60, 1),
     }
     network.cpu().weights(card, temperature).save(out)
-    _write_text(out.with_suffix(".md"), model_card(card))
+    write_text(out.with_suffix(".md"), model_card(card))
     return scores
 
 
@@ -192,13 +193,7 @@ def _claim_run(run: Path, parameters: TrainingParameters, photographs: Sequence[
     if not (resume and stored.exists()):
         for leftover in run.glob("*"):
             leftover.unlink()
-        _write_text(stored, claim)
-
-
-def _write_text(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+        write_text(stored, claim)
 
 
 def fit(
@@ -271,9 +266,8 @@ def fit(
                 "schedule": schedule.state_dict(),
                 "epoch": epoch + 1,
             }
-            temporary = checkpoint.with_suffix(".part")
-            torch.save(state, temporary)
-            temporary.replace(checkpoint)
+            with atomic_write(checkpoint) as file:
+                torch.save(state, file)
     return network.eval()
 
 

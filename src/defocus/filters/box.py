@@ -1,0 +1,86 @@
+"""Means over square windows, and sums and means over blocks (the grids that coarse solves live on)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage
+
+__all__ = ["block_average", "block_centres", "block_sum", "box_mean"]
+
+Floats = NDArray[np.floating]
+
+
+def box_mean(values: Floats, radius: int) -> Floats:
+    """Mean over the part of a (2 radius + 1)^2 window that lies inside the array.
+
+    Parameters
+    ----------
+    values : H x W floats with any number of further axes, any unit.
+    radius : window radius in px, >= 0.
+
+    Returns
+    -------
+    Array of the same shape, type and unit.
+
+    """
+    size = 2 * radius + 1
+    axes = (0, 1)
+    # A zero border divided by the filtered ones leaves the mean of what is really there.
+    total = ndimage.uniform_filter(values, size, mode="constant", axes=axes)
+    inside = [
+        ndimage.uniform_filter1d(np.ones(n, dtype=total.dtype), size, mode="constant")
+        for n in values.shape[:2]
+    ]
+    share = np.multiply.outer(*inside)
+    result: Floats = total / share.reshape(*share.shape, *(1,) * (values.ndim - 2))
+    return result
+
+
+def block_sum(values: ArrayLike, factor: int) -> NDArray[np.generic]:
+    """Sum over blocks of factor x factor pixels; the last row and column of blocks may be smaller.
+
+    Parameters
+    ----------
+    values : H x W or H x W x K numbers.
+    factor : block edge in px, >= 1.
+
+    Returns
+    -------
+    ceil(H / factor) x ceil(W / factor) [x K] array of the same type.
+
+    """
+    array = np.asarray(values)
+    rows = np.add.reduceat(array, np.arange(0, array.shape[0], factor), axis=0, dtype=array.dtype)
+    sums: NDArray[np.generic] = np.add.reduceat(
+        rows, np.arange(0, array.shape[1], factor), axis=1, dtype=array.dtype
+    )
+    return sums
+
+
+def block_average(values: Floats, factor: int) -> Floats:
+    """Mean over blocks of factor x factor pixels; see `block_sum` for sizes that factor does not divide."""
+    height, width = values.shape[:2]
+    counts = np.multiply.outer(_block_lengths(height, factor), _block_lengths(width, factor)).astype(
+        values.dtype
+    )
+    result: Floats = np.asarray(block_sum(values, factor), dtype=values.dtype) / (
+        counts if values.ndim == 2 else counts[..., None]
+    )
+    return result
+
+
+def block_centres(length: int, factor: int) -> NDArray[np.float64]:
+    """Where the blocks' centres lie on the fine grid, in px; the last block may be short.
+
+    A block of pixels a..b has its centre at (a + b) / 2: ignoring this shifts maps by half a block.
+    """
+    first = np.arange(0, length, factor)
+    last = np.minimum(first + factor, length) - 1
+    centres: NDArray[np.float64] = (first + last) / 2
+    return centres
+
+
+def _block_lengths(length: int, factor: int) -> NDArray[np.int64]:
+    first = np.arange(0, length, factor)
+    return np.minimum(first + factor, length) - first
