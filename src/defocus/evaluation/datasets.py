@@ -1,0 +1,205 @@
+"""Readers of the development sets: photographs with their truth, one `Example` at a time.
+
+Layout under the root folder: `masks/` and `multifocus/` (`image/`, `truth/`), `pixel4/` (`image/`, `truth/`)
+and `depth/` (`NAME.png`, `NAME_disparity.png`). Photographs are read as `defocus.estimate` reads them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from defocus.errors import DefocusError
+from defocus.photograph import read_photograph
+
+_PHOTOGRAPHS = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"}
+
+
+@dataclass(frozen=True)
+class Example:
+    """A photograph and its truth.
+
+    Attributes
+    ----------
+    name : file name without its ending.
+    image : H x W x 3 uint8, display-referred sRGB.
+    truth : H x W; what it holds is the reader's to say (mask, relative defocus, disparity).
+    valid : H x W bool, False where the truth is not to be counted.
+    """
+
+    name: str
+    image: NDArray[np.uint8]
+    truth: NDArray[Any]
+    valid: NDArray[np.bool_]
+
+
+def _folder(path: Path) -> Path:
+    if not path.is_dir():
+        raise DefocusError(f"There is no folder {path}: give the root folder that holds the data sets.")
+    return path
+
+
+def _files(folder: Path) -> list[Path]:
+    found = sorted(p for p in _folder(folder).iterdir() if p.suffix.lower() in _PHOTOGRAPHS)
+    if not found:
+        raise DefocusError(f"The folder {folder} holds no photograph: check the path.")
+    return found
+
+
+def read_picture(path: Path) -> NDArray[np.uint8]:
+    """Read a photograph as H x W x 3 uint8; deeper pixels are rounded to 8 bits."""
+    pixels: NDArray[Any] = read_photograph(path).pixels
+    full = np.iinfo(pixels.dtype).max if np.issubdtype(pixels.dtype, np.integer) else 1.0
+    picture: NDArray[np.uint8] = (
+        pixels if full == 255 else np.rint(pixels.astype(np.float64) / full * 255).astype(np.uint8)
+    )
+    return picture
+
+
+def _read_levels(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Read an 8-bit grey truth image of the photograph's size, values untouched."""
+    if not path.is_file():
+        raise DefocusError(f"The truth {path} is missing: every photograph needs one of the same name.")
+    try:
+        with Image.open(path) as opened:
+            levels = np.asarray(opened)
+    except (UnidentifiedImageError, OSError) as error:
+        raise DefocusError(f"The truth {path} cannot be read as an image: replace the file.") from error
+    if levels.ndim != 2 or levels.dtype != np.uint8:
+        raise DefocusError(f"The truth {path} must be an 8-bit grey image.")
+    if levels.shape != shape:
+        raise DefocusError(f"The truth {path} is {levels.shape}, its photograph {shape}: they must agree.")
+    return levels
+
+
+def _pairs(folder: Path) -> Iterator[tuple[str, NDArray[np.uint8], NDArray[np.uint8], Path]]:
+    truths = _folder(folder / "truth")
+    for path in _files(folder / "image"):
+        image = read_picture(path)
+        truth = truths / f"{path.stem}.png"
+        yield path.stem, image, _read_levels(truth, image.shape[:2]), truth
+
+
+def _only(levels: NDArray[np.uint8], allowed: tuple[int, ...], path: Path) -> None:
+    if not np.isin(levels, allowed).all():
+        raise DefocusError(f"The mask {path} holds values other than {allowed}: check that it is the truth.")
+
+
+def read_masks(root: str | Path) -> Iterator[Example]:
+    """Read `root/masks`: photographs with human masks.
+
+    Parameters
+    ----------
+    root : folder of the development sets.
+
+    Yields
+    ------
+    Example
+        truth is bool, True = blurred (255 in the file); all pixels are valid.
+
+    Raises
+    ------
+    DefocusError
+        A folder or a truth is missing, or a mask holds values other than 0 and 255.
+    """
+    for name, image, levels, path in _pairs(Path(root) / "masks"):
+        _only(levels, (0, 255), path)
+        yield Example(name, image, levels == 255, np.ones(levels.shape, dtype=bool))
+
+
+def read_multifocus(root: str | Path) -> Iterator[Example]:
+    """Read `root/multifocus`: photographs of multi-focus pairs, with a truth voted from fusion results.
+
+    Parameters
+    ----------
+    root : folder of the development sets.
+
+    Yields
+    ------
+    Example
+        truth is bool, True = blurred (255 in the file); pixels of 128 are not valid.
+
+    Raises
+    ------
+    DefocusError
+        A folder or a truth is missing, or a truth holds values other than 0, 128 and 255.
+    """
+    for name, image, levels, path in _pairs(Path(root) / "multifocus"):
+        _only(levels, (0, 128, 255), path)
+        yield Example(name, image, levels == 255, levels != 128)
+
+
+def read_pixel4(root: str | Path) -> Iterator[Example]:
+    """Read `root/pixel4`: a phone camera's photographs with relative, signed defocus of unknown unit.
+
+    Parameters
+    ----------
+    root : folder of the development sets.
+
+    Yields
+    ------
+    Example
+        truth is float32, larger = more defocus, comparable within one photograph only: score rank correlation
+        and affine-invariant error. Pixels without a value (0 in the file) are not valid.
+
+    Raises
+    ------
+    DefocusError
+        A folder or a truth is missing.
+    """
+    for name, image, levels, _ in _pairs(Path(root) / "pixel4"):
+        yield Example(name, image, levels.astype(np.float32), levels != 0)
+
+
+def read_depth(root: str | Path) -> Iterator[Example]:
+    """Read `root/depth`: all-in-focus pictures with disparities (Middlebury 2006, a third of full size).
+
+    Parameters
+    ----------
+    root : folder of the development sets.
+
+    Yields
+    ------
+    Example
+        truth is the disparity in px of the picture, float32 (the file holds three times that, as published),
+        larger = nearer; unknown pixels (0 in the file) are not valid.
+
+    Raises
+    ------
+    DefocusError
+        The folder or a disparity is missing.
+    """
+    for path in _files(Path(root) / "depth"):
+        if path.stem.endswith("_disparity"):
+            continue
+        image = read_picture(path)
+        levels = _read_levels(path.with_name(f"{path.stem}_disparity.png"), image.shape[:2])
+        yield Example(path.stem, image, (levels / np.float32(3)).astype(np.float32), levels != 0)
+
+
+def read_sharp(folder: str | Path) -> Iterator[Example]:
+    """Read sharp photographs of a folder, to be blurred by known amounts.
+
+    Parameters
+    ----------
+    folder : folder of photographs; not searched below.
+
+    Yields
+    ------
+    Example
+        truth is float32 and 0 everywhere: the blur added so far, not a claim that the lens added none.
+
+    Raises
+    ------
+    DefocusError
+        The folder is missing or holds no photograph.
+    """
+    for path in _files(Path(folder)):
+        image = read_picture(path)
+        yield Example(path.stem, image, np.zeros(image.shape[:2], np.float32), np.ones(image.shape[:2], bool))

@@ -1,0 +1,549 @@
+"""Metrics on one map and one truth; arrays in, numbers out.
+
+Two kinds, never to be mixed up:
+
+* detection: the truth is a mask, **True = blurred**, and the score is any map in which **higher = more
+  blurred**
+  (a sigma map in px is one). A map with the other polarity gives bad figures, it is not turned round.
+* estimation: both map and truth are sigma in px.
+
+Every function here looks at one image. Over a data set the project averages the per-image values (the mean
+over images, not the pool of all pixels), with `bootstrap_interval` over images. The metrics that bear the
+same names elsewhere differ in normalisation and pooling, so each docstring writes its definition out.
+
+`valid` marks the pixels that count; None means all. A constant score map says "all blurred" to every
+detection metric.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import rankdata
+
+from defocus.errors import DefocusError
+
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+
+class UndefinedMetricError(DefocusError):
+    """The metric has no value here: no valid pixel, a truth of one class only, or NaN among the scores."""
+
+
+@dataclass(frozen=True)
+class PrecisionRecall:
+    """Precision and recall of "blurred" at ascending thresholds on the normalised score.
+
+    Attributes
+    ----------
+    thresholds, precision, recall : arrays of equal length, values 0..1; recall never rises.
+    """
+
+    thresholds: Floats
+    precision: Floats
+    recall: Floats
+
+
+@dataclass(frozen=True)
+class SizeBin:
+    """Errors over the pixels whose true sigma lies in [lower, upper) px; NaN where `pixels` is 0.
+
+    Attributes
+    ----------
+    lower, upper : bounds of the true sigma, px.
+    pixels : how many valid pixels fell in.
+    mean_absolute_error, bias : mean of |estimate - truth| and of (estimate - truth), px.
+    """
+
+    lower: float
+    upper: float
+    pixels: int
+    mean_absolute_error: float
+    bias: float
+
+
+@dataclass(frozen=True)
+class AffineError:
+    """What is left between `scale * estimate + offset` and the truth, in the truth's unit.
+
+    Attributes
+    ----------
+    scale, offset : the least-squares fit. A negative scale means that the map runs against the truth.
+    root_mean_square_error, mean_absolute_error : over the valid pixels, after the fit.
+    """
+
+    scale: float
+    offset: float
+    root_mean_square_error: float
+    mean_absolute_error: float
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How often a confidence is right, in bins of equal width over 0..1.
+
+    Attributes
+    ----------
+    edges : bins + 1 bounds; the last bin includes 1.
+    pixels : samples per bin.
+    confidence, correct : mean confidence and share of correct samples per bin; NaN in empty bins.
+    expected_error : |confidence - correct| averaged with the bins' sample counts as weights, 0..1.
+    """
+
+    edges: Floats
+    pixels: NDArray[np.int64]
+    confidence: Floats
+    correct: Floats
+    expected_error: float
+
+
+def _counted(*maps: ArrayLike, valid: ArrayLike | None) -> list[NDArray[Any]]:
+    """Return each map's valid pixels as one flat array, after checking that the shapes agree."""
+    arrays = [np.asarray(m) for m in maps]
+    shape = arrays[0].shape
+    counted = np.ones(shape, dtype=bool) if valid is None else np.asarray(valid, dtype=bool)
+    if any(a.shape != shape for a in (*arrays, counted)):
+        shapes = ", ".join(str(a.shape) for a in (*arrays, counted))
+        raise DefocusError(f"Map, truth and valid mask must have one shape, not {shapes}.")
+    if not counted.any():
+        raise UndefinedMetricError("No pixel is valid, so nothing can be measured: check the ignore mask.")
+    return [a[counted] for a in arrays]
+
+
+def _finite(values: NDArray[Any], what: str) -> Floats:
+    values = values.astype(np.float64)
+    if not np.isfinite(values).all():
+        raise UndefinedMetricError(f"The {what} holds NaN or infinity at valid pixels: mask those out.")
+    return values
+
+
+def _detection(score_map: ArrayLike, truth_mask: ArrayLike, valid: ArrayLike | None) -> tuple[Floats, Mask]:
+    """Return the valid scores and labels of a detection problem that has both classes."""
+    score, truth = _counted(score_map, truth_mask, valid=valid)
+    truth = truth.astype(bool)
+    if truth.all() or not truth.any():
+        only = "blurred" if truth.all() else "sharp"
+        raise UndefinedMetricError(f"The truth has only {only} pixels: leave the image out.")
+    return _finite(score, "score map"), truth
+
+
+def _estimation(estimate: ArrayLike, truth: ArrayLike, valid: ArrayLike | None) -> tuple[Floats, Floats]:
+    values, wanted = _counted(estimate, truth, valid=valid)
+    return _finite(values, "estimate"), _finite(wanted, "truth")
+
+
+def f_beta(precision: ArrayLike, recall: ArrayLike, beta2: float = 0.3) -> Floats:
+    """Return (1 + beta2) P R / (beta2 P + R), and 0 where both are 0.
+
+    Parameters
+    ----------
+    precision, recall : arrays of one shape, 0..1.
+    beta2 : beta squared; 0.3 is the field's value and weighs precision more.
+
+    Returns
+    -------
+    Array of the same shape, 0..1.
+    """
+    p, r = np.asarray(precision, dtype=np.float64), np.asarray(recall, dtype=np.float64)
+    below = beta2 * p + r
+    return np.divide((1 + beta2) * p * r, below, out=np.zeros_like(below), where=below > 0)
+
+
+def _hits_above(score: Floats, truth: Mask, thresholds: Floats) -> tuple[Floats, Floats]:
+    """Return, per threshold, how many scores reach it and how many of those are blurred in truth."""
+    positives = np.sort(score[truth])
+    everything = np.sort(score)
+    predicted = everything.size - np.searchsorted(everything, thresholds, side="left")
+    hits = positives.size - np.searchsorted(positives, thresholds, side="left")
+    return predicted.astype(np.float64), hits.astype(np.float64)
+
+
+def precision_recall(
+    score_map: ArrayLike, truth_mask: ArrayLike, valid: ArrayLike | None = None, thresholds: int = 256
+) -> PrecisionRecall:
+    """Precision and recall after per-image min-max normalisation.
+
+    The score is mapped to 0..1 by its own minimum and maximum over the valid pixels; at each of `thresholds`
+    equally spaced values t in 0..1, both ends included, "blurred" is score >= t. Precision = hits /
+    predicted, recall = hits / blurred in truth. A constant map is "all blurred" at every threshold. The map
+    needs no unit, which is also the metric's weakness: noise on a flat map is stretched to 0..1.
+
+    Parameters
+    ----------
+    score_map : H x W, higher = more blurred, any unit.
+    truth_mask : H x W, True = blurred.
+    valid : H x W, True = counts; None = all.
+    thresholds : number of thresholds, at least 2.
+
+    Returns
+    -------
+    PrecisionRecall
+
+    Raises
+    ------
+    UndefinedMetricError
+        No valid pixel, a truth of one class only, or NaN scores.
+    """
+    score, truth = _detection(score_map, truth_mask, valid)
+    low, high = score.min(), score.max()
+    normalised = (score - low) / (high - low) if high > low else np.ones_like(score)
+    levels = np.linspace(0.0, 1.0, thresholds)
+    predicted, hits = _hits_above(normalised, truth, levels)
+    return PrecisionRecall(levels, hits / predicted, hits / truth.sum())
+
+
+def max_f(
+    score_map: ArrayLike,
+    truth_mask: ArrayLike,
+    valid: ArrayLike | None = None,
+    beta2: float = 0.3,
+    thresholds: int = 256,
+) -> float:
+    """Largest F over the thresholds of `precision_recall`: per-image min-max, each image its own threshold.
+
+    An upper bound, since the threshold is picked with the truth in view. Parameters and errors as in
+    `precision_recall`; `beta2` as in `f_beta`.
+
+    Returns
+    -------
+    float, 0..1. A constant map scores what "all blurred" scores.
+    """
+    curve = precision_recall(score_map, truth_mask, valid, thresholds)
+    return float(f_beta(curve.precision, curve.recall, beta2).max())
+
+
+def average_precision(score_map: ArrayLike, truth_mask: ArrayLike, valid: ArrayLike | None = None) -> float:
+    """Average precision, exact over all distinct scores.
+
+    With the distinct scores taken from high to low, AP = sum of (R_k - R_(k-1)) P_k: equal scores enter
+    together, and there is no interpolation and no binning. Needs no normalisation: only the order of the
+    scores counts.
+
+    Parameters
+    ----------
+    score_map : H x W, higher = more blurred, any unit.
+    truth_mask : H x W, True = blurred.
+    valid : H x W, True = counts; None = all.
+
+    Returns
+    -------
+    float, 0..1; a constant map gets the share of blurred pixels.
+
+    Raises
+    ------
+    UndefinedMetricError
+        No valid pixel, a truth of one class only, or NaN scores.
+    """
+    score, truth = _detection(score_map, truth_mask, valid)
+    predicted, hits = _hits_above(score, truth, np.unique(score)[::-1])
+    return float(np.sum(np.diff(hits, prepend=0.0) * hits / predicted) / truth.sum())
+
+
+def accuracy_at_alpha(
+    score_map: ArrayLike, truth_mask: ArrayLike, valid: ArrayLike | None = None, alpha: float = 0.3
+) -> float:
+    """Share of pixels classified right by the DHDE rule: blurred where score >= alpha max + (1 - alpha) min.
+
+    Maximum and minimum are those of this image's own valid scores, so the threshold hangs on two pixels of
+    the map (Park et al., CVPR 2017; the rule is handed down, not read in released code).
+
+    Parameters
+    ----------
+    score_map : H x W, higher = more blurred, any unit.
+    truth_mask : H x W, True = blurred. One class alone is allowed.
+    valid : H x W, True = counts; None = all.
+    alpha : where between minimum (0) and maximum (1) the threshold lies.
+
+    Returns
+    -------
+    float, 0..1; a constant map is "all blurred".
+
+    Raises
+    ------
+    UndefinedMetricError
+        No valid pixel, or NaN scores.
+    """
+    score, truth = _counted(score_map, truth_mask, valid=valid)
+    score = _finite(score, "score map")
+    low, high = score.min(), score.max()
+    # Written as an offset from the minimum, so that a constant map reaches its own threshold despite
+    # rounding.
+    return float(np.mean((score >= low + alpha * (high - low)) == truth.astype(bool)))
+
+
+def f_at_threshold(
+    score_map: ArrayLike,
+    truth_mask: ArrayLike,
+    threshold: ArrayLike,
+    valid: ArrayLike | None = None,
+    beta2: float = 0.3,
+) -> Floats:
+    """F of "blurred where score >= threshold", at given thresholds in the score's own unit: no normalisation.
+
+    With one threshold in px for all images this is the honest figure of an absolute estimator; choose it on
+    other images (`leave_one_out`).
+
+    Parameters
+    ----------
+    score_map : H x W, higher = more blurred; a sigma map in px.
+    truth_mask : H x W, True = blurred.
+    threshold : one value or an array of them, the unit of `score_map`.
+    valid : H x W, True = counts; None = all.
+    beta2 : as in `f_beta`.
+
+    Returns
+    -------
+    Array of the shape of `threshold`, 0..1; 0 where nothing is called blurred.
+
+    Raises
+    ------
+    UndefinedMetricError
+        No valid pixel, a truth of one class only, or NaN scores.
+    """
+    score, truth = _detection(score_map, truth_mask, valid)
+    predicted, hits = _hits_above(score, truth, np.asarray(threshold, dtype=np.float64))
+    precision = np.divide(hits, predicted, out=np.zeros_like(hits), where=predicted > 0)
+    return f_beta(precision, hits / truth.sum(), beta2)
+
+
+def leave_one_out(f_of_images: ArrayLike) -> tuple[NDArray[np.int64], Floats]:
+    """Each image's F at the one threshold that is best for all the other images.
+
+    For image i the threshold with the largest mean F over the images other than i is taken (the middle one of
+    equals), and F of image i read there.
+
+    Parameters
+    ----------
+    f_of_images : images x thresholds, from `f_at_threshold` with the same thresholds for every image.
+
+    Returns
+    -------
+    chosen : per image, the index of its threshold.
+    f : per image, F there, 0..1.
+
+    Raises
+    ------
+    UndefinedMetricError
+        Fewer than two images.
+    """
+    table = np.asarray(f_of_images, dtype=np.float64)
+    if table.ndim != 2 or table.shape[0] < 2:
+        raise UndefinedMetricError("A threshold chosen on the other images needs at least two images.")
+    of_others = table.sum(axis=0) - table
+    chosen = np.empty(table.shape[0], dtype=np.int64)
+    for i, total in enumerate(of_others):
+        # Sums of the same terms differ in the last digits only; those are equals.
+        best = np.flatnonzero(total >= total.max() - 1e-9)
+        chosen[i] = best[best.size // 2]
+    return chosen, table[np.arange(table.shape[0]), chosen]
+
+
+def mean_absolute_error(estimate: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None) -> float:
+    """Mean of |estimate - truth| over the valid pixels of one image.
+
+    Parameters
+    ----------
+    estimate, truth : H x W, sigma in px (or any one unit).
+    valid : H x W, True = counts; None = all.
+
+    Returns
+    -------
+    float, the maps' unit.
+
+    Raises
+    ------
+    UndefinedMetricError
+        No valid pixel, or NaN at valid pixels.
+    """
+    values, wanted = _estimation(estimate, truth, valid)
+    return float(np.mean(np.abs(values - wanted)))
+
+
+def relative_error(estimate: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None) -> float:
+    """Mean of |estimate - truth| / truth over the valid pixels whose truth is above 0.
+
+    Parameters
+    ----------
+    estimate, truth : H x W, sigma in px (or any one unit).
+    valid : H x W, True = counts; None = all.
+
+    Returns
+    -------
+    float, 0 = perfect; no unit.
+
+    Raises
+    ------
+    UndefinedMetricError
+        No valid pixel with a truth above 0, or NaN at valid pixels.
+    """
+    values, wanted = _estimation(estimate, truth, valid)
+    blurred = wanted > 0
+    if not blurred.any():
+        raise UndefinedMetricError("A relative error needs a truth above 0 somewhere.")
+    return float(np.mean(np.abs(values[blurred] / wanted[blurred] - 1)))
+
+
+def error_by_size(
+    estimate: ArrayLike, truth: ArrayLike, edges: Sequence[float], valid: ArrayLike | None = None
+) -> list[SizeBin]:
+    """Mean absolute error and bias in bins of the true sigma.
+
+    Parameters
+    ----------
+    estimate, truth : H x W, sigma in px.
+    edges : ascending bounds in px; bin k is [edges[k], edges[k + 1]). Truth outside all bins is left out.
+    valid : H x W, True = counts; None = all.
+
+    Returns
+    -------
+    One `SizeBin` per pair of neighbouring bounds.
+
+    Raises
+    ------
+    UndefinedMetricError
+        No valid pixel, or NaN at valid pixels.
+    """
+    values, wanted = _estimation(estimate, truth, valid)
+    error = values - wanted
+    bounds = np.asarray(edges, dtype=np.float64)
+    count = bounds.size - 1
+    place = np.searchsorted(bounds, wanted, side="right") - 1
+    inside = (place >= 0) & (place < count)
+    pixels = np.bincount(place[inside], minlength=count)
+    divisor = np.where(pixels > 0, pixels, np.nan)
+    absolute = np.bincount(place[inside], weights=np.abs(error[inside]), minlength=count) / divisor
+    signed = np.bincount(place[inside], weights=error[inside], minlength=count) / divisor
+    return [
+        SizeBin(float(bounds[k]), float(bounds[k + 1]), int(pixels[k]), float(absolute[k]), float(signed[k]))
+        for k in range(count)
+    ]
+
+
+def spearman(score_map: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None) -> float:
+    """Spearman's rank correlation over the valid pixels of one image; equal values share their mean rank.
+
+    Parameters
+    ----------
+    score_map : H x W, higher = more blurred, any unit.
+    truth : H x W, higher = more blurred, any unit.
+    valid : H x W, True = counts; None = all.
+
+    Returns
+    -------
+    float, -1..1; a constant map gets 0, since it orders nothing.
+
+    Raises
+    ------
+    UndefinedMetricError
+        No valid pixel, NaN at valid pixels, or a constant truth.
+    """
+    values, wanted = _estimation(score_map, truth, valid)
+    if np.ptp(wanted) == 0:
+        raise UndefinedMetricError("A constant truth has no order to correlate with: leave the image out.")
+    if np.ptp(values) == 0:
+        return 0.0
+    return float(np.corrcoef(rankdata(values), rankdata(wanted))[0, 1])
+
+
+def affine_invariant_error(
+    estimate: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None
+) -> AffineError:
+    """Error after the least-squares fit of `scale * estimate + offset` to the truth over the valid pixels.
+
+    For truths whose unit is unknown. The fit is free to turn the map round: look at the sign of `scale`.
+
+    Parameters
+    ----------
+    estimate, truth : H x W, any units.
+    valid : H x W, True = counts; None = all.
+
+    Returns
+    -------
+    AffineError, in the truth's unit. A constant estimate is fitted with scale 0 and the truth's mean.
+
+    Raises
+    ------
+    UndefinedMetricError
+        No valid pixel, or NaN at valid pixels.
+    """
+    values, wanted = _estimation(estimate, truth, valid)
+    centred = values - values.mean()
+    spread = float(np.sum(centred**2))
+    scale = float(np.sum(centred * (wanted - wanted.mean()))) / spread if np.ptp(values) > 0 else 0.0
+    offset = float(wanted.mean() - scale * values.mean())
+    rest = scale * values + offset - wanted
+    return AffineError(scale, offset, float(np.sqrt(np.mean(rest**2))), float(np.mean(np.abs(rest))))
+
+
+def calibration(confidence: ArrayLike, correct: ArrayLike, bins: int = 10) -> Calibration:
+    """Compare confidences with how often they were right, all samples pooled.
+
+    Parameters
+    ----------
+    confidence : any shape, 0..1.
+    correct : the same shape, True where the estimate was right (by a tolerance of the caller's choice).
+    bins : number of equal bins over 0..1.
+
+    Returns
+    -------
+    Calibration
+
+    Raises
+    ------
+    UndefinedMetricError
+        No sample, or a confidence that is NaN or outside 0..1.
+    """
+    values, right = _counted(confidence, correct, valid=None)
+    values = _finite(values, "confidence")
+    if values.min() < 0 or values.max() > 1:
+        raise UndefinedMetricError("Confidences must lie in 0..1.")
+    place = np.minimum((values * bins).astype(np.int64), bins - 1)
+    pixels = np.bincount(place, minlength=bins)
+    divisor = np.where(pixels > 0, pixels, np.nan)
+    mean_confidence = np.bincount(place, weights=values, minlength=bins) / divisor
+    share = np.bincount(place, weights=right.astype(np.float64), minlength=bins) / divisor
+    gap = np.nansum(np.abs(mean_confidence - share) * pixels) / pixels.sum()
+    return Calibration(np.linspace(0, 1, bins + 1), pixels, mean_confidence, share, float(gap))
+
+
+def bootstrap_interval(
+    values: ArrayLike,
+    statistic: Callable[..., Any] = np.mean,
+    seed: int = 0,
+    level: float = 0.95,
+    resamples: int = 10_000,
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of a statistic over images.
+
+    The images are drawn anew with replacement, `resamples` times; the interval runs between the (1 - level) /
+    2 quantiles on both sides of the statistic's values.
+
+    Parameters
+    ----------
+    values : one value per image.
+    statistic : function of an array and `axis`, such as `numpy.mean` or `numpy.median`.
+    seed : same seed, same interval.
+    level : coverage aimed at, 0..1.
+    resamples : number of draws.
+
+    Returns
+    -------
+    low, high : the unit of `values`.
+
+    Raises
+    ------
+    UndefinedMetricError
+        Fewer than two values, or NaN among them.
+    """
+    sample = _finite(np.asarray(values).ravel(), "list of values")
+    if sample.size < 2:
+        raise UndefinedMetricError("An interval over images needs at least two images.")
+    draws = np.random.default_rng(seed).integers(0, sample.size, size=(resamples, sample.size))
+    spread = statistic(sample[draws], axis=1)
+    low, high = np.quantile(spread, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)

@@ -1,0 +1,419 @@
+"""Ground truth made to order: sharp photographs blurred by a known amount, uniformly or by depth.
+
+Photographs go in and come out display-referred sRGB, H x W or H x W x 3, uint8, uint16 or float 0..1; the
+kind of the input is kept. Blurring happens in linear light (`linear_light=True`, as a lens does) or on the
+display-referred values as they are (`False`, as DHDE and most of the field make their training data).
+
+Truth is the standard deviation of the kernel in px of the image returned. What the source picture was already
+blurred by is not in it.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+from scipy import ndimage, signal
+
+from defocus.errors import DefocusError
+
+Floats = NDArray[np.float64]
+Picture = NDArray[Any]
+Kernel = Literal["gaussian", "disc"]
+
+# Neighbouring pixels whose disparities differ by less than this share of the scene's range lie on one
+# surface.
+_SAME_SURFACE = 0.04
+
+
+class DefocusedScene(NamedTuple):
+    """A picture with depth-dependent blur, and the blur.
+
+    Attributes
+    ----------
+    image : H x W x 3 uint8.
+    sigma : H x W float32, px: blur of the surface seen at the pixel when everything is in focus.
+    valid : H x W bool, False where the disparity was unknown and had to be filled in.
+    """
+
+    image: NDArray[np.uint8]
+    sigma: NDArray[np.float32]
+    valid: NDArray[np.bool_]
+
+
+def _to_unit(image: Picture) -> Floats:
+    if image.ndim not in (2, 3) or 0 in image.shape:
+        raise DefocusError(f"A picture must be H x W or H x W x 3, not {image.shape}.")
+    values: Floats = image.astype(np.float64)
+    return values / np.iinfo(image.dtype).max if np.issubdtype(image.dtype, np.integer) else values
+
+
+def _like(values: Floats, image: Picture) -> Picture:
+    values = np.clip(values, 0.0, 1.0)
+    if np.issubdtype(image.dtype, np.integer):
+        return np.rint(values * np.iinfo(image.dtype).max).astype(image.dtype)
+    return values.astype(image.dtype)
+
+
+def srgb_to_linear(values: Floats) -> Floats:
+    """Decode sRGB values 0..1 to linear light 0..1 (IEC 61966-2-1)."""
+    return np.where(values <= 0.04045, values / 12.92, ((np.maximum(values, 0) + 0.055) / 1.055) ** 2.4)
+
+
+def linear_to_srgb(values: Floats) -> Floats:
+    """Encode linear light 0..1 as sRGB values 0..1 (IEC 61966-2-1)."""
+    curved: Floats = 1.055 * np.maximum(values, 0) ** (1 / 2.4) - 0.055
+    return np.where(values <= 0.0031308, values * 12.92, curved)
+
+
+def gaussian_kernel(sigma: float) -> Floats:
+    """Sampled 1-D Gaussian of odd length, cut at 6 sigma, sum 1.
+
+    Parameters
+    ----------
+    sigma : px, at least 0; 0 gives [1].
+
+    Returns
+    -------
+    1-D float64. The samples are those of the continuous Gaussian, as in DHDE's training patches: below 0.6 px
+    their own standard deviation is a little less (0.46 at 0.5).
+    """
+    reach = int(np.ceil(6 * sigma))
+    x = np.arange(-reach, reach + 1)
+    weights: Floats = np.exp(-0.5 * (x / sigma) ** 2) if sigma > 0 else np.ones(1)
+    return np.asarray(weights / weights.sum())
+
+
+def disc_kernel(radius: float) -> Floats:
+    """Uniform disc, each weight the exact area that pixel shares with the disc, sum 1.
+
+    Parameters
+    ----------
+    radius : px, at least 0; up to 0.5 the disc lies within one pixel and the kernel is [[1]].
+
+    Returns
+    -------
+    n x n float64, n odd. The standard deviation per axis is radius / 2, and the pixel's own area adds 1/12
+    px^2 of variance: sqrt(radius^2 / 4 + 1 / 12) holds within 2 % from radius 2, radius / 2 within 2.5 % from
+    radius 3. Below, the pixel grid rules: up to 6 % off radius / 2 at radius 1.5..2, up to 28 % at 0.6..1.5.
+    """
+    if radius <= 0.5:
+        return np.ones((1, 1))
+    reach = int(np.ceil(radius - 0.5))
+    edges = np.arange(-reach, reach + 2) - 0.5
+    x, y = np.meshgrid(edges, edges)
+    # Area of the disc over [0, |x|] x [0, |y|]: full height up to `knee`, below the arc from there on.
+    width, height = np.minimum(np.abs(x), radius), np.minimum(np.abs(y), radius)
+    knee = np.minimum(width, np.sqrt(np.maximum(radius**2 - height**2, 0)))
+    quarter = knee * height + _area_under_arc(width, radius) - _area_under_arc(knee, radius)
+    signed = np.sign(x) * np.sign(y) * quarter
+    area: Floats = np.maximum(np.diff(np.diff(signed, axis=0), axis=1), 0)
+    return np.asarray(area / area.sum())
+
+
+def _area_under_arc(x: Floats, radius: float) -> Floats:
+    """Integral of sqrt(radius^2 - t^2) over t from 0 to x."""
+    triangle = x * np.sqrt(np.maximum(radius**2 - x**2, 0))
+    sector = radius**2 * np.arcsin(np.minimum(x / radius, 1))
+    return np.asarray(0.5 * (triangle + sector))
+
+
+def _blur_plane(values: Floats, size: float, kernel: Kernel) -> Floats:
+    """Blur the first two axes with a kernel of standard deviation `size` px; borders are mirrored."""
+    if kernel == "gaussian":
+        weights = gaussian_kernel(size)
+        if weights.size == 1:
+            return values
+        across = ndimage.convolve1d(values, weights, axis=1, mode="reflect")
+        blurred: Floats = ndimage.convolve1d(across, weights, axis=0, mode="reflect")
+        return blurred
+    disc = disc_kernel(2 * size)
+    reach = disc.shape[0] // 2
+    if reach == 0:
+        return values
+    rest = ((0, 0),) * (values.ndim - 2)
+    padded = np.pad(values, ((reach, reach), (reach, reach), *rest), mode="symmetric")
+    disc = disc.reshape(disc.shape + (1,) * len(rest))
+    return np.asarray(signal.fftconvolve(padded, disc, "valid", axes=(0, 1)))
+
+
+def _blur(image: Picture, size: float, kernel: Kernel, linear_light: bool) -> Picture:
+    if size < 0:
+        raise DefocusError(f"A blur must be 0 px or more, not {size}.")
+    values = _to_unit(image)
+    if linear_light:
+        return _like(linear_to_srgb(_blur_plane(srgb_to_linear(values), size, kernel)), image)
+    return _like(_blur_plane(values, size, kernel), image)
+
+
+def gaussian_blur(image: Picture, sigma: float, linear_light: bool = True) -> Picture:
+    """Blur a picture with a Gaussian of `sigma` px; borders are mirrored.
+
+    Parameters
+    ----------
+    image : H x W or H x W x 3, uint8, uint16 or float 0..1.
+    sigma : px, at least 0.
+    linear_light : blur linear light (True) or the display-referred values (False).
+
+    Returns
+    -------
+    The same shape and type.
+
+    Raises
+    ------
+    DefocusError
+        A negative sigma, or an array that is no picture.
+    """
+    return _blur(image, sigma, "gaussian", linear_light)
+
+
+def disc_blur(image: Picture, radius: float, linear_light: bool = True) -> Picture:
+    """Blur a picture with a uniform disc of `radius` px (`disc_kernel`); borders are mirrored.
+
+    Parameters
+    ----------
+    image : H x W or H x W x 3, uint8, uint16 or float 0..1.
+    radius : px, at least 0.
+    linear_light : blur linear light (True) or the display-referred values (False).
+
+    Returns
+    -------
+    The same shape and type. In sigma by second moments this is radius / 2.
+
+    Raises
+    ------
+    DefocusError
+        A negative radius, or an array that is no picture.
+    """
+    return _blur(image, radius / 2, "disc", linear_light)
+
+
+def add_noise(image: Picture, sigma: float, seed: int) -> Picture:
+    """Add white Gaussian noise to the display-referred values, independently per pixel and channel.
+
+    Parameters
+    ----------
+    image : H x W or H x W x 3, uint8, uint16 or float 0..1.
+    sigma : standard deviation as a share of full scale: 2 / 255 for two grey levels.
+    seed : same seed, same noise.
+
+    Returns
+    -------
+    The same shape and type, clipped to its range.
+    """
+    values = _to_unit(image)
+    return _like(values + np.random.default_rng(seed).normal(0.0, sigma, values.shape), image)
+
+
+def jpeg_round_trip(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+    """Return a uint8 picture as it looks after being stored as JPEG of `quality` 1..95 (4:2:0 chroma)."""
+    stored = io.BytesIO()
+    Image.fromarray(image).save(stored, "JPEG", quality=quality)
+    stored.seek(0)
+    with Image.open(stored) as opened:
+        return np.asarray(opened)
+
+
+def fill_unknown(disparity: ArrayLike, known: ArrayLike) -> Floats:
+    """Fill unknown disparities from the farther of the two known neighbours in the row.
+
+    Holes of a stereo pair are mostly what only one eye saw beside a foreground object, and so belong to the
+    background. Rows without any known value take the nearest known pixel's.
+
+    Parameters
+    ----------
+    disparity : H x W, larger = nearer.
+    known : H x W, True where `disparity` holds a value.
+
+    Returns
+    -------
+    H x W float64 without holes.
+
+    Raises
+    ------
+    DefocusError
+        No pixel is known.
+    """
+    values, given = np.asarray(disparity, dtype=np.float64), np.asarray(known, dtype=bool)
+    if not given.any():
+        raise DefocusError("The disparity map has no known pixel, so no depth can be rendered.")
+    columns = np.arange(values.shape[1])
+    before = np.maximum.accumulate(np.where(given, columns, -1), axis=1)
+    after = np.minimum.accumulate(np.where(given, columns, values.shape[1])[:, ::-1], axis=1)[:, ::-1]
+    rows = np.arange(values.shape[0])[:, None]
+    left = np.where(before >= 0, values[rows, np.maximum(before, 0)], np.inf)
+    right = np.where(after < values.shape[1], values[rows, np.minimum(after, values.shape[1] - 1)], np.inf)
+    filled = np.where(given, values, np.minimum(left, right))
+    near = ndimage.distance_transform_edt(np.isinf(filled), return_distances=False, return_indices=True)
+    return np.asarray(filled[tuple(near)])
+
+
+def _layer_bounds(disparity: Floats, layers: int) -> Floats:
+    """Ascending bounds of the depth layers: one layer per distinct disparity where there are few enough."""
+    distinct = np.unique(disparity)
+    if distinct.size <= layers:
+        return np.append(distinct, np.inf)
+    return np.append(np.linspace(distinct[0], distinct[-1], layers + 1)[:-1], np.inf)
+
+
+def render_depth(
+    image: NDArray[np.uint8],
+    disparity: ArrayLike,
+    valid: ArrayLike | None,
+    focus_disparity: float,
+    max_sigma: float,
+    kernel: Kernel = "gaussian",
+    linear_light: bool = True,
+    layers: int = 32,
+    noise: float = 0.0,
+    jpeg: int | None = None,
+    seed: int = 0,
+) -> DefocusedScene:
+    """Render the defocus of an all-in-focus picture from its disparities.
+
+    A thin lens blurs in proportion to the difference of inverse depths, that is of disparities: sigma is
+    max_sigma |disparity - focus| / (the largest such difference among known pixels). The disparities are cut
+    into layers, each blurred by one sigma (that of its mean difference) and laid over those behind it:
+
+    1. For a layer, everything in front of its surface is taken away, and picture and disparity behind are
+    filled from
+       the nearest pixel that is not in front. What lies within 4 % of the disparity range counts as the same
+       surface, so slanted surfaces keep their own colours on both sides of a cut.
+    2. Colours: blur of (colour x mask) / blur of the mask of this surface, so that nothing of what is nearer
+    or
+       farther bleeds in.
+    3. Opacity: blur of the mask "this layer or nearer". Farther layers show through by what is left.
+
+    Parameters
+    ----------
+    image : H x W x 3 uint8, sharp everywhere, display-referred sRGB.
+    disparity : H x W, larger = nearer, any unit affine in inverse depth.
+    valid : H x W, False where the disparity is unknown; None = all known. See `fill_unknown`.
+    focus_disparity : the disparity in focus, which need not occur in the picture.
+    max_sigma : px, the blur of the surface farthest out of focus.
+    kernel : "gaussian", or "disc" with radius 2 sigma (see `disc_kernel` for what small discs really
+    measure). linear_light : blur linear light (True) or the display-referred values (False). layers : number
+    of depth layers; the steps in sigma are about (blur range) / layers. noise : standard deviation of the
+    noise added at the end, a share of full scale. jpeg : JPEG quality of a final round trip, or None. seed :
+    of the noise.
+
+    Returns
+    -------
+    DefocusedScene
+
+    Raises
+    ------
+    DefocusError
+        Shapes that do not agree, no known disparity, or a negative `max_sigma`.
+    """
+    given = np.asarray(disparity, dtype=np.float64)
+    known = np.ones(given.shape, dtype=bool) if valid is None else np.asarray(valid, dtype=bool)
+    if image.shape[:2] != given.shape or known.shape != given.shape:
+        raise DefocusError(f"Picture {image.shape[:2]} and disparity {given.shape} must have one size.")
+    if max_sigma < 0:
+        raise DefocusError(f"A blur must be 0 px or more, not {max_sigma}.")
+    depth = fill_unknown(given, known)
+    largest = np.abs(given[known] - focus_disparity).max()
+    px_per_disparity = max_sigma / largest if largest > 0 else 0.0
+
+    values = _to_unit(image)
+    if linear_light:
+        values = srgb_to_linear(values)
+    bounds = _layer_bounds(depth, layers)
+    same_surface = _SAME_SURFACE * np.ptp(depth)
+    composed = np.zeros_like(values)
+    sigma = np.zeros(depth.shape, dtype=np.float32)
+    behind_is_empty = True
+    for lower, upper in pairwise(bounds):
+        layer = (depth >= lower) & (depth < upper)
+        if not layer.any():
+            continue
+        size = float(np.mean(np.abs(depth[layer] - focus_disparity))) * px_per_disparity
+        sigma[layer] = size
+        in_front = depth > depth[layer].max() + same_surface
+        seen, surface = values, depth
+        if in_front.any():
+            near = ndimage.distance_transform_edt(in_front, return_distances=False, return_indices=True)
+            seen, surface = values[tuple(near)], depth[tuple(near)]
+        support = surface >= lower - same_surface
+        colour = _normalised_blur(seen, support, partial(_blur_plane, size=size, kernel=kernel))
+        if behind_is_empty:
+            composed, behind_is_empty = colour, False
+            continue
+        opacity = _blur_plane((surface >= lower).astype(np.float64), size, kernel)[..., None]
+        opacity = np.clip(opacity, 0.0, 1.0)
+        composed = opacity * colour + (1 - opacity) * composed
+
+    if linear_light:
+        composed = linear_to_srgb(composed)
+    rendered = _like(composed, image)
+    if noise > 0:
+        rendered = add_noise(rendered, noise, seed)
+    picture = rendered.astype(np.uint8)
+    if jpeg is not None:
+        picture = jpeg_round_trip(picture, jpeg)
+    return DefocusedScene(picture, sigma, known)
+
+
+def _normalised_blur(
+    values: Floats, support: NDArray[np.bool_], blur: Callable[[Floats], Floats]
+) -> Floats:
+    """Blur only what `support` marks, spreading it outward: blur(values * support) / blur(support)."""
+    if support.all():
+        return blur(values)
+    weight = blur(support.astype(np.float64))[..., None]
+    # FFT rounding leaves about 1e-16 where nothing reaches; opacity is as small there, so any colour will do.
+    reached = weight > 1e-9
+    mixed = blur(values * support[..., None])
+    return np.where(reached, np.divide(mixed, weight, out=np.zeros_like(mixed), where=reached), values)
+
+
+def downscale(image: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
+    """Shrink a uint8 picture by a whole factor: means over factor x factor blocks of display-referred values.
+
+    Rows and columns that do not fill a block are cut off.
+
+    Parameters
+    ----------
+    image : H x W or H x W x 3 uint8.
+    factor : at least 1.
+
+    Returns
+    -------
+    H // factor x W // factor (x 3) uint8.
+    """
+    height, width = image.shape[0] // factor, image.shape[1] // factor
+    whole = image[: height * factor, : width * factor]
+    blocks = whole.reshape(height, factor, width, factor, *image.shape[2:])
+    shrunk: NDArray[np.uint8] = np.rint(blocks.mean(axis=(1, 3))).astype(np.uint8)
+    return shrunk
+
+
+def downscale_disparity(
+    disparity: ArrayLike, valid: ArrayLike, factor: int
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Shrink a disparity map by a whole factor, taking each block's nearest known surface.
+
+    Parameters
+    ----------
+    disparity : H x W, px of the map as it is.
+    valid : H x W, False where unknown.
+    factor : at least 1.
+
+    Returns
+    -------
+    disparity : float32, px of the shrunken map; 0 where unknown.
+    valid : bool, False where no pixel of the block is known.
+    """
+    values = np.where(np.asarray(valid, dtype=bool), np.asarray(disparity, dtype=np.float32), -np.inf)
+    height, width = values.shape[0] // factor, values.shape[1] // factor
+    blocks = values[: height * factor, : width * factor].reshape(height, factor, width, factor)
+    nearest = blocks.max(axis=(1, 3))
+    known = np.isfinite(nearest)
+    return np.where(known, nearest / factor, 0).astype(np.float32), known
