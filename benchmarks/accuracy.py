@@ -170,9 +170,7 @@ def tasks(data: Path, sets: Sequence[str], limit: int | None) -> Iterator[Task]:
                 focus = float(np.quantile(e.truth[e.valid], share))
                 for largest in DEPTH_RANGES:
                     for linear in (True, False):
-                        scene = render.render_depth(
-                            e.image, e.truth, e.valid, focus, largest, linear_light=linear
-                        )
+                        scene = render.render_depth(e.image, e.truth, e.valid, focus, largest, linear_light=linear)
                         light = "linear" if linear else "display"
                         label = f"{e.name}@0..{largest:g}-{light}"
                         yield Task(name, label, e.name, scene.image, scene.sigma, scene.valid)
@@ -288,9 +286,7 @@ def run(
     fresh : names of configurations whose earlier values are dropped.
     """
     report = open_report(output, configurations, fresh)
-    done = {
-        (name, key) for name, of in report["values"].items() for key, v in of.items() if "error" not in v
-    }
+    done = {(name, key) for name, of in report["values"].items() for key, v in of.items() if "error" not in v}
     if jobs > 1:
         for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
             os.environ[variable] = "1"
@@ -408,15 +404,10 @@ def markdown(report: dict[str, Any], names: Sequence[str]) -> str:
                 body.append([row[0], row[1], *(_cell(c, sign=True) if c else "" for c in cells)])
         lines += ["", f"Difference to {first}, image by image.", ""]
         lines += _table(["set", "metric", *others], body)
-    seconds = {
-        name: [v["seconds"] for v in report["values"][name].values() if "seconds" in v] for name in names
-    }
+    seconds = {name: [v["seconds"] for v in report["values"][name].values() if "seconds" in v] for name in names}
     spent = [f"{name} {np.median(s):.2f} s" for name, s in seconds.items() if s]
     errors = [
-        f"* {name} {key}: {v['error']}"
-        for name in names
-        for key, v in report["values"][name].items()
-        if "error" in v
+        f"* {name} {key}: {v['error']}" for name in names for key, v in report["values"][name].items() if "error" in v
     ]
     lines += ["", f"Median time per picture ({report['machine']}): {', '.join(spent) or 'none'}."]
     if errors:
@@ -441,9 +432,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"unknown set {', '.join(sorted(unknown))}: choose from {', '.join(SETS)}")
     try:
         configurations = [Configuration.parse(text) for text in options.config]
-        report = run(
-            options.data, configurations, options.output, sets, options.limit, options.jobs, options.fresh
-        )
+        report = run(options.data, configurations, options.output, sets, options.limit, options.jobs, options.fresh)
     except DefocusError as error:
         parser.error(str(error))
     names = [c.name for c in configurations]

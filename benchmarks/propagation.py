@@ -41,9 +41,7 @@ def seeds_weights_guide(source: str, enlarge: int) -> tuple[Array, Array, Array]
 
         photo = getattr(data, source)()
     if enlarge > 1:
-        photo = np.asarray(
-            Image.fromarray(photo).resize((photo.shape[1] * enlarge, photo.shape[0] * enlarge))
-        )
+        photo = np.asarray(Image.fromarray(photo).resize((photo.shape[1] * enlarge, photo.shape[0] * enlarge)))
     guide = rolling_guidance_filter(photo / np.float32(255))
     gradient = np.hypot(*np.gradient(guide.mean(2)))
     weights = (gradient > np.quantile(gradient, 0.92)).astype(np.float32)
@@ -82,21 +80,14 @@ def measure(source: str, enlarge: int, reduction: int) -> tuple[NDArray[np.gener
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "photos", nargs="*", default=["astronaut", "coffee"], help="files, or scikit-image names"
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos", nargs="*", default=["astronaut", "coffee"], help="files, or scikit-image names")
     parser.add_argument("--reductions", type=int, nargs="+", default=[8, 4, 2, 1])
     parser.add_argument("--enlarge", type=int, default=1, help="enlarge photographs by this factor first")
     parser.add_argument("--no-direct", action="store_true", help="compare with reduction 1 (or with nothing)")
     options = parser.parse_args()
 
-    print(
-        f"{'photograph':24} {'MP':>5} {'reduction':>9} {'s':>7} {'peak MB':>8} {'mean':>9} {'p99':>9} "
-        f"{'max':>9}"
-    )
+    print(f"{'photograph':24} {'MP':>5} {'reduction':>9} {'s':>7} {'peak MB':>8} {'mean':>9} {'p99':>9} {'max':>9}")
     context = multiprocessing.get_context("spawn")
     for source in options.photos:
         runs = [*([] if options.no_direct else [0]), *sorted(options.reductions)]

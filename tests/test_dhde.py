@@ -1,4 +1,4 @@
-"""DHDE from photograph to map: fidelity, known blur in and known sigma out, equivariance, and photographs without detail."""
+"""DHDE from photograph to map: fidelity, known blur in and known sigma out, equivariance, no detail at all."""
 
 from dataclasses import replace
 

@@ -70,9 +70,7 @@ def test_rolling_guidance_agrees_with_the_authors(golden):
 
 
 def test_rolling_guidance_agrees_with_opencv(photo):
-    grey = np.ascontiguousarray(
-        photo[..., 1]
-    )  # OpenCV adds up colour differences, so only grey has one definition
+    grey = np.ascontiguousarray(photo[..., 1])  # OpenCV adds up colour differences, so only grey has one definition
     found = rolling_guidance_filter(grey, sigma_space=2, sigma_range=0.3)
     reference = cv2.ximgproc.rollingGuidanceFilter(grey, d=13, sigmaColor=0.3, sigmaSpace=2, numOfIter=4)
     inner = np.s_[8:-8, 8:-8]  # OpenCV mirrors the border
@@ -155,9 +153,7 @@ def test_probability_joint_bilateral_is_the_definition(photo):
     expected = np.zeros(shape)
     for y, x in np.argwhere(edges):
         weight = np.exp(-((ys - y) ** 2 + (xs - x) ** 2) / 8)
-        weight *= np.exp(-((guide.astype(float) - guide[y, x]) ** 2).sum(2) / 0.08) * np.exp(
-            -((1 - p) ** 2) / 0.32
-        )
+        weight *= np.exp(-((guide.astype(float) - guide[y, x]) ** 2).sum(2) / 0.08) * np.exp(-((1 - p) ** 2) / 0.32)
         weight *= edges & (np.maximum(abs(ys - y), abs(xs - x)) <= 4)
         expected[y, x] = (weight * sigma).sum() / weight.sum()
     np.testing.assert_allclose(found, expected, atol=3e-6)  # float32 weights
@@ -223,12 +219,8 @@ def test_weighted_median_is_the_definition(photo):
 def test_weighted_median_agrees_with_opencv(photo, sigma):
     guide, values = ((photo[..., c] * 255).round().astype(np.uint8) for c in (1, 0))
     values[0, :2] = 0, 255
-    reference = cv2.ximgproc.weightedMedianFilter(
-        guide, values, 5, sigma=sigma, weightType=cv2.ximgproc.WMF_EXP
-    )
-    found = joint_weighted_median(
-        values.astype(float), guide / 255.0, radius=5, sigma=sigma / 255, iterations=1
-    )
+    reference = cv2.ximgproc.weightedMedianFilter(guide, values, 5, sigma=sigma, weightType=cv2.ximgproc.WMF_EXP)
+    found = joint_weighted_median(values.astype(float), guide / 255.0, radius=5, sigma=sigma / 255, iterations=1)
     # Near-ties fall either way, by one step of the values present in the window.
     assert (found != reference).mean() < 0.03
     assert np.abs(found - reference).mean() < 0.05

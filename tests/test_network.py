@@ -50,7 +50,8 @@ def pooled(response):
     """3 x 3 maximum with stride 3 whose last window may be partial, as Caffe pools."""
     size = -(-(response.shape[2] - 3) // 3) + 1
     blocks = [
-        [response[:, :, 3 * y : 3 * y + 3, 3 * x : 3 * x + 3].max(axis=(2, 3)) for x in range(size)] for y in range(size)
+        [response[:, :, 3 * y : 3 * y + 3, 3 * x : 3 * x + 3].max(axis=(2, 3)) for x in range(size)]
+        for y in range(size)
     ]
     return np.array(blocks).transpose(2, 3, 0, 1)
 

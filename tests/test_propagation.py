@@ -93,9 +93,7 @@ def test_solver_agrees_with_the_direct_one_in_few_iterations(photo, seeded):
     right_side = data_term * np.nan_to_num(seeds).ravel()
     expected = _direct(seeds, weights, photo).ravel()
     found, iterations = solve(matrix, right_side, hierarchy, rtol=1e-4)
-    assert (
-        np.abs(found - expected).max() < 2e-3
-    )  # a hundredth of a DHDE class step; measured 4e-5 at 640 x 480
+    assert np.abs(found - expected).max() < 2e-3  # a hundredth of a DHDE class step; measured 4e-5 at 640 x 480
     # 23 at 640 x 480; blockwise constant coarse grids take 77: this fails if the colour functions are lost.
     assert iterations <= 40
     closer, _ = solve(matrix, right_side, hierarchy, rtol=1e-9)

@@ -41,7 +41,9 @@ def patches(folder):
 
 def test_patches_are_balanced_and_consistent(patches):
     assert len(patches.large) == len(patches.small) > 100
-    assert np.array_equal(np.bincount(patches.large_labels, minlength=11), np.bincount(patches.small_labels, minlength=11))
+    assert np.array_equal(
+        np.bincount(patches.large_labels, minlength=11), np.bincount(patches.small_labels, minlength=11)
+    )
     assert patches.large.shape[1:] == (3, LARGE.width, LARGE.width)
     assert patches.small.shape[1:] == (3, SMALL.width, SMALL.width)
     assert np.isfinite(patches.large_features).all()

@@ -164,9 +164,7 @@ def relative_edges(
     return hysteresis(maxima & (relative > low), relative > high)
 
 
-def canny(
-    grey: NDArray[np.floating], low: float, high: float, *, sigma: float = SMOOTHING_SIGMA
-) -> NDArray[np.bool_]:
+def canny(grey: NDArray[np.floating], low: float, high: float, *, sigma: float = SMOOTHING_SIGMA) -> NDArray[np.bool_]:
     """Canny edges as MATLAB's `edge(grey, "canny", [low high], sigma)`.
 
     Parameters
@@ -188,7 +186,7 @@ def edge_scales(
     weak: tuple[float, float],
     strong: tuple[float, float],
 ) -> NDArray[np.uint8]:
-    """Edge pixels and the patch size each is read with (DHDE, section 3.1).
+    """Edge pixels and the patch size each is read with (Park et al., CVPR 2017).
 
     Parameters
     ----------

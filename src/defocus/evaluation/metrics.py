@@ -450,9 +450,7 @@ def spearman(score_map: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = N
     return float(np.corrcoef(rankdata(values), rankdata(wanted))[0, 1])
 
 
-def affine_invariant_error(
-    estimate: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None
-) -> AffineError:
+def affine_invariant_error(estimate: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None) -> AffineError:
     """Error after the least-squares fit of `scale * estimate + offset` to the truth over the valid pixels.
 
     For truths whose unit is unknown. The fit is free to turn the map round: look at the sign of `scale`.

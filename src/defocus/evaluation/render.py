@@ -361,9 +361,7 @@ def render_depth(
     return DefocusedScene(picture, sigma, known)
 
 
-def _normalised_blur(
-    values: Floats, support: NDArray[np.bool_], blur: Callable[[Floats], Floats]
-) -> Floats:
+def _normalised_blur(values: Floats, support: NDArray[np.bool_], blur: Callable[[Floats], Floats]) -> Floats:
     """Blur only what `support` marks, spreading it outward: blur(values * support) / blur(support)."""
     if support.all():
         return blur(values)

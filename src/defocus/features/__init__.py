@@ -18,7 +18,6 @@ __all__ = [
     "dct_feature",
     "gradient_bins",
     "gradient_feature",
-
     "pad_edges",
     "svd_feature",
 ]

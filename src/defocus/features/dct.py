@@ -1,4 +1,4 @@
-"""DCT feature: how a patch's energy is spread over spatial frequencies (DHDE, section 3.2)."""
+"""DCT feature: how a patch's energy is spread over spatial frequencies (Park et al., CVPR 2017)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gradient feature: the distribution of gradient magnitudes in a patch (DHDE, section 3.2)."""
+"""Gradient feature: the distribution of gradient magnitudes in a patch (Park et al., CVPR 2017)."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def normalised_logarithm(values: NDArray[np.floating]) -> NDArray[np.float64]:
+def normalised_logarithm(values: NDArray[np.number]) -> NDArray[np.float64]:
     """log(1 + values), each row divided by its sum.
 
     Parameters

@@ -1,4 +1,4 @@
-"""SVD feature: how much of a patch its first singular values hold (DHDE, section 3.2)."""
+"""SVD feature: how much of a patch its first singular values hold (Park et al., CVPR 2017)."""
 
 from __future__ import annotations
 

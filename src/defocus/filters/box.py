@@ -28,10 +28,7 @@ def box_mean(values: Floats, radius: int) -> Floats:
     axes = (0, 1)
     # A zero border divided by the filtered ones leaves the mean of what is really there.
     total = ndimage.uniform_filter(values, size, mode="constant", axes=axes)
-    inside = [
-        ndimage.uniform_filter1d(np.ones(n, dtype=total.dtype), size, mode="constant")
-        for n in values.shape[:2]
-    ]
+    inside = [ndimage.uniform_filter1d(np.ones(n, dtype=total.dtype), size, mode="constant") for n in values.shape[:2]]
     share = np.multiply.outer(*inside)
     result: Floats = total / share.reshape(*share.shape, *(1,) * (values.ndim - 2))
     return result
@@ -52,18 +49,14 @@ def block_sum(values: ArrayLike, factor: int) -> NDArray[np.generic]:
     """
     array = np.asarray(values)
     rows = np.add.reduceat(array, np.arange(0, array.shape[0], factor), axis=0, dtype=array.dtype)
-    sums: NDArray[np.generic] = np.add.reduceat(
-        rows, np.arange(0, array.shape[1], factor), axis=1, dtype=array.dtype
-    )
+    sums: NDArray[np.generic] = np.add.reduceat(rows, np.arange(0, array.shape[1], factor), axis=1, dtype=array.dtype)
     return sums
 
 
 def block_average(values: Floats, factor: int) -> Floats:
     """Mean over blocks of factor x factor pixels; see `block_sum` for sizes that factor does not divide."""
     height, width = values.shape[:2]
-    counts = np.multiply.outer(_block_lengths(height, factor), _block_lengths(width, factor)).astype(
-        values.dtype
-    )
+    counts = np.multiply.outer(_block_lengths(height, factor), _block_lengths(width, factor)).astype(values.dtype)
     result: Floats = np.asarray(block_sum(values, factor), dtype=values.dtype) / (
         counts if values.ndim == 2 else counts[..., None]
     )

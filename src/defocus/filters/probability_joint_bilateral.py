@@ -59,7 +59,7 @@ def probability_joint_bilateral(
 
     References
     ----------
-    Park, Tai, Cho, Kweon, CVPR 2017, section 3.4 (probability-joint bilateral filter).
+    Park, Tai, Cho, Kweon, CVPR 2017 (probability-joint bilateral filter).
 
     """
     if not (min(sigma_space, sigma_range, sigma_probability) > 0 and radius >= 0):
@@ -79,9 +79,7 @@ def probability_joint_bilateral(
         (ys * (half / sigma_space)).astype(np.float32),
         (xs * (half / sigma_space)).astype(np.float32),
     ]
-    coordinates += [
-        (channel * (half / sigma_range)).astype(np.float32) for channel in np.atleast_3d(guide)[ys, xs].T
-    ]
+    coordinates += [(channel * (half / sigma_range)).astype(np.float32) for channel in np.atleast_3d(guide)[ys, xs].T]
 
     first, count = _neighbour_runs(edge_mask, ys, xs, radius)
     pairs_before = np.concatenate([[0], np.cumsum(count.sum(1))])

@@ -12,9 +12,7 @@ from defocus.errors import ParameterError
 
 __all__ = ["rolling_guidance_filter"]
 
-TRUNCATION = (
-    3.0  # window radius in units of sigma_space; a Gaussian holds 98.9 % of its 2-D mass within 3 sigma
-)
+TRUNCATION = 3.0  # window radius in units of sigma_space; a Gaussian holds 98.9 % of its 2-D mass within 3 sigma
 
 
 def rolling_guidance_filter(

@@ -27,7 +27,7 @@ class MethodModule(Protocol):
     """What the module of a method offers."""
 
     @property
-    def PRESETS(self) -> Mapping[str, Any]:  # noqa: N802
+    def PRESETS(self) -> Mapping[str, Any]:
         """Parameters by name; the key "default" exists."""
 
     def estimate(

@@ -2,11 +2,11 @@
 
 Park, Tai, Cho, Kweon, CVPR 2017, arXiv 1704.08992. The steps, in the paper's order:
 
-1. edges of the value channel; a 15 x 15 patch at each strong one, a 27 x 27 patch at each weak one (section 3.1)
-2. DCT, gradient and SVD features and a CNN feature of each patch (sections 3.2 and 3.3)
-3. a classifier over 11 blur labels gives each edge pixel its sigma and how probable it is (section 3.3)
-4. a probability-joint bilateral filter smooths this sparse map (section 3.4)
-5. the matting Laplacian of the rolling-guidance-filtered photograph spreads it to every pixel (section 3.4)
+1. edges of the value channel; a 15 x 15 patch at each strong one, a 27 x 27 patch at each weak one
+2. DCT, gradient and SVD features and a CNN feature of each patch
+3. a classifier over 11 blur labels gives each edge pixel its sigma and how probable it is
+4. a probability-joint bilateral filter smooths this sparse map
+5. the matting Laplacian of the rolling-guidance-filtered photograph spreads it to every pixel
 6. a joint weighted median removes what is left of the seeds' errors
 
 `PRESETS["released"]` follows the authors' code; the default departs from it where a measurement says so

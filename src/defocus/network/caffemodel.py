@@ -23,7 +23,7 @@ def _net_parameter() -> Any:
     def message(name: str, *fields: tuple[str, int, int, bool, str | None]) -> None:
         described = schema.message_type.add(name=name)
         for field, number, kind, repeated, type_name in fields:
-            entry = described.field.add(name=field, number=number, type=kind)  # type: ignore[arg-type]
+            entry = described.field.add(name=field, number=number, type=kind)
             entry.label = kinds.LABEL_REPEATED if repeated else kinds.LABEL_OPTIONAL
             if type_name:
                 entry.type_name = f".caffe_weights.{type_name}"

@@ -1,4 +1,4 @@
-"""Weights of the DHDE network and the ONNX graph they make (Park et al., CVPR 2017, section 3.3 and figure 3)."""
+"""Weights of the DHDE network and the ONNX graph they make (Park et al., CVPR 2017)."""
 
 from __future__ import annotations
 
@@ -93,7 +93,8 @@ class DHDEWeights:
         from onnx import TensorProto, checker, helper, numpy_helper
 
         constants = [
-            numpy_helper.from_array(np.ascontiguousarray(self.parameters[name], dtype=np.float32), name) for name in SHAPES
+            numpy_helper.from_array(np.ascontiguousarray(self.parameters[name], dtype=np.float32), name)
+            for name in SHAPES
         ]
         constants.append(numpy_helper.from_array(np.float32(255), "feature_scale"))
         nodes = []

@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Hierarchy", "Level", "build_hierarchy", "solve"]
 
-FIRST_BLOCK = (
-    4  # px; up to 4 unknowns per 4 x 4 block, so the first coarse grid has a quarter of the unknowns
-)
+FIRST_BLOCK = 4  # px; up to 4 unknowns per 4 x 4 block, so the first coarse grid has a quarter of the unknowns
 NEXT_BLOCK = 2
 DIRECT_SIZE = 2000  # unknowns of the coarsest grid, factorised once
 DROPPED = 1e-3  # a local function this small beside the largest of its block adds nothing but rounding errors
@@ -57,9 +55,7 @@ class Hierarchy:
     coarsest: Callable[[Vector], Vector]
 
 
-def build_hierarchy(
-    matrix: csr_array, near_kernel: NDArray[np.floating], shape: tuple[int, int]
-) -> Hierarchy:
+def build_hierarchy(matrix: csr_array, near_kernel: NDArray[np.floating], shape: tuple[int, int]) -> Hierarchy:
     """Coarse grids by aggregation of square blocks, each keeping the span of the near-kernel functions.
 
     A matting Laplacian costs next to nothing on functions that are locally linear in colour. With near_kernel
@@ -236,9 +232,7 @@ def _local_bases(
     kept = keep.sum(1)
     used = keep[block_of_unknown]
     pointers = np.concatenate([[0], np.cumsum(kept[block_of_unknown])])
-    matrix: Any = csr_array(
-        (basis[used], column[block_of_unknown][used], pointers), shape=(n, int(kept.sum()))
-    )
+    matrix: Any = csr_array((basis[used], column[block_of_unknown][used], pointers), shape=(n, int(kept.sum())))
     return matrix, kept
 
 

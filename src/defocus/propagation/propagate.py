@@ -65,7 +65,7 @@ def propagate(
     References
     ----------
     Levin, Lischinski, Weiss, TPAMI 30(2), 2008; Zhuo, Sim, Pattern Recognition 44(9), 2011; Park,
-    Tai, Cho, Kweon, CVPR 2017, section 3.4.
+    Tai, Cho, Kweon, CVPR 2017.
 
     """
     _check(seeds, weights, guide, regularisation, reduction, leak)
@@ -77,9 +77,7 @@ def propagate(
     del values
     coarse_guide = block_average(guide.astype(np.float32, copy=False), factor)
 
-    solution: NDArray[np.floating] = _solve_on_grid(
-        weighted, total, coarse_guide, regularisation, eps, rtol, leak
-    )
+    solution: NDArray[np.floating] = _solve_on_grid(weighted, total, coarse_guide, regularisation, eps, rtol, leak)
     if factor > 1:
         solution = guided_upsample(
             solution, coarse_guide, guide, reduction=factor, radius=UPSAMPLING_RADIUS, eps=UPSAMPLING_EPS
@@ -103,9 +101,7 @@ def _solve_on_grid(
     matrix = matting_laplacian(guide, eps=eps)
     matrix.setdiag(matrix.diagonal() + data_term + leak)
     colours = guide.reshape(-1, guide.shape[2])
-    hierarchy = build_hierarchy(
-        matrix, np.concatenate([np.ones((len(colours), 1)), colours], axis=1), (height, width)
-    )
+    hierarchy = build_hierarchy(matrix, np.concatenate([np.ones((len(colours), 1)), colours], axis=1), (height, width))
     solutions = np.empty_like(right_sides)
     for k, right_side in enumerate(right_sides.T):
         # The best constant: seeds that all agree are then solved by it, and exactly.
@@ -136,8 +132,6 @@ def _check(
         raise ParameterError("Propagation weights must be finite and not negative; mend or mask them first.")
     known = weights > 0
     if not known.any():
-        raise DefocusError(
-            "There is no seed to propagate from; choose a value for the map or find more edges."
-        )
+        raise DefocusError("There is no seed to propagate from; choose a value for the map or find more edges.")
     if not np.isfinite(seeds[known]).all():
         raise ParameterError("A seed with a positive weight is not finite; give it weight 0.")

@@ -16,11 +16,13 @@ from defocus.network.weights import BLUR_LABELS, CNN_FEATURE_SIZE, DHDEWeights
 
 CNN = "cnn"
 ALL_FEATURES = (*FEATURES, CNN)
-_BIAS_COLUMNS = {scale: [i * FEATURE_SIZE + scale.offset + scale.bins for i in range(len(FEATURES))] for scale in (LARGE, SMALL)}
+_BIAS_COLUMNS = {
+    scale: [i * FEATURE_SIZE + scale.offset + scale.bins for i in range(len(FEATURES))] for scale in (LARGE, SMALL)
+}
 
 
-class DHDENetwork(nn.Module):
-    """CNN feature and classifier (Park et al., CVPR 2017, figure 3).
+class DHDENetwork(nn.Module):  # type: ignore[misc]  # PyTorch is not installed where types are checked
+    """CNN feature and classifier (Park et al., CVPR 2017).
 
     The layers are the paper's. For training, each convolution is followed by batch normalisation, pixels are centred
     and hand-crafted features standardised; `weights` folds all three into the paper's layers.

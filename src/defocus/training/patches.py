@@ -1,4 +1,4 @@
-"""Training patches of known blur, cut from a folder of sharp photographs (DHDE, section 4.1).
+"""Training patches of known blur, cut from a folder of sharp photographs (Park et al., CVPR 2017).
 
 A sharp photograph is blurred with a Gaussian of each label's sigma, and patches are cut at the edges that remain. Where
 the recipe departs from the released one (`RELEASED`), docs/training.md has the gain of each departure.
@@ -24,7 +24,7 @@ from defocus.atomic import atomic_write
 from defocus.edges import EDGE_NONE, EDGE_STRONG, canny, edge_scales, gradient_maxima, value_channel
 from defocus.edges.canny import smoothed_gradient
 from defocus.errors import DefocusError
-from defocus.features import LARGE, SMALL, HandCrafted, PatchReader, PatchScale, pad_edges
+from defocus.features import LARGE, SMALL, HandCrafted, PatchReader, pad_edges
 from defocus.network.weights import BLUR_LABELS
 from defocus.photograph import read_photograph
 
@@ -119,9 +119,7 @@ class PatchSet:
     @staticmethod
     def joined(parts: Sequence[PatchSet]) -> PatchSet:
         """One set of many, in their order."""
-        return PatchSet(
-            **{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(PatchSet)}
-        )
+        return PatchSet(**{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(PatchSet)})
 
 
 def make_patches(
@@ -205,7 +203,9 @@ def _label_patches(
     pixels = degrade(source, sigma, recipe, random)
     value = value_channel(pixels / 255)
     looked_at = value if recipe.edges_after_blur else value_channel(source)
-    edges = np.where(trusted, edge_scales(*gradient_maxima(looked_at), recipe.weak_thresholds, recipe.strong_thresholds), EDGE_NONE)
+    edges = np.where(
+        trusted, edge_scales(*gradient_maxima(looked_at), recipe.weak_thresholds, recipe.strong_thresholds), EDGE_NONE
+    )
     # The large patch must read strong edges too: a strong edge of one photograph is a weak one beside a stronger.
     places = {LARGE: np.argwhere(edges != EDGE_NONE), SMALL: np.argwhere(edges == EDGE_STRONG)}
     count = min(recipe.patches_per_label, *(len(found) for found in places.values()))

@@ -1,4 +1,4 @@
-"""The feature study of the paper (table 1): each feature alone and together, at each patch size, separately trained."""
+"""The feature study of the paper: each feature alone and together, at each patch size, separately trained."""
 
 from __future__ import annotations
 
@@ -71,9 +71,7 @@ def study(
     for index, (features, scales) in enumerate(trainings):
         report("trainings", index / len(trainings), f"{features}, {scales}")
         variant = replace(parameters, features=FEATURE_SETS[features], scales=SCALE_SETS[scales])
-        probabilities, labels, beyond = predict(
-            fit(training, variant, device=device), held_out, variant.scales, device
-        )
+        probabilities, labels, beyond = predict(fit(training, variant, device=device), held_out, variant.scales, device)
         table.setdefault(features, {})[scales] = score(probabilities[~beyond], labels[~beyond])
     report("trainings", 1.0, "done")
     write_text(out.with_suffix(".json"), json.dumps(_as_dict(table, parameters, len(training)), indent=1))
@@ -81,9 +79,7 @@ def study(
     return table
 
 
-def _as_dict(
-    table: dict[str, dict[str, Scores]], parameters: TrainingParameters, patches: int
-) -> dict[str, object]:
+def _as_dict(table: dict[str, dict[str, Scores]], parameters: TrainingParameters, patches: int) -> dict[str, object]:
     rows = {features: {scales: asdict(s) for scales, s in row.items()} for features, row in table.items()}
     return {"parameters": asdict(parameters), "training_patches": patches, "table": rows}
 

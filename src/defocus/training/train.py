@@ -91,9 +91,7 @@ def find_photographs(folder: Path) -> list[Path]:
     return found
 
 
-def split_photographs(
-    photographs: Sequence[Path], held_out: float, seed: int
-) -> tuple[list[Path], list[Path]]:
+def split_photographs(photographs: Sequence[Path], held_out: float, seed: int) -> tuple[list[Path], list[Path]]:
     """Photographs to train on and photographs to validate on, at least one each.
 
     Parameters
@@ -166,8 +164,8 @@ def train(
     network = fit(sets["training"], parameters, device=device, checkpoint=run / "checkpoint.pt", report=report)
     probabilities, labels, beyond = predict(network, sets["held-out"], parameters.scales, device)
     temperature = calibrated_temperature(probabilities[~beyond], labels[~beyond])
-    probabilities = _tempered(probabilities, temperature)
-    scores = score(probabilities[~beyond], labels[~beyond])
+    tempered = _tempered(probabilities, temperature)
+    scores = score(tempered[~beyond], labels[~beyond])
     card = {
         "name": out.stem,
         "method": "DHDE, Park et al., CVPR 2017",
@@ -176,7 +174,7 @@ def train(
         "patches": {name: len(patches) for name, patches in sets.items()},
         "parameters": asdict(parameters),
         "temperature": temperature,
-        "figures": {"all": asdict(scores), **_scores_by_scale(probabilities, labels, beyond, sets["held-out"], parameters)},
+        "figures": {"all": asdict(scores), **_scores_by_scale(tempered, labels, beyond, sets["held-out"], parameters)},
         "minutes": round((time.monotonic() - started) / 60, 1),
     }
     network.cpu().weights(card, temperature).save(out)
@@ -226,7 +224,9 @@ def fit(
         patches.small_features if "small" in parameters.scales else empty,
     )
     network = DHDENetwork(mean, deviation, features=parameters.features, dropout=parameters.dropout).to(device)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=parameters.learning_rate, weight_decay=parameters.weight_decay)
+    optimiser = torch.optim.AdamW(
+        network.parameters(), lr=parameters.learning_rate, weight_decay=parameters.weight_decay
+    )
     rows = _rows(patches, parameters.scales)
     steps_per_epoch = -(-len(rows) // parameters.batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -248,9 +248,7 @@ def fit(
         running = 0.0
         for step, batch in enumerate(_batches(random.permutation(rows), parameters.batch)):
             pixels, features, labels = _read_batch(patches, batch, random)
-            loss = functional.cross_entropy(
-                network(pixels.to(device), features.to(device)), targets[labels.to(device)]
-            )
+            loss = functional.cross_entropy(network(pixels.to(device), features.to(device)), targets[labels.to(device)])
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
@@ -409,8 +407,8 @@ def model_card(card: dict[str, Any]) -> str:
     lines += ["", "## Parameters", "```json", json.dumps(card["parameters"], indent=2), "```", ""]
     lines += [
         "## Use and limits",
-        "For sigma between 0.5 and 2.0 px at edges; sharper reads as 0.5, blurrier as 2.0. Not for motion blur. Patches",
-        "come from synthetic Gaussian blur; lens blur reads as the Gaussian nearest to it.",
+        "For sigma between 0.5 and 2.0 px at edges; sharper reads as 0.5, blurrier as 2.0. Not for motion blur.",
+        "Patches come from synthetic Gaussian blur; lens blur reads as the Gaussian nearest to it.",
         "",
     ]
     return "\n".join(lines)

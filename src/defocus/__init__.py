@@ -1,0 +1,65 @@
+"""How out of focus every pixel of a photograph is, in pixels.
+
+>>> import defocus
+>>> m = defocus.estimate("photo.jpg")      # doctest: +SKIP
+>>> m.sigma                                # float32 H x W, in px of the photograph   # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from defocus.errors import DefocusError, MapFileError, ParameterError, PhotographError, WeightsError
+
+# Bound at once, not lazily: importing the modules of the same names later would put the modules here.
+# Both are light; numpy and the rest load on first use.
+from defocus.estimate import estimate
+from defocus.methods import methods
+from defocus.version import __version__
+
+if TYPE_CHECKING:
+    from defocus.defocus_map import DefocusMap as DefocusMap
+    from defocus.defocus_map import Seeds as Seeds
+    from defocus.defocus_map import load as load
+    from defocus.methods.dhde import DHDEParameters as DHDEParameters
+    from defocus.photograph import Photograph as Photograph
+    from defocus.photograph import read_photograph as read_photograph
+
+_HOME = {
+    "DHDEParameters": "defocus.methods.dhde",
+    "DefocusMap": "defocus.defocus_map",
+    "Photograph": "defocus.photograph",
+    "Seeds": "defocus.defocus_map",
+    "load": "defocus.defocus_map",
+    "read_photograph": "defocus.photograph",
+}
+
+__all__ = [
+    "DHDEParameters",
+    "DefocusError",
+    "DefocusMap",
+    "MapFileError",
+    "ParameterError",
+    "Photograph",
+    "PhotographError",
+    "Seeds",
+    "WeightsError",
+    "__version__",
+    "estimate",
+    "load",
+    "methods",
+    "read_photograph",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'defocus' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

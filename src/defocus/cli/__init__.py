@@ -1,0 +1,1 @@
+"""The command `defocus`: one module per subcommand, put together in `app`."""

@@ -1,0 +1,50 @@
+"""The command `defocus` and its subcommands. A new one is a module beside this and one line here."""
+
+# No postponed annotations here: typer must find `Annotated` and itself, which load inside a function.
+import sys
+
+
+def main() -> None:
+    """Run the command line and exit: 0 all done, 1 something failed, 2 wrong usage, 130 interrupted."""
+    try:
+        if sys.argv[1:] == ["--version"]:  # without typer, so that scripts can ask often
+            _print_version(True)
+        _run()
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from defocus.version import __version__
+
+        print(f"defocus {__version__}")  # noqa: T201
+        sys.exit(0)
+
+
+def _run() -> None:
+    from typing import Annotated
+
+    import typer
+
+    from defocus.cli import estimate, methods
+
+    app = typer.Typer(
+        no_args_is_help=True,
+        rich_markup_mode="rich",
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+    @app.callback(epilog="Example:  defocus estimate photo.jpg")
+    def defocus(
+        version: Annotated[
+            bool,
+            typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+        ] = False,
+    ) -> None:
+        """How out of focus every pixel of a photograph is, in pixels."""
+
+    app.command("estimate", epilog=estimate.EXAMPLES)(estimate.command)
+    app.command("methods")(methods.command)
+    app(prog_name="defocus")

@@ -1,0 +1,282 @@
+"""`defocus estimate`: photographs in, defocus maps and their pictures out."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from defocus.errors import DefocusError, ParameterError, WeightsError
+
+if TYPE_CHECKING:  # numpy must not load for --help
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from defocus.cli.progress_bar import ProgressBar
+    from defocus.defocus_map import DefocusMap
+
+CONFIDENT = 0.5
+
+EXAMPLES = """[bold]Examples[/bold]
+
+defocus estimate photo.jpg
+
+defocus estimate photo.jpg --overlay --parameters released --set sigma_range=0.1
+
+defocus estimate holiday/ -o maps --skip-existing
+
+defocus estimate *.tif --json --quiet > maps.jsonl
+
+[bold]Exit codes[/bold]
+
+0 all photographs done, 1 at least one failed (named at the end), 2 wrong usage, 130 interrupted.
+"""
+
+
+def command(
+    photos: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="PHOTO...", help="Photographs; folders are walked. Outputs of earlier runs are left out."
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", help="Write here, not beside each photograph."),
+    ] = None,
+    method: Annotated[str, typer.Option(metavar="NAME", help="One of `defocus methods`.")] = "dhde",
+    parameters: Annotated[
+        str, typer.Option(metavar="PRESET", help="The method's parameters: default, or released (dhde).")
+    ] = "default",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Change one parameter of the preset; may be repeated."),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", exists=True, dir_okay=False, help="Weights for the method's network."),
+    ] = None,
+    overlay: Annotated[
+        bool, typer.Option("--overlay", help="Also write NAME.defocus.overlay.png, the map over the photograph.")
+    ] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            help="Print one JSON object per photograph: path, size [width, height], method, seconds, "
+            "sigma_percentiles (5, 50, 95), share_saturated, share_confident (confidence 0.5 or more), outputs; "
+            "or path and error.",
+        ),
+    ] = False,
+    skip_existing: Annotated[
+        bool, typer.Option("--skip-existing", help="Leave photographs whose outputs exist; else they are replaced.")
+    ] = False,
+    max_megapixels: Annotated[float, typer.Option(metavar="MP", min=0.001, help="Refuse larger photographs.")] = 200.0,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No progress bar, no lines but failures (and --json).")
+    ] = False,
+) -> None:
+    """Estimate how far out of focus every pixel of each photograph is.
+
+    Writes NAME.defocus.tiff (sigma in px as 32-bit float, further pages: confidence, saturated, seeds) and
+    NAME.defocus.png (colours with a scale in px) beside the photograph, or in DIR. Of a.jpg and a.png in one
+    folder NAME keeps the suffix. A photograph that fails does not stop the rest.
+    """
+    # Here, not above: --help must not wait for numpy.
+    from defocus.cli.files import find_photographs, name_outputs
+    from defocus.cli.progress_bar import ProgressBar
+    from defocus.cli.settings import apply_settings
+    from defocus.estimate import find_parameters
+    from defocus.methods import find_method
+
+    try:
+        chosen = apply_settings(find_parameters(find_method(method), parameters), settings or [])
+        _prepare_folder(output)
+    except ParameterError as error:
+        raise typer.BadParameter(str(error)) from error
+    found = find_photographs(photos)
+    if not found.photographs and not found.failures:
+        raise typer.BadParameter(f"{found.outputs[0]} is an output of defocus: name photographs.")
+    failures = found.failures
+    done = 0
+    with _terminable(), ProgressBar(len(found.photographs), hidden=quiet) as bar:
+        for path in found.outputs if not quiet else ():
+            bar.say(f"{path} is an output of defocus and was left out.", error=True)
+        for path, reason in failures if as_json else ():
+            bar.say(json.dumps({"path": str(path), "error": reason}))
+        try:
+            for source, beginning in zip(found.photographs, name_outputs(found.photographs, output), strict=True):
+                bar.begin(source.path.name)
+                job = _Job(source.path, beginning, method, chosen, weights, overlay, int(max_megapixels * 1e6))
+                try:
+                    record = job.skipped() if skip_existing and job.exists() else job.run(bar, quiet)
+                except WeightsError as error:  # the same for every photograph
+                    raise typer.BadParameter(str(error)) from error
+                except (DefocusError, OSError, MemoryError) as error:
+                    record = job.failed(_sentence(error))
+                except Exception as error:  # a fault of ours must not cost the user the other photographs
+                    record = job.failed(f"{type(error).__name__}: {error} (a fault in defocus: please report it).")
+                bar.end()
+                if "error" in record:
+                    failures.append((source.path, record["error"]))
+                else:
+                    done += 1
+                if as_json:
+                    bar.say(json.dumps(record))
+                elif "error" not in record and not quiet:
+                    bar.say(_line(record))
+        except KeyboardInterrupt:
+            bar.say(f"Interrupted: {done} of {len(found.photographs)} photographs done.", error=True)
+            raise typer.Exit(130) from None
+        if failures:
+            bar.say(f"Failed: {len(failures)}; done: {done}.", error=True)
+            for path, reason in failures:
+                bar.say(f"  {path}: {reason.removeprefix(str(path)).lstrip(': ')}", error=True)
+            raise typer.Exit(1)
+
+
+class _Job:
+    """One photograph's way from file to files."""
+
+    def __init__(
+        self,
+        path: Path,
+        beginning: Path,
+        method: str,
+        parameters: Any,
+        weights: Path | None,
+        overlay: bool,
+        max_pixels: int,
+    ) -> None:
+        from defocus.cli.files import MAP_ENDING, OVERLAY_ENDING, PREVIEW_ENDING, with_ending
+
+        self.path, self.folder = path, beginning.parent
+        self.method, self.parameters, self.weights, self.max_pixels = method, parameters, weights, max_pixels
+        self.outputs = {
+            "map": with_ending(beginning, MAP_ENDING),
+            "preview": with_ending(beginning, PREVIEW_ENDING),
+        }
+        if overlay:
+            self.outputs["overlay"] = with_ending(beginning, OVERLAY_ENDING)
+
+    def exists(self) -> bool:
+        return all(path.exists() for path in self.outputs.values())
+
+    def failed(self, reason: str) -> dict[str, Any]:
+        return {"path": str(self.path), "error": reason}
+
+    def skipped(self) -> dict[str, Any]:
+        return {"path": str(self.path), "skipped": True, "outputs": self._output_names()}
+
+    def run(self, bar: ProgressBar, quiet: bool) -> dict[str, Any]:
+        from defocus.estimate import estimate
+        from defocus.photograph import read_photograph
+        from defocus.preview import overlay
+
+        start = time.perf_counter()
+        _prepare_folder(self.folder)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", UserWarning)
+            photograph = read_photograph(self.path, max_pixels=self.max_pixels)
+            result = estimate(
+                photograph,
+                method=self.method,
+                parameters=self.parameters,
+                weights=self.weights,
+                progress=bar.report,
+            )
+        for warning in caught if not quiet else ():
+            if issubclass(warning.category, UserWarning):
+                message = str(warning.message).removeprefix(str(self.path)).lstrip()
+                bar.say(f"Warning: {self.path}: {message}", error=True)
+        bar.report("writing", 1.0)
+        result.save(self.outputs["map"])
+        _write_png(self.outputs["preview"], result.preview(scale_bar=True))
+        if "overlay" in self.outputs:
+            picture = overlay(photograph, result.sigma, sigma_limits=result.sigma_range, scale_bar=True)
+            _write_png(self.outputs["overlay"], picture)
+        return {
+            "path": str(self.path),
+            "size": [photograph.width, photograph.height],
+            "method": result.method,
+            "seconds": round(time.perf_counter() - start, 3),
+            **_summary(result),
+            "outputs": self._output_names(),
+        }
+
+    def _output_names(self) -> dict[str, str]:
+        return {kind: str(path) for kind, path in self.outputs.items()}
+
+
+def _summary(result: DefocusMap) -> dict[str, Any]:
+    import numpy as np
+
+    percentiles = np.percentile(result.sigma, (5, 50, 95))
+    return {
+        "sigma_percentiles": {
+            name: round(float(value), 4) for name, value in zip(("5", "50", "95"), percentiles, strict=True)
+        },
+        "share_saturated": round(float(result.saturated.mean()), 6),
+        "share_confident": round(float((result.confidence >= CONFIDENT).mean()), 6),
+    }
+
+
+def _line(record: dict[str, Any]) -> str:
+    outputs = ", ".join(record["outputs"].values())
+    if record.get("skipped"):
+        return f"{record['path']}: left as it is, {outputs} exist"
+    low, high = record["sigma_percentiles"]["5"], record["sigma_percentiles"]["95"]
+    return f"{record['path']}: sigma {low:.2f} to {high:.2f} px (5 to 95 %), {record['seconds']:.1f} s -> {outputs}"
+
+
+def _sentence(error: DefocusError | OSError | MemoryError) -> str:
+    if isinstance(error, MemoryError):
+        return "there is not enough memory for it: make it smaller."
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or error}."
+    return str(error)
+
+
+def _write_png(path: Path, picture: NDArray[np.uint8]) -> None:
+    from PIL import Image
+
+    from defocus.atomic import atomic_write
+
+    with atomic_write(path) as file:
+        Image.fromarray(picture).save(file, format="PNG")
+
+
+def _prepare_folder(folder: Path | None) -> None:
+    """Make the folder and see that it can be written, before minutes are spent on a map."""
+    if folder is None:
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ParameterError(f"Cannot make the folder {folder}: {error.strerror}.") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ParameterError(f"The folder {folder} cannot be written: choose another with -o.")
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM unwind the stack, as Ctrl-C does, so that unfinished files are removed."""
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,88 @@
+"""The front function: anything that holds a photograph in, its defocus map out."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from defocus.errors import ParameterError
+from defocus.methods import Method, find_method
+
+if TYPE_CHECKING:  # numpy and Pillow must not load for `defocus --help`
+    from defocus.defocus_map import DefocusMap
+    from defocus.photograph import PhotographLike
+    from defocus.progress import Progress
+
+
+def estimate(
+    photo: PhotographLike,
+    *,
+    method: str = "dhde",
+    parameters: Any = None,
+    weights: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+) -> DefocusMap:
+    """Estimate how far out of focus every pixel of a photograph is.
+
+    Parameters
+    ----------
+    photo : path of a photograph, array, PIL image or `Photograph`
+        Arrays are H x W or H x W x 1, 3 or 4 (RGB, alpha ignored), uint8, uint16 or float in 0..1,
+        display-referred sRGB, upright. Files are turned upright and converted to sRGB. Never modified.
+    method : str
+        One of `defocus.methods()`.
+    parameters : None, str or the method's own parameters
+        None for the method's defaults, the name of a preset (such as "released"), or, for "dhde",
+        a `defocus.DHDEParameters`.
+    weights : path, optional
+        A weights file for the method's network instead of the one in the package.
+    progress : callable, optional
+        Called as ``progress(step, fraction)`` with the step's name and the share done, 0..1.
+
+    Returns
+    -------
+    DefocusMap
+        `sigma` is float32, H x W, in px of the upright photograph.
+
+    Raises
+    ------
+    PhotographError
+        If the photograph cannot be read or its pixels are not a photograph.
+    ParameterError
+        If the method, the preset or a parameter is unknown or outside its range.
+    WeightsError
+        If the weights file is missing, damaged or of another kind.
+    """
+    from defocus.photograph import as_photograph
+
+    chosen = find_method(method)
+    resolved = find_parameters(chosen, parameters)
+    photograph = as_photograph(photo)
+    return chosen.load().estimate(photograph, resolved, None if weights is None else Path(weights), progress)
+
+
+def find_parameters(method: Method, parameters: Any = None) -> Any:
+    """Return the parameters of `method` that None, a preset's name or the parameters themselves stand for.
+
+    Raises
+    ------
+    ParameterError
+        If no preset has that name, or the object is not of the method's own class.
+    """
+    presets = method.load().PRESETS
+    if parameters is None:
+        return presets["default"]
+    if isinstance(parameters, str):
+        if parameters not in presets:
+            raise ParameterError(
+                f"{method.name} has no parameters called {parameters!r}: choose one of {', '.join(presets)}."
+            )
+        return presets[parameters]
+    wanted = type(presets["default"])
+    if not isinstance(parameters, wanted):
+        raise ParameterError(
+            f"{method.name} takes None, the name of a preset ({', '.join(presets)}) or "
+            f"{wanted.__name__} as parameters, not {type(parameters).__name__}."
+        )
+    return parameters

@@ -1,0 +1,167 @@
+"""Pictures of a map: in colours with a scale, or over the photograph."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from defocus.colour_map import viridis
+from defocus.errors import ParameterError
+from defocus.photograph import Photograph
+
+_LUMA = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)  # ITU-R BT.709
+_BACKGROUND, _INK = (255, 255, 255), (40, 40, 40)
+_NARROWEST_BAR = 200  # px; fits a few ticks
+_CONFIDENT = 0.5
+
+
+def preview(
+    sigma: NDArray[np.floating],
+    *,
+    sigma_limits: tuple[float, float] | None = None,
+    confidence: NDArray[np.floating] | None = None,
+    scale_bar: bool = False,
+    unit: str = "px",
+) -> NDArray[np.uint8]:
+    """Return a map as a picture in the colours of viridis: dark blue is sharp, yellow is blurred.
+
+    Parameters
+    ----------
+    sigma : H x W, finite.
+    sigma_limits : sigmas of the first and the last colour; the smallest and largest in `sigma` if None.
+    confidence : H x W, 0..1; where it is below 0.5 colours fade to grey, entirely at 0. Lightness stays, so
+        sigma can still be read there.
+    scale_bar : draw a scale with ticks underneath. The picture above it keeps its size; a photograph narrower
+        than 200 px gets a white margin on the right.
+    unit : what the ticks are in.
+
+    Returns
+    -------
+    uint8 H x W x 3, sRGB; with `scale_bar` higher, and at least 200 px wide.
+
+    Raises
+    ------
+    ParameterError
+        If the limits are not two finite numbers, lowest first.
+    """
+    low, high = _limits(sigma, sigma_limits)
+    picture = _colours(sigma, low, high)
+    if confidence is not None:
+        picture = _fade(picture, confidence)
+    if not scale_bar:
+        return picture
+    return _above(picture, _scale_bar(picture.shape[1], low, high, unit, fades=confidence is not None))
+
+
+def overlay(
+    photograph: Photograph,
+    sigma: NDArray[np.floating],
+    *,
+    sigma_limits: tuple[float, float] | None = None,
+    scale_bar: bool = False,
+    unit: str = "px",
+) -> NDArray[np.uint8]:
+    """Return the photograph in grey, tinted with the colours of its map.
+
+    Parameters
+    ----------
+    photograph : H x W.
+    sigma : H x W, the same size.
+    sigma_limits, scale_bar, unit : as in `preview`.
+
+    Returns
+    -------
+    uint8 H x W x 3, sRGB; with `scale_bar` as in `preview`.
+
+    Raises
+    ------
+    ParameterError
+        If the sizes differ or the limits are not two finite numbers, lowest first.
+    """
+    if sigma.shape != (photograph.height, photograph.width):
+        raise ParameterError(
+            f"The map is {sigma.shape[1]} x {sigma.shape[0]} and the photograph {photograph.width} x "
+            f"{photograph.height} pixels: use the map of this photograph."
+        )
+    low, high = _limits(sigma, sigma_limits)
+    # Half colour, half the photograph's lightness: shapes stay readable where the map is of one colour.
+    grey = photograph.as_float(np.float32) @ (_LUMA * np.float32(0.5 * 255))
+    blend = _colours(sigma, low, high) * np.float32(0.5)
+    blend += grey[..., None]
+    picture = np.clip(np.rint(blend, out=blend), 0, 255).astype(np.uint8)
+    return _above(picture, _scale_bar(picture.shape[1], low, high, unit)) if scale_bar else picture
+
+
+def _limits(sigma: NDArray[np.floating], wanted: tuple[float, float] | None) -> tuple[float, float]:
+    if wanted is None:
+        low, high = float(sigma.min()), float(sigma.max())
+        # A constant map gets a scale around its value.
+        return (low, high) if high - low > 1e-6 * max(high, 1) else (max(low - 0.5, 0.0), high + 0.5)
+    low, high = float(wanted[0]), float(wanted[1])
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise ParameterError(f"sigma_limits must be two finite numbers, lowest first, not {wanted}.")
+    return low, high
+
+
+def _colours(sigma: NDArray[np.floating], low: float, high: float) -> NDArray[np.uint8]:
+    scaled = (sigma.astype(np.float32) - np.float32(low)) * np.float32(255 / (high - low))
+    colours: NDArray[np.uint8] = viridis()[np.clip(np.rint(scaled, out=scaled), 0, 255).astype(np.uint8)]
+    return colours
+
+
+def _fade(picture: NDArray[np.uint8], confidence: NDArray[np.floating]) -> NDArray[np.uint8]:
+    keep = np.clip(confidence.astype(np.float32) / np.float32(_CONFIDENT), 0, 1)[..., None]
+    grey = (picture @ _LUMA)[..., None]
+    faded: NDArray[np.uint8] = np.rint(grey + keep * (picture - grey)).astype(np.uint8)
+    return faded
+
+
+def _above(picture: NDArray[np.uint8], bar: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    height, width = picture.shape[:2]
+    canvas = np.full((height + bar.shape[0], bar.shape[1], 3), _BACKGROUND, np.uint8)
+    canvas[:height, :width] = picture
+    canvas[height:] = bar
+    return canvas
+
+
+def _scale_bar(width: int, low: float, high: float, unit: str, *, fades: bool = False) -> NDArray[np.uint8]:
+    """Return a strip of colours with ticks, `width` wide but at least `_NARROWEST_BAR`."""
+    width = max(width, _NARROWEST_BAR)
+    text_px = min(max(round(width / 45), 12), 60)
+    font = ImageFont.load_default(text_px)
+    margin, gap = round(1.5 * text_px), max(text_px // 3, 3)
+    line = max(text_px // 12, 1)
+    bar_top, bar_height = text_px, round(1.2 * text_px)
+    words_top = bar_top + bar_height + gap + text_px + gap + gap
+    height = words_top + 2 * text_px
+    strip = Image.new("RGB", (width, height), _BACKGROUND)
+    draw = ImageDraw.Draw(strip)
+
+    length = min(width - 2 * margin, 40 * text_px)  # a long bar says no more than a short one
+    ramp = np.broadcast_to(np.linspace(low, high, length, dtype=np.float32), (bar_height, length))
+    strip.paste(Image.fromarray(_colours(ramp, low, high)), (margin, bar_top))
+    ticks, decimals = _ticks(low, high, most=max(length // (4 * text_px), 2))
+    for tick in ticks:
+        x = margin + round((tick - low) / (high - low) * (length - 1))
+        bottom = bar_top + bar_height
+        draw.rectangle((x - line // 2, bottom, x - line // 2 + line - 1, bottom + gap - 1), fill=_INK)
+        draw.text((x, bottom + 2 * gap), f"{tick:.{decimals}f}", fill=_INK, font=font, anchor="mt")
+    words = [f"blur (sigma) in {unit}, dark = sharp", f"blur (sigma), {unit}", f"blur, {unit}"]
+    if fades:
+        words.insert(0, f"{words[0]}, grey = uncertain")
+    fitting = next((text for text in words if draw.textlength(text, font=font) <= width - margin), words[-1])
+    draw.text((margin, words_top), fitting, fill=_INK, font=font, anchor="lt")
+    return np.asarray(strip)
+
+
+def _ticks(low: float, high: float, most: int) -> tuple[list[float], int]:
+    """Return round numbers between two limits, at most about `most`, and the decimals they need."""
+    rough = (high - low) / most
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * (1 - 1e-9))
+    first, last = math.ceil(low / step - 1e-6), math.floor(high / step + 1e-6)
+    decimals = next(digits for digits in range(12) if digits == 11 or round(step, digits) == round(step, 11))
+    return [number * step for number in range(first, last + 1)], decimals
