@@ -22,7 +22,11 @@ def main() -> None:
     """Write NAME.jpg: the photograph, its defocus map with the scale in px, and the overlay, side by side."""
     for name, pixels in (("coffee", data.coffee()), ("chelsea", data.chelsea())):
         m = defocus.estimate(pixels)
-        columns = [pixels, m.preview(scale_bar=True), overlay(as_photograph(pixels), m.sigma, sigma_limits=m.sigma_range)]
+        columns = [
+            pixels,
+            m.preview(scale_bar=True),
+            overlay(as_photograph(pixels), m.sigma, sigma_limits=m.sigma_range),
+        ]
         height = max(len(column) for column in columns)
         white = [np.pad(c, ((0, height - len(c)), (0, 8), (0, 0)), constant_values=255) for c in columns]
         picture = Image.fromarray(np.concatenate(white, axis=1))

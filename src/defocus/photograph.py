@@ -211,7 +211,8 @@ def _decoding(name: str) -> Iterator[None]:
     except Warning:  # warnings as errors are the caller's wish
         raise
     except Exception as error:  # damaged data makes decoders raise anything, from SyntaxError to struct.error
-        raise PhotographError(f"{name} is damaged or cut short: {error}.") from error
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise PhotographError(f"{name} is damaged or cut short: {reason or type(error).__name__}.") from error
 
 
 # Pillow's limit is global; this keeps two threads from restoring each other's.
@@ -404,8 +405,8 @@ def _apply_profile(pixels: NDArray[Any], space: _Space, profile: bytes) -> NDArr
 def _lcms(pixels: NDArray[Any], space: _Space, profile: bytes) -> NDArray[Any]:
     dtype = pixels.dtype
     flags: int = imagecodecs.CMS.FLAGS.BLACKPOINTCOMPENSATION
-    if dtype != np.uint8:
-        # LittleCMS speeds 16-bit up with a table that is off by up to 15/255 at the gamut's boundary.
+    if dtype != np.uint8 or space == "gray":
+        # LittleCMS's tables are off by up to 15/255 for 16 bits (at the gamut's boundary), 10/255 for linear grey.
         flags |= imagecodecs.CMS.FLAGS.NOOPTIMIZE
     if space == "gray":
         pixels = pixels[..., 0]

@@ -161,7 +161,12 @@ def _ticks(low: float, high: float, most: int) -> tuple[list[float], int]:
     """Return round numbers between two limits, at most about `most`, and the decimals they need."""
     rough = (high - low) / most
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * (1 - 1e-9))
+    steps = [factor * power for factor in (1, 2, 2.5, 5, 10, 20, 25) if factor * power >= rough * (1 - 1e-9)]
+    step = next((step for step in steps if _divides(step, low) and _divides(step, high)), steps[0])
     first, last = math.ceil(low / step - 1e-6), math.floor(high / step + 1e-6)
     decimals = next(digits for digits in range(12) if digits == 11 or round(step, digits) == round(step, 11))
     return [number * step for number in range(first, last + 1)], decimals
+
+
+def _divides(step: float, value: float) -> bool:
+    return abs(value / step - round(value / step)) < 1e-6

@@ -45,9 +45,7 @@ defocus estimate *.tif --json --quiet > maps.jsonl
 def command(
     photos: Annotated[
         list[Path],
-        typer.Argument(
-            metavar="PHOTO...", help="Photographs; folders are walked. Outputs of earlier runs are left out."
-        ),
+        typer.Argument(metavar="PHOTO", help="Photographs; folders are walked. Outputs of earlier runs are left out."),
     ],
     output: Annotated[
         Path | None,
@@ -72,9 +70,9 @@ def command(
         bool,
         typer.Option(
             "--json",
-            help="Print one JSON object per photograph: path, size [width, height], method, seconds, "
+            help="Print one JSON object per photograph: path, size (width, height), method, seconds, "
             "sigma_percentiles (5, 50, 95), share_saturated, share_confident (confidence 0.5 or more), outputs; "
-            "or path and error.",
+            "or path and error; or path, skipped and outputs.",
         ),
     ] = False,
     skip_existing: Annotated[
@@ -87,9 +85,10 @@ def command(
 ) -> None:
     """Estimate how far out of focus every pixel of each photograph is.
 
-    Writes NAME.defocus.tiff (sigma in px as 32-bit float, further pages: confidence, saturated, seeds) and
-    NAME.defocus.png (colours with a scale in px) beside the photograph, or in DIR. Of a.jpg and a.png in one
-    folder NAME keeps the suffix. A photograph that fails does not stop the rest.
+    Writes NAME.defocus.tiff (sigma in px as 32-bit float; further pages hold
+    confidence, saturation and seeds) and NAME.defocus.png (colours with a scale
+    in px) beside the photograph, or in DIR. Where a.jpg and a.png share a
+    folder NAME keeps the suffix. One that fails does not stop the rest.
     """
     # Here, not above: --help must not wait for numpy.
     from defocus.cli.files import find_photographs, name_outputs
@@ -272,7 +271,7 @@ def _prepare_folder(folder: Path | None) -> None:
 def _terminable() -> Iterator[None]:
     """Let SIGTERM unwind the stack, as Ctrl-C does, so that unfinished files are removed."""
 
-    def leave(number: int, frame: FrameType | None) -> None:
+    def leave(number: int, _frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
     before = signal.signal(signal.SIGTERM, leave)

@@ -127,6 +127,6 @@ def _key(path: Path) -> str:
 def _stems(folder: Path) -> Counter[str]:
     """Count the photographs of a folder by name without suffix."""
     try:
-        return Counter(Path(name).stem.casefold() for name in os.listdir(folder) if _is_photograph(name))
+        return Counter(path.stem.casefold() for path in folder.iterdir() if _is_photograph(path.name))
     except OSError:
         return Counter()

@@ -36,7 +36,9 @@ Seed = Annotated[int, typer.Option(metavar="N", min=0, help="The same seed gives
 
 def train_command(
     photos: Photos,
-    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The .onnx file to write; a model card goes beside.")],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="The .onnx file to write; a model card goes beside.")
+    ],
     device: Device = "cpu",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint of a killed training.")] = False,
     epochs: Annotated[int, typer.Option(metavar="N", min=1, help="Passes over the patches.")] = 10,
@@ -67,18 +69,18 @@ def train_command(
         recipe = replace(RELEASED if released_recipe else PatchRecipe(), patches_per_label=patches)
         parameters = TrainingParameters(recipe=recipe, epochs=epochs, seed=seed)
         out.parent.mkdir(parents=True, exist_ok=True)
-        scores = train(
-            photos, out, parameters, device=device, processes=processes, resume=resume, report=report
-        )
+        scores = train(photos, out, parameters, device=device, processes=processes, resume=resume, report=report)
     typer.echo(
-        f"{out}: top-1 {scores.top1:.3f}, within one label {scores.within_one:.3f}, mean error {scores.mean_error:.3f} px "
-        f"on {scores.patches:,} patches of held-out photographs; the model card is {out.with_suffix('.md')}."
+        f"{out}: top-1 {scores.top1:.3f}, within one label {scores.within_one:.3f}, mean error {scores.mean_error:.3f} "
+        f"px on {scores.patches:,} patches of held-out photographs; the model card is {out.with_suffix('.md')}."
     )
 
 
 def study_command(
     photos: Photos,
-    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The .md table to write; figures go to .json beside.")],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="The .md table to write; figures go to .json beside.")
+    ],
     device: Device = "cpu",
     epochs: Annotated[int, typer.Option(metavar="N", min=1, help="Passes over the patches, for each training.")] = 6,
     patches: Annotated[

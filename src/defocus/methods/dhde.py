@@ -56,9 +56,11 @@ class DHDEParameters:
     Attributes
     ----------
     weak_thresholds, strong_thresholds : (low, high) of Canny, as fractions of the photograph's largest gradient.
-    local_window : px, odd; edges are also looked for with `weak_thresholds` relative to the largest gradient in a window
-        of this width, so that a blurred background gets seeds. 0 does without.
+    local_window : px, odd; edges are also looked for with `weak_thresholds` relative to the largest gradient in a
+        window of this width, so that a blurred background gets seeds. 0 does without.
     local_noise_factor : such an edge's gradient is at least this many standard deviations of the noise's.
+    contrast_exponent : seeds weigh by this power of their gradient relative to the higher weak threshold, at most 1;
+        faint edges then fill regions without strong ones and yield to strong ones elsewhere. 0 weighs all alike.
     thinning_radius : px; only the strongest edge pixel within this distance is read. 0 reads all.
     expected_sigma : a seed's sigma is the probability-weighted mean of the labels; False takes the most probable label.
     bilateral_radius : of the window of the probability-joint bilateral filter, px.
@@ -77,7 +79,8 @@ class DHDEParameters:
     strong_thresholds: tuple[float, float] = (0.234, 0.351)
     local_window: int = 65
     local_noise_factor: float = 4.0
-    thinning_radius: int = 1
+    contrast_exponent: float = 2.0
+    thinning_radius: int = 0
     expected_sigma: bool = True
     bilateral_radius: int = 13
     sigma_space: float = 7.0
@@ -123,13 +126,20 @@ _POSITIVE = {
     "median_radius",
     "median_sigma",
 }
-_NOT_NEGATIVE = {"local_window", "local_noise_factor", "thinning_radius", "bilateral_radius", "median_iterations"}
+_NOT_NEGATIVE = {
+    "local_window",
+    "local_noise_factor",
+    "contrast_exponent",
+    "thinning_radius",
+    "bilateral_radius",
+    "median_iterations",
+}
 
 PRESETS: Mapping[str, DHDEParameters] = {
     "default": DHDEParameters(),
     "released": DHDEParameters(
         local_window=0,
-        thinning_radius=0,
+        contrast_exponent=0.0,
         expected_sigma=False,
         sigma_space=100.0,
         sigma_range=100.0,
@@ -181,7 +191,7 @@ def estimate(
     report("edges", 0.0)
     rgb = photograph.as_float(np.float64)
     value = value_channel(rgb)
-    edges = find_edges(value, parameters)
+    edges, contrast = find_edges(value, parameters)
     metadata = {
         "defocus": __version__,
         "parameters": asdict(parameters),
@@ -217,10 +227,10 @@ def estimate(
         iterations=parameters.guidance_iterations,
     )
     report("propagation", 0.8)
-    seed_weights = np.where(edge_mask, sparse.probability if parameters.probability_weighted else 1, 0)
+    trust = np.where(edge_mask, contrast**parameters.contrast_exponent, 0)
     sigma = propagate(
         filtered,
-        seed_weights,
+        trust * sparse.probability if parameters.probability_weighted else trust,
         guide,
         regularisation=parameters.matting_lambda,
         eps=parameters.matting_eps,
@@ -238,7 +248,7 @@ def estimate(
         )
     confidence = propagate(
         sparse.within_a_label,
-        edge_mask.astype(np.float32),
+        trust,
         guide,
         regularisation=parameters.matting_lambda,
         eps=parameters.matting_eps,
@@ -261,8 +271,11 @@ def estimate(
     )
 
 
-def find_edges(value: NDArray[np.float64], parameters: DHDEParameters) -> NDArray[np.uint8]:
-    """Step 1: H x W map of weak and strong edges of the value channel (`defocus.edges`)."""
+def find_edges(value: NDArray[np.float64], parameters: DHDEParameters) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """Step 1: weak and strong edges of the value channel (H x W uint8, see `defocus.edges`) and their contrast.
+
+    Contrast is the gradient magnitude divided by the higher weak threshold, at most 1 (H x W).
+    """
     magnitude, maxima = gradient_maxima(value)
     edges = edge_scales(magnitude, maxima, parameters.weak_thresholds, parameters.strong_thresholds)
     if parameters.local_window:
@@ -275,7 +288,8 @@ def find_edges(value: NDArray[np.float64], parameters: DHDEParameters) -> NDArra
             window=parameters.local_window,
             noise_factor=parameters.local_noise_factor,
         )
-    return thin_edges(edges, magnitude, parameters.thinning_radius)
+    clear = parameters.weak_thresholds[1] * max(float(magnitude.max()), np.finfo(np.float64).tiny)
+    return thin_edges(edges, magnitude, parameters.thinning_radius), np.minimum(magnitude / clear, 1)
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""Training of the DHDE network: synthetic patches of known blur, the network in PyTorch, and the study of its features."""
+"""Training of the DHDE network: synthetic patches of known blur, the network in PyTorch, the study of its features."""

@@ -42,7 +42,7 @@ class PatchRecipe:
     patches_per_label : patches from each photograph, for each label and each of the two scales.
     weak_thresholds, strong_thresholds : Canny pairs at which large and small patches are cut.
     edges_after_blur : look for edges in the degraded photograph, as an estimate does, instead of in the sharp one.
-    largest_source_sigma : only at edges whose blur in the source, by the gradient ratio of Zhuo & Sim, is below this
+    largest_source_sigma : only at edges whose blur in the source, by Zhuo & Sim's gradient ratio, is below this
         (px); infinite takes every edge.
     half_size_share : share of the (photograph, label) pairs made from the photograph at half size, where it is sharper.
     beyond_share : share of the first and last label's patches with a blur beyond them (sigma 0..0.5 and 2..6 px), so
@@ -78,12 +78,12 @@ RELEASED = PatchRecipe(
     noise=0.0,
     jpeg_share=0.0,
 )
-"""The recipe of the released scripts: thresholds twice those of an estimate, Gaussian blur of display values, nothing else."""
+"""The released scripts' recipe: thresholds twice those of an estimate, blur of display values, nothing else."""
 
 
 @dataclass(frozen=True)
 class PatchSet:
-    """Patches of both scales with their labels; row i of `large` or `small` pixels belongs to the i-th row of its scale.
+    """Patches of both scales with their labels; the rows of a scale belong together.
 
     Attributes
     ----------

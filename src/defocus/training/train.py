@@ -64,7 +64,7 @@ class Scores:
     ----------
     patches : how many.
     top1, within_one : share of patches whose most probable label is right, or at most one label off, 0..1.
-    argmax_error, mean_error : mean absolute error in px of the most probable label, and of the probability-weighted mean.
+    argmax_error, mean_error : mean absolute error in px of the most probable label, and of the mean over labels.
     calibration_error : mean gap between the probability of the most probable label and how often it is right (10 bins).
     """
 

@@ -1,0 +1,374 @@
+import errno
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.data
+import tifffile
+from PIL import Image
+
+import defocus
+from defocus import load
+from defocus.cli.app import main
+
+PICTURE = skimage.data.astronaut()[100:140, 200:260]
+FAKE = ["--method", "fake"]
+# The command with the fake method, for tests that need a process of its own.
+PROCESS = [
+    sys.executable,
+    "-c",
+    "from defocus.methods import METHODS, Method; METHODS['fake'] = Method('fake', '', 'fake_method', 'px');"
+    "from defocus.cli.app import main; main()",
+]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, fake_method):
+    """Run the command in this process: exit code, lines of standard output, standard error."""
+
+    def command(*arguments):
+        monkeypatch.setattr(sys, "argv", ["defocus", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        out, err = capsys.readouterr()
+        return left.value.code or 0, out, err
+
+    return command
+
+
+@pytest.fixture
+def photo(tmp_path):
+    return write(tmp_path / "photo.png")
+
+
+def write(path, picture=PICTURE):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture).save(path)
+    return path
+
+
+def names(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_map_and_preview_appear_beside_the_photograph(run, photo):
+    before = photo.read_bytes()
+    code, out, err = run("estimate", photo, *FAKE)
+    assert (code, err) == (0, "")
+    assert "photo.defocus.tiff" in out
+    assert names(photo.parent) == ["photo.defocus.png", "photo.defocus.tiff", "photo.png"]
+    assert photo.read_bytes() == before
+    result = load(photo.with_name("photo.defocus.tiff"))
+    assert result.sigma.shape == PICTURE.shape[:2]
+    with Image.open(photo.with_name("photo.defocus.png")) as preview:
+        np.testing.assert_array_equal(np.asarray(preview), result.preview(scale_bar=True))
+
+
+def test_overlay_and_folder(run, photo, tmp_path):
+    code, _, _ = run("estimate", photo, *FAKE, "--overlay", "-o", tmp_path / "new" / "maps")
+    assert code == 0
+    assert names(tmp_path / "new") == [f"maps/photo.defocus.{end}" for end in ("overlay.png", "png", "tiff")]
+    assert names(tmp_path)[-1] == "photo.png"
+
+
+def test_json_has_one_line_per_photograph(run, photo, tmp_path):
+    bad = tmp_path / "bad.jpg"
+    bad.write_text("no photograph")
+    code, out, err = run("estimate", bad, photo, *FAKE, "--json")
+    assert code == 1
+    failed, done = map(json.loads, out.splitlines())
+    assert failed["path"] == str(bad)
+    assert "not a photograph" in failed["error"]
+    result = load(photo.with_name("photo.defocus.tiff"))
+    assert done["path"] == str(photo)
+    assert done["size"] == [60, 40]
+    assert done["method"] == "fake"
+    assert done["seconds"] >= 0
+    expected = np.percentile(result.sigma, (5, 50, 95))
+    # rounded to 4 decimals
+    np.testing.assert_allclose(list(done["sigma_percentiles"].values()), expected, atol=1e-4)
+    assert list(done["sigma_percentiles"]) == ["5", "50", "95"]
+    assert done["share_confident"] == 0.75  # the fake's confidence is 0.25 in one column of four, else 0.5
+    assert done["share_saturated"] == pytest.approx(result.saturated.mean(), abs=1e-6)
+    assert done["outputs"]["map"] == str(photo.with_name("photo.defocus.tiff"))
+    assert "bad.jpg" in err
+
+
+def test_folders_are_walked_and_own_outputs_are_no_photographs(run, tmp_path):
+    for name in ("b.png", "sub/a.webp", "sub/deep/c.tif", ".hidden.png", ".cache/d.png"):
+        write(tmp_path / "in" / name)
+    (tmp_path / "in" / "notes.txt").write_text("no photograph")
+    for _ in range(2):
+        code, out, err = run("estimate", tmp_path / "in", *FAKE, "--overlay", "--json")
+        assert (code, err) == (0, "")
+        assert [Path(json.loads(line)["path"]).name for line in out.splitlines()] == ["b.png", "a.webp", "c.tif"]
+    code, _, _ = run("estimate", tmp_path / "in", *FAKE, "-o", tmp_path / "out", "--quiet")
+    assert code == 0
+    assert [name for name in names(tmp_path / "out") if name.endswith("tiff")] == [
+        "b.defocus.tiff",
+        "sub/a.defocus.tiff",
+        "sub/deep/c.defocus.tiff",
+    ]
+
+
+def test_outputs_caught_by_a_wildcard_are_left_out(run, photo):
+    run("estimate", photo, *FAKE)
+    everything = sorted(photo.parent.iterdir())
+    code, out, err = run("estimate", *everything, *FAKE, "--json")
+    assert code == 0
+    assert len(out.splitlines()) == 1
+    assert "photo.defocus.png is an output" in err
+    assert len(names(photo.parent)) == 3
+    code, _, err = run("estimate", photo.with_name("photo.defocus.tiff"), *FAKE)
+    assert code == 2
+    assert "is an output of defocus" in " ".join(err.split())
+
+
+def test_photographs_of_one_name_get_maps_of_their_own(run, tmp_path):
+    dark, bright = np.zeros_like(PICTURE), np.full_like(PICTURE, 255)
+    write(tmp_path / "a.png", dark)
+    write(tmp_path / "A.bmp", bright)
+    write(tmp_path / "other" / "a.png", bright)
+    # also when they come one by one
+    for name in ("a.png", "A.bmp"):
+        assert run("estimate", tmp_path / name, *FAKE, "--quiet")[0] == 0
+    assert load(tmp_path / "a.png.defocus.tiff").sigma.max() == pytest.approx(0.5)
+    assert load(tmp_path / "A.bmp.defocus.tiff").sigma.min() == pytest.approx(2.0)
+    out = tmp_path / "out"
+    code, lines, _ = run("estimate", tmp_path / "a.png", tmp_path / "other" / "a.png", *FAKE, "-o", out, "--json")
+    assert code == 0
+    maps = [json.loads(line)["outputs"]["map"] for line in lines.splitlines()]
+    assert len(set(maps)) == 2
+    write(tmp_path / "third" / "a.png", dark)
+    code, lines, _ = run("estimate", tmp_path / "other/a.png", tmp_path / "third/a.png", *FAKE, "-o", out, "--json")
+    maps = [json.loads(line)["outputs"]["map"] for line in lines.splitlines()]
+    assert [Path(name).name for name in maps] == ["a.defocus.tiff", "a.2.defocus.tiff"]
+    assert load(maps[0]).sigma.min() == pytest.approx(2.0)
+    assert load(maps[1]).sigma.max() == pytest.approx(0.5)
+
+
+def test_same_photograph_named_twice_is_done_once(run, photo):
+    _, out, _ = run("estimate", photo, photo.parent, photo, *FAKE, "--json")
+    assert len(out.splitlines()) == 1
+
+
+def test_earlier_outputs_are_replaced_or_skipped(run, photo):
+    target = photo.with_name("photo.defocus.tiff")
+    run("estimate", photo, *FAKE, "--set", "gain=1")
+    first = target.read_bytes()
+    code, out, _ = run("estimate", photo, *FAKE, "--skip-existing", "--json")
+    assert (code, json.loads(out)["skipped"]) == (0, True)
+    assert target.read_bytes() == first
+    # an overlay is wanted and missing: not done yet
+    run("estimate", photo, *FAKE, "--skip-existing", "--overlay")
+    assert target.read_bytes() != first
+
+
+def test_one_bad_file_does_not_stop_the_rest(run, photo, tmp_path):
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "nothing").mkdir()
+    code, out, err = run(
+        "estimate", tmp_path / "empty.jpg", tmp_path / "missing.jpg", tmp_path / "nothing", photo, *FAKE
+    )
+    assert code == 1
+    assert "photo.defocus.tiff" in out
+    report = err.splitlines()
+    assert report[0] == "Failed: 3; done: 1."
+    for name, reason in (("empty.jpg", "empty"), ("missing.jpg", "no file"), ("nothing", "no photographs")):
+        assert any(name in line and reason in line for line in report)
+    assert "Traceback" not in err
+
+
+def test_a_fault_of_ours_does_not_stop_the_rest_either(run, photo):
+    code, _, err = run("estimate", photo, *FAKE, "--set", "strict=true")
+    assert code == 1
+    assert "please report" in err
+    assert "Traceback" not in err
+
+
+def test_warnings_are_lines(run, tmp_path):
+    path = tmp_path / "two.tif"
+    frame = Image.fromarray(PICTURE)
+    frame.save(path, save_all=True, append_images=[frame])
+    code, _, err = run("estimate", path, *FAKE)
+    assert code == 0
+    assert err.splitlines() == [f"Warning: {path}: holds several pictures; only the first is read."]
+    assert run("estimate", path, *FAKE, "--quiet")[2] == ""
+
+
+def test_quiet_says_nothing(run, photo):
+    assert run("estimate", photo, *FAKE, "--quiet") == (0, "", "")
+
+
+def test_settings_are_read_by_their_type(run, photo):
+    arguments = ["--set", "gain=0.5", "--set", "steps=2", "--set", "window=0.1,0.2", "--set", "mode=far"]
+    code, _, _ = run("estimate", photo, *FAKE, "--parameters", "released", *arguments, "--set", "limit=none")
+    assert code == 0
+    assert load(photo.with_name("photo.defocus.tiff")).metadata["parameters"]["gain"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--set", "gain"], "name=value"),
+        (["--set", "gian=1"], "choose one of gain"),
+        (["--set", "gain=much"], "a number"),
+        (["--set", "steps=1.5"], "whole number"),
+        (["--set", "window=1"], "2 values"),
+        (["--set", "strict=1"], "true or false"),
+        (["--set", "mode=left"], "near, far"),
+        (["--parameters", "realised"], "default, released"),
+        (["--method", "dhdee"], "choose one of"),
+        (["--weights", "missing.onnx"], "does not exist"),
+        (["--nonsense"], "No such option"),
+    ],
+)
+def test_wrong_usage_is_code_2(run, photo, arguments, words):
+    code, out, err = run("estimate", photo, *FAKE, *arguments)
+    assert (code, out) == (2, "")
+    # usage errors come in a frame that breaks lines
+    assert words in " ".join(err.replace("│", " ").split())
+    assert names(photo.parent) == ["photo.png"]
+
+
+def test_no_photographs_is_wrong_usage(run):
+    assert run("estimate")[0] == 2
+    assert run("nonsense")[0] == 2
+
+
+def test_output_folder_that_cannot_be(run, photo):
+    code, _, err = run("estimate", photo, *FAKE, "-o", photo / "maps")
+    assert code == 2
+    assert "Cannot make the folder" in " ".join(err.split())
+
+
+def test_unwritable_folder_is_named(run, photo, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write anywhere, so ask no one
+    code, _, err = run("estimate", photo, *FAKE)
+    assert code == 1
+    assert "cannot be written" in err
+
+
+def test_full_disk_fails_in_a_line_and_leaves_nothing(run, photo, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(tifffile.TiffWriter, "write", full)
+    code, _, err = run("estimate", photo, *FAKE)
+    assert code == 1
+    assert "No space left" in err
+    monkeypatch.undo()
+    assert names(photo.parent) == ["photo.png"]
+
+
+def test_limit_of_megapixels(run, photo):
+    code, _, err = run("estimate", photo, *FAKE, "--max-megapixels", "0.002")
+    assert code == 1
+    assert "0.002 million" in err
+
+
+def test_version_methods_and_help(run):
+    assert run("--version") == (0, f"defocus {defocus.__version__}\n", "")
+    code, out, _ = run("methods")
+    assert code == 0
+    assert any(line.startswith("dhde ") for line in out.splitlines())
+    code, out, _ = run("estimate", "--help")
+    assert code == 0
+    for word in ("--json", "Examples", "defocus estimate photo.jpg", "interrupted"):
+        assert word in out
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import sys; sys.argv[1:] = ['estimate', '--help']\n"
+        "from defocus.cli.app import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'numpy', 'scipy', 'PIL', 'onnxruntime', 'onnx', 'tifffile', 'torch'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=ENVIRONMENT)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_module_is_the_command():
+    done = subprocess.run(
+        [sys.executable, "-m", "defocus", "--version"], capture_output=True, text=True, check=True, env=ENVIRONMENT
+    )
+    assert done.stdout == f"defocus {defocus.__version__}\n"
+
+
+def wait_for(condition):
+    for _ in range(1000):
+        if condition():
+            return
+        time.sleep(0.02)
+    raise AssertionError("the command did not get there in 20 s")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_between_photographs_keeps_whole_files_only(tmp_path, number, code):
+    first, second = write(tmp_path / "a.png"), write(tmp_path / "b.png")
+    arguments = [*PROCESS, "estimate", first, second, *FAKE, "--set", "pause=0.3", "--set", "steps=200"]
+    short = [*PROCESS, "estimate", first, *FAKE]
+    subprocess.run(short, check=True, env=ENVIRONMENT, stdout=subprocess.DEVNULL)
+    before = names(tmp_path)
+    process = subprocess.Popen(arguments, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    # SIGTERM is ours to handle once the folder is prepared; numpy is loaded by then.
+    wait_for(lambda: "fake_method" in Path(f"/proc/{process.pid}/maps").read_text() or _loaded(process.pid))
+    time.sleep(0.3)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == code
+    assert "Traceback" not in err
+    assert names(tmp_path) == before
+
+
+def _loaded(pid):
+    return (
+        "_imagecodecs" in Path(f"/proc/{pid}/maps").read_text()
+        or "imagecodecs" in Path(f"/proc/{pid}/maps").read_text()
+    )
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_ended_while_writing_leaves_no_partial_file_under_its_name(tmp_path, number, code):
+    photo = write(tmp_path / "a.png")
+    slow = (
+        "import tifffile, time, os, signal\n"
+        "def write(self, *_, **__):\n"
+        "    self._fh.write(b'half a page')\n"
+        "    self._fh.flush()\n"
+        f"    os.kill(os.getpid(), {int(number)})\n"
+        "    time.sleep(20)\n"
+        "tifffile.TiffWriter.write = write\n"
+    )
+    arguments = [*PROCESS[:2], slow + PROCESS[2], "estimate", photo, *FAKE]
+    done = subprocess.run(arguments, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=30)
+    assert done.returncode == code, done.stderr
+    left = names(tmp_path)
+    assert not [name for name in left if name.endswith((".tiff", ".defocus.png"))]
+    if number != signal.SIGKILL:  # which leaves no time to clear away
+        assert left == ["a.png"]
+
+
+def test_bar_on_a_terminal_only_and_json_stays_clean(tmp_path):
+    photo = write(tmp_path / "a.png")
+    ours, theirs = pty.openpty()
+    arguments = [*PROCESS, "estimate", photo, *FAKE, "--json", "--set", "steps=3", "--set", "pause=0.2"]
+    done = subprocess.run(arguments, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=theirs, text=True, check=True)
+    os.close(theirs)
+    shown = os.read(ours, 100_000).decode()
+    os.close(ours)
+    assert "a.png" in shown
+    assert "1 of 1" in shown
+    assert json.loads(done.stdout)["path"] == str(photo)
+    done = subprocess.run(arguments, env=ENVIRONMENT, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
