@@ -19,8 +19,8 @@ from defocus.network.caffemodel import read_caffemodel
 from defocus.network.weights import BLUR_LABELS, CNN_PATCH_WIDTH, read_metadata
 
 SHIPPED_WEIGHTS = Path(__file__).parent.parent / "weights" / "dhde.onnx"
-BATCH = 512
-"""Patches that are in memory at once, per thread: 4.5 MB of RGB values."""
+BATCH = 128
+"""Patches that are in memory at once, per thread: 10 MB of responses of the first layer."""
 
 
 class PatchClassifier:
