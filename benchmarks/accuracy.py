@@ -4,7 +4,8 @@
         --config authors=dhde:released:../shared/golden/DHDE_model.caffemodel \
         --config ours-released=dhde:released --config ours=dhde --config laplacian=laplacian
 
-A configuration is NAME=METHOD[:PRESET[:WEIGHTS]]; an empty preset or weights part means the method's own. The
+A configuration is NAME=METHOD[:PRESET[:WEIGHTS]]; an empty preset or weights part means the method's own, and
+PRESET+NAME=VALUE+NAME=VALUE changes parameters of the preset. The
 built-in METHOD `laplacian` is minus the log of the local variance of the Laplacian: a score without unit,
 measured where the metric needs none.
 
@@ -55,8 +56,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from defocus.cli.settings import apply_settings
 from defocus.errors import DefocusError
+from defocus.estimate import find_parameters
 from defocus.evaluation import datasets, metrics, render
+from defocus.methods import find_method
 
 SETS = ("masks", "multifocus", "uniform", "depth", "pixel4")
 UNIFORM_SIGMAS = (0.5, 0.8, 1.1, 1.4, 1.7, 2.0, 3.0)
@@ -91,6 +95,11 @@ class Configuration:
         if weights and not Path(weights).is_file():
             raise DefocusError(f"There is no weights file {weights}: check the path in {text!r}.")
         return cls(name, method, preset or None, weights or None)
+
+    def parameters(self) -> Any:
+        """Return the parameters to give to the method: the preset with its changes."""
+        preset, *changes = (self.preset or "default").split("+")
+        return apply_settings(find_parameters(find_method(self.method), preset), changes)
 
     def identity(self) -> dict[str, Any]:
         """Return what must be equal for earlier results to count as this configuration's."""
@@ -189,7 +198,7 @@ def measure(configuration: Configuration, task: Task) -> dict[str, Any]:
         result = defocus.estimate(
             task.image,
             method=configuration.method,
-            parameters=configuration.preset,
+            parameters=configuration.parameters(),
             weights=configuration.weights,
         )
         unit = "px" if result.unit == "px" else "score"

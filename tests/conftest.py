@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from defocus.methods import METHODS, Method
 
@@ -21,3 +23,30 @@ def fake_method(monkeypatch):
     """Register `fake_method.py` as the method "fake"."""
     monkeypatch.setitem(METHODS, "fake", Method("fake", "sigma from brightness", "fake_method", "px"))
     return "fake"
+
+
+@pytest.fixture(scope="session")
+def authors_golden(shared):
+    """Read a photograph of the authors' release and what their code made of it, by name."""
+    folder = shared / "golden"
+
+    def read(name):
+        with np.load(folder / f"dhde_{name}.npz") as stored:
+            return np.asarray(Image.open(folder / f"{name}.jpg").convert("RGB")), dict(stored)
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def authors_weights(shared):
+    """Path of the authors' weights file."""
+    return shared / "golden" / "DHDE_model.caffemodel"
+
+
+@pytest.fixture(scope="session")
+def astronaut_golden():
+    """Value channel of a photograph that ships with scikit-image, and the values recorded by `golden/make.py`."""
+    from skimage import data
+
+    with np.load(Path(__file__).parent / "golden" / "astronaut.npz") as stored:
+        return data.astronaut()[:200, 150:350].max(axis=2) / 255, dict(stored)

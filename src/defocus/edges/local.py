@@ -81,23 +81,3 @@ def _noise_gain(sigma: float) -> float:
     impulse[2 * extent, 2 * extent] = 1
     gx, _ = smoothed_gradient(impulse, sigma)
     return float(np.sqrt((gx**2).sum()))
-
-
-def thin_edges(scales: NDArray[np.uint8], magnitude: NDArray[np.float64], radius: int) -> NDArray[np.uint8]:
-    """Edge map with only the strongest pixel of every neighbourhood left.
-
-    Neighbouring pixels of an edge say much the same; reading a third of them takes a third of the time.
-
-    Parameters
-    ----------
-    scales : H x W uint8, an edge map.
-    magnitude : H x W, gradient magnitude.
-    radius : neighbourhoods are 2 radius + 1 px wide; 0 keeps all.
-
-    Returns
-    -------
-    H x W uint8: `scales` where no edge pixel of the neighbourhood is stronger, `EDGE_NONE` elsewhere.
-    """
-    strength = np.where(scales != EDGE_NONE, magnitude, 0)
-    strongest = ndimage.maximum_filter(strength, 2 * radius + 1, mode="nearest")
-    return np.where(strength >= strongest, scales, np.uint8(EDGE_NONE))

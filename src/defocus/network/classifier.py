@@ -59,6 +59,22 @@ class PatchClassifier:
             raise WeightsError(f"{path} is not an ONNX model or is damaged.") from error
         self.card = read_metadata(self._session.get_modelmeta().custom_metadata_map)
 
+    def read_patches(self, patches: NDArray[Any], hand_crafted: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Probability of every blur label of patches that are cut out already.
+
+        Parameters
+        ----------
+        patches : n x 3 x w x w of any dtype, sRGB, 0..255; w is 27 or 15.
+        hand_crafted : n x 120 float32, the patches' `HandCrafted` features.
+
+        Returns
+        -------
+        n x 11 float32, each row sums to 1. All n are in memory at once.
+        """
+        inputs = {"hand_crafted": hand_crafted, "patches": cnn_patches(patches)}
+        (probability,) = self._session.run(["probability"], inputs)
+        return np.asarray(probability)
+
     def probabilities(
         self,
         pixels: NDArray[np.float32],
@@ -86,11 +102,10 @@ class PatchClassifier:
         batches = [positions[start : start + BATCH] for start in range(0, len(positions), BATCH)]
 
         def classify(batch: NDArray[np.integer]) -> NDArray[np.float32]:
-            inputs = {"hand_crafted": hand_crafted(batch), "patches": cnn_patches(patches(batch))}
-            (probability,) = self._session.run(["probability"], inputs)
+            probability = self.read_patches(patches(batch), hand_crafted(batch))
             if done is not None:
                 done(len(batch))
-            return np.asarray(probability)
+            return probability
 
         # Singular values of small matrices are ten times slower on threaded BLAS: whole batches run in threads instead,
         # which also makes the result independent of the number of cores.
