@@ -50,6 +50,9 @@ def train_command(
     released_recipe: Annotated[
         bool, typer.Option("--released-recipe", help="Make patches as the authors' scripts do, without augmentation.")
     ] = False,
+    note: Annotated[
+        str, typer.Option(metavar="TEXT", help="A sentence for the model card, such as the data's source.")
+    ] = "",
 ) -> None:
     """Train the DHDE network on sharp photographs, blurred with known sigma.
 
@@ -69,7 +72,9 @@ def train_command(
         recipe = replace(RELEASED if released_recipe else PatchRecipe(), patches_per_label=patches)
         parameters = TrainingParameters(recipe=recipe, epochs=epochs, seed=seed)
         out.parent.mkdir(parents=True, exist_ok=True)
-        scores = train(photos, out, parameters, device=device, processes=processes, resume=resume, report=report)
+        scores = train(
+            photos, out, parameters, device=device, processes=processes, resume=resume, note=note, report=report
+        )
     typer.echo(
         f"{out}: top-1 {scores.top1:.3f}, within one label {scores.within_one:.3f}, mean error {scores.mean_error:.3f} "
         f"px on {scores.patches:,} patches of held-out photographs; the model card is {out.with_suffix('.md')}."

@@ -117,6 +117,7 @@ def train(
     device: str = "cpu",
     processes: int = 1,
     resume: bool = False,
+    note: str = "",
     report: Report = lambda step, fraction, words: None,
 ) -> Scores:
     """Make patches, train, validate, and write the weights and their model card.
@@ -130,6 +131,7 @@ def train(
     device : "cpu" or "cuda".
     processes : photographs worked on at once while patches are made.
     resume : go on from the checkpoint in the .run folder, if there is one.
+    note : a sentence for the model card, such as where the photographs come from.
     report : receives the progress.
 
     Returns
@@ -170,6 +172,7 @@ def train(
         "name": out.stem,
         "method": "DHDE, Park et al., CVPR 2017",
         "defocus": __version__,
+        "note": note,
         "photographs": {"training": len(training), "held-out": len(held_out)},
         "patches": {name: len(patches) for name, patches in sets.items()},
         "parameters": asdict(parameters),
@@ -377,6 +380,17 @@ def _scores_by_scale(
     }
 
 
+def _command(card: dict[str, Any]) -> str:
+    """The command line that trains these weights again."""
+    parameters, standard = card["parameters"], asdict(TrainingParameters())
+    options = f"--epochs {parameters['epochs']} --seed {parameters['seed']}"
+    options += f" --patches {parameters['recipe']['patches_per_label']}"
+    # Anything else can only be changed from Python, which the table of parameters shows.
+    if parameters["recipe"]["edges_after_blur"] != standard["recipe"]["edges_after_blur"]:
+        options += " --released-recipe"
+    return f"defocus train --photos DIR --out {card['name']}.onnx {options}"
+
+
 def model_card(card: dict[str, Any]) -> str:
     """The model card as Markdown."""
     figures = card["figures"]
@@ -385,8 +399,10 @@ def model_card(card: dict[str, Any]) -> str:
         "",
         f"Weights of {card['method']}; trained by defocus {card['defocus']}.",
         "",
+        *([card["note"], ""] if card["note"] else []),
         "| what | value |",
         "|---|---|",
+        f"| command | `{_command(card)}` |",
         f"| photographs | {card['photographs']['training']} to train, {card['photographs']['held-out']} held out |",
         f"| patches | {card['patches']['training']:,} to train, {card['patches']['held-out']:,} held out |",
         f"| minutes of fitting | {card['minutes']} |",
