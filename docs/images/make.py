@@ -1,6 +1,6 @@
-"""Make the pictures of the README from photographs that ship with scikit-image: `python docs/images/make.py`.
+"""Make the picture of the README from a photograph that ships with scikit-image: `python docs/images/make.py`.
 
-The photographs are in the public domain (CC0): "coffee" by Rachel Michetti, "chelsea" by Stéfan van der Walt.
+The photograph, "chelsea" by Stéfan van der Walt, is in the public domain (CC0).
 """
 
 from __future__ import annotations
@@ -19,19 +19,13 @@ HERE = Path(__file__).parent
 
 
 def main() -> None:
-    """Write NAME.jpg: the photograph, its defocus map with the scale in px, and the overlay, side by side."""
-    for name, pixels in (("coffee", data.coffee()), ("chelsea", data.chelsea())):
-        m = defocus.estimate(pixels)
-        columns = [
-            pixels,
-            m.preview(scale_bar=True),
-            overlay(as_photograph(pixels), m.sigma, sigma_limits=m.sigma_range),
-        ]
-        height = max(len(column) for column in columns)
-        white = [np.pad(c, ((0, height - len(c)), (0, 8), (0, 0)), constant_values=255) for c in columns]
-        picture = Image.fromarray(np.concatenate(white, axis=1))
-        picture.thumbnail((1500, 1500))
-        picture.save(HERE / f"{name}.jpg", quality=85)
+    """Write chelsea.jpg: the photograph, its defocus map with the scale in px, and the overlay, side by side."""
+    pixels = data.chelsea()
+    m = defocus.estimate(pixels)
+    columns = [pixels, m.preview(scale_bar=True), overlay(as_photograph(pixels), m.sigma, sigma_limits=m.sigma_range)]
+    height = max(len(column) for column in columns)
+    white = [np.pad(c, ((0, height - len(c)), (0, 8), (0, 0)), constant_values=255) for c in columns]
+    Image.fromarray(np.concatenate(white, axis=1)).save(HERE / "chelsea.jpg", quality=85)
 
 
 if __name__ == "__main__":
