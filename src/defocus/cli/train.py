@@ -126,7 +126,11 @@ def _progress() -> Iterator[Report]:
             def report(step: str, fraction: float, words: str) -> None:
                 if step not in steps:
                     steps[step] = bar.add_task(step, total=1.0, words="")
+                before = bar.tasks[steps[step]].completed
                 bar.update(steps[step], completed=fraction, words=words)
+                # In a log file, a line every twentieth of a step stands for the bar.
+                if not console.is_terminal and (int(20 * fraction) > int(20 * before) or before == 0):
+                    console.print(f"{step}: {fraction:.0%}, {words}", highlight=False, soft_wrap=True)
 
             yield report
     except ModuleNotFoundError as error:
