@@ -41,7 +41,6 @@ import json
 import os
 import platform
 import sys
-import tempfile
 import time
 import zlib
 from collections import defaultdict
@@ -56,6 +55,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from defocus.atomic import write_text
 from defocus.cli.settings import apply_settings
 from defocus.errors import DefocusError
 from defocus.estimate import find_parameters
@@ -244,18 +244,6 @@ def attempt(configuration: Configuration, task: Task) -> dict[str, Any]:
         return {"source": task.source, "error": f"{type(error).__name__}: {error}"}
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write beside the file and move into place: a killed run leaves the old file or the new one."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
 def open_report(path: Path, configurations: Sequence[Configuration], fresh: Sequence[str]) -> dict[str, Any]:
     """Read the report to continue, or begin one."""
     report: dict[str, Any] = {"configurations": {}, "values": {}}
@@ -305,7 +293,7 @@ def run(
         nonlocal finished
         finished += 1
         report["values"][configuration.name][task.key] = values
-        write_atomically(output, json.dumps(report, indent=1, allow_nan=False))
+        write_text(output, json.dumps(report, indent=1, allow_nan=False))
         outcome = values.get("error") or f"{values['seconds']:.1f} s"
         print(f"[{finished}] {configuration.name} {task.key}: {outcome}", file=sys.stderr, flush=True)
 
@@ -447,7 +435,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = [c.name for c in configurations]
     text = markdown(report, names)
     if options.markdown:
-        write_atomically(options.markdown, text)
+        write_text(options.markdown, text)
     else:
         print(text)
     failed = any("error" in v for name in names for v in report["values"][name].values())

@@ -212,7 +212,7 @@ def add_noise(image: Picture, sigma: float, seed: int) -> Picture:
 
 
 def jpeg_round_trip(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
-    """Return a uint8 picture as it looks after being stored as JPEG of `quality` 1..95 (4:2:0 chroma)."""
+    """Return a uint8 picture as it looks after being stored as JPEG of `quality` 1..100 (4:2:0 chroma)."""
     stored = io.BytesIO()
     Image.fromarray(image).save(stored, "JPEG", quality=quality)
     stored.seek(0)

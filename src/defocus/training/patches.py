@@ -6,7 +6,6 @@ the recipe departs from the released one (`RELEASED`), docs/training.md says why
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, fields
@@ -16,7 +15,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from scipy import ndimage
 from threadpoolctl import threadpool_limits
 
@@ -24,6 +22,7 @@ from defocus.atomic import atomic_write
 from defocus.edges import EDGE_NONE, EDGE_STRONG, canny, edge_scales, gradient_maxima, value_channel
 from defocus.edges.canny import smoothed_gradient
 from defocus.errors import DefocusError
+from defocus.evaluation.render import jpeg_round_trip
 from defocus.features import LARGE, SMALL, HandCrafted, PatchReader, pad_edges
 from defocus.network.weights import BLUR_LABELS
 from defocus.photograph import read_photograph
@@ -250,9 +249,7 @@ def degrade(
         image = image + random.normal(0, noise / 255, image.shape)
     pixels = np.clip(np.rint(image * 255), 0, 255).astype(np.uint8)
     if random.random() < recipe.jpeg_share:
-        memory = io.BytesIO()
-        Image.fromarray(pixels).save(memory, "JPEG", quality=int(random.integers(60, 99)))
-        pixels = np.asarray(Image.open(memory))
+        pixels = jpeg_round_trip(pixels, int(random.integers(60, 99)))
     return pixels
 
 
