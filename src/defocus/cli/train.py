@@ -28,9 +28,21 @@ STUDY_EXAMPLES = """[bold]Example[/bold]
 defocus study --photos sharp/ --out features.md
 """
 
+
+def _known_device(device: str) -> str:
+    if device not in ("cpu", "cuda"):
+        raise typer.BadParameter(f"{device} is neither cpu nor cuda.")
+    return device
+
+
 Photos = Annotated[Path, typer.Option("--photos", metavar="DIR", help="Folder of sharp photographs, walked.")]
-Device = Annotated[str, typer.Option("--device", metavar="cpu|cuda", help="Where the network is fitted.")]
+Device = Annotated[
+    str, typer.Option("--device", metavar="cpu|cuda", callback=_known_device, help="Where the network is fitted.")
+]
 Processes = Annotated[int, typer.Option(metavar="N", min=1, help="Photographs worked on at once for patches.")]
+Patches = Annotated[
+    int, typer.Option(metavar="N", min=1, help="Patches of each photograph, for each label and patch size.")
+]
 Seed = Annotated[int, typer.Option(metavar="N", min=0, help="The same seed gives the same result on a CPU.")]
 
 
@@ -42,9 +54,7 @@ def train_command(
     device: Device = "cpu",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint of a killed training.")] = False,
     epochs: Annotated[int, typer.Option(metavar="N", min=1, help="Passes over the patches.")] = 10,
-    patches: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Patches of each photograph, for each label and patch size.")
-    ] = 32,
+    patches: Patches = 32,
     seed: Seed = 2017,
     processes: Processes = 1,
     released_recipe: Annotated[
@@ -57,12 +67,10 @@ def train_command(
     """Train the DHDE network on sharp photographs, blurred with known sigma.
 
     A tenth of the photographs is held out for validation. Beside FILE, a folder FILE.run keeps patches and a
-    checkpoint after every epoch; it can be deleted when the training is done. Needs `pip install 'defocus[train]'`.
+    checkpoint after every epoch; it can be deleted when the training is done. Needs PyTorch, the extra `train`.
     """
     if out.suffix != ".onnx":
         raise typer.BadParameter(f"{out} must end in .onnx.", param_hint="--out")
-    if device not in ("cpu", "cuda"):
-        raise typer.BadParameter(f"{device} is neither cpu nor cuda.", param_hint="--device")
     with _progress() as report:
         from dataclasses import replace
 
@@ -88,18 +96,14 @@ def study_command(
     ],
     device: Device = "cpu",
     epochs: Annotated[int, typer.Option(metavar="N", min=1, help="Passes over the patches, for each training.")] = 6,
-    patches: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Patches of each photograph, for each label and patch size.")
-    ] = 8,
+    patches: Patches = 8,
     seed: Seed = 2017,
     processes: Processes = 1,
 ) -> None:
     """Train the network with each feature alone and together, at each patch size: the paper's feature study.
 
-    18 trainings on the same patches, each validated on photographs held out. Needs `pip install 'defocus[train]'`.
+    18 trainings on the same patches, each validated on photographs held out. Needs PyTorch, the extra `train`.
     """
-    if device not in ("cpu", "cuda"):
-        raise typer.BadParameter(f"{device} is neither cpu nor cuda.", param_hint="--device")
     with _progress() as report:
         from defocus.training.patches import PatchRecipe
         from defocus.training.study import study
