@@ -18,7 +18,8 @@ import numpy as np
 
 from defocus.network import PatchClassifier
 from defocus.training.patches import RELEASED, PatchRecipe, PatchSet, make_patches
-from defocus.training.train import TrainingParameters, find_photographs, score, split_photographs
+from defocus.training.photographs import find_photographs, split_photographs
+from defocus.training.train import TrainingParameters, score
 
 
 def read(classifier: PatchClassifier, patches: PatchSet, scale: str) -> np.ndarray:

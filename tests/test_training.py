@@ -13,13 +13,12 @@ torch = pytest.importorskip("torch", reason="training needs the extra `train` (P
 
 from defocus.network import PatchClassifier  # noqa: E402
 from defocus.training.network import DHDENetwork, standardisation  # noqa: E402
+from defocus.training.photographs import find_photographs, split_photographs  # noqa: E402
 from defocus.training.train import (  # noqa: E402
     TrainingParameters,
     calibrated_temperature,
-    find_photographs,
     fit,
     score,
-    split_photographs,
     train,
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -110,6 +111,39 @@ class DefocusMap:
         low, high = self.sigma_range
         if not 0 <= low < high < np.inf:
             raise ValueError(f"sigma_range must be two finite sigmas, lowest first, not {self.sigma_range}.")
+
+    @classmethod
+    def without_evidence(
+        cls,
+        shape: tuple[int, int],
+        method: str,
+        sigma_range: tuple[float, float],
+        unit: str = "px",
+        metadata: Mapping[str, Any] | None = None,
+    ) -> DefocusMap:
+        """Return the map of a photograph that shows nothing to measure blur at.
+
+        Sigma is the middle of `sigma_range` everywhere, confidence 0, and there are no seeds.
+
+        Warns
+        -----
+        UserWarning
+            Always, in one line that says so.
+        """
+        warnings.warn(
+            "The photograph shows no edge to measure blur at: the map is the middle of the range, with confidence 0.",
+            stacklevel=3,
+        )
+        return cls(
+            sigma=np.full(shape, sum(sigma_range) / 2, dtype=np.float32),
+            confidence=np.zeros(shape, dtype=np.float32),
+            saturated=np.zeros(shape, dtype=bool),
+            seeds=Seeds.none(shape),
+            method=method,
+            sigma_range=sigma_range,
+            unit=unit,
+            metadata={} if metadata is None else metadata,
+        )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the map to a TIFF that `load` reads back without loss.

@@ -12,7 +12,7 @@ import typer
 from defocus.errors import DefocusError
 
 if TYPE_CHECKING:  # PyTorch takes seconds to import, which --help must not wait for
-    from defocus.training.train import Report
+    from defocus.training.photographs import Report
 
 TRAIN_EXAMPLES = """[bold]Examples[/bold]
 

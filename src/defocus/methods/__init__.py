@@ -45,7 +45,8 @@ class Method:
     name : what `estimate(method=...)` and `--method` take.
     summary : one line, with the source.
     module : dotted name of the module, imported on first use.
-    unit : unit of the map's values, "px" for a Gaussian sigma in pixels of the photograph.
+    unit : unit of the map's values, "px" for a Gaussian sigma in pixels of the photograph,
+        "score" for a blur score 0..1 without physical unit.
     """
 
     name: str
@@ -65,6 +66,36 @@ METHODS: dict[str, Method] = {
             "dhde",
             "Park et al., CVPR 2017: deep and hand-crafted features of patches at edges, then propagation",
             "defocus.methods.dhde",
+            "px",
+        ),
+        Method(
+            "zhuo2011",
+            "Zhuo & Sim, Pattern Recognition 2011: ratio of gradients before and after a re-blur, at edges",
+            "defocus.methods.zhuo2011",
+            "px",
+        ),
+        Method(
+            "shi2014",
+            "Shi, Xu, Jia, CVPR 2014: kurtosis, gradients, spectrum and learned filters, a blur score and no sigma",
+            "defocus.methods.shi2014",
+            "score",
+        ),
+        Method(
+            "shi2015jnb",
+            "Shi, Xu, Jia, CVPR 2015: just noticeable blur, by the number of atoms that a patch needs",
+            "defocus.methods.shi2015jnb",
+            "px",
+        ),
+        Method(
+            "shi2015tog",
+            "After Shi, Tao, Xu, Jia, TOG 2015, re-derived from the project page: matching of edgelets, and depth",
+            "defocus.methods.shi2015tog",
+            "px",
+        ),
+        Method(
+            "karaali2018",
+            "Karaali & Jung, TIP 2018: re-blur scale adapted to each edge, domain-transform propagation",
+            "defocus.methods.karaali2018",
             "px",
         ),
     )

@@ -15,7 +15,6 @@ Park, Tai, Cho, Kweon, CVPR 2017, arXiv 1704.08992. The steps, in the paper's or
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -198,11 +197,7 @@ def estimate(
         "weights_sha256": classifier.sha256,
     }
     if not (edges != EDGE_NONE).any():
-        warnings.warn(
-            "The photograph shows no edge to measure blur at: the map is the middle of the range, with confidence 0.",
-            stacklevel=2,
-        )
-        return _empty_map(edges.shape, metadata)
+        return DefocusMap.without_evidence(value.shape, "dhde", SIGMA_RANGE, metadata=metadata)
 
     rgb32 = rgb.astype(np.float32)
     sparse = sparse_map(rgb32, value, edges, classifier, parameters, report)
@@ -337,17 +332,3 @@ def sparse_map(
         sparse.probability[at] = probabilities.max(axis=1)
         sparse.within_a_label[at] = np.minimum((probabilities * near).sum(axis=1), 1)
     return sparse
-
-
-def _empty_map(shape: tuple[int, ...], metadata: Mapping[str, object]) -> DefocusMap:
-    """The map of a photograph without edges."""
-    height, width = shape
-    return DefocusMap(
-        sigma=np.full(shape, sum(SIGMA_RANGE) / 2, dtype=np.float32),
-        confidence=np.zeros(shape, dtype=np.float32),
-        saturated=np.zeros(shape, dtype=bool),
-        seeds=Seeds.none((height, width)),
-        method="dhde",
-        sigma_range=SIGMA_RANGE,
-        metadata=metadata,
-    )

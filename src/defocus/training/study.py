@@ -10,16 +10,8 @@ from defocus.atomic import write_text
 from defocus.features import FEATURES
 from defocus.training.network import ALL_FEATURES, CNN
 from defocus.training.patches import PatchSet, make_patches
-from defocus.training.train import (
-    Report,
-    Scores,
-    TrainingParameters,
-    find_photographs,
-    fit,
-    predict,
-    score,
-    split_photographs,
-)
+from defocus.training.photographs import Report, find_photographs, split_photographs
+from defocus.training.train import Scores, TrainingParameters, fit, predict, score
 
 FEATURE_SETS = {
     "DCT": ("dct",),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,10 @@ from defocus.atomic import atomic_write, write_text
 from defocus.errors import DefocusError, ParameterError
 from defocus.network.classifier import cnn_patches
 from defocus.network.weights import BLUR_LABELS
-from defocus.photograph import PHOTOGRAPH_SUFFIXES
 from defocus.training.network import ALL_FEATURES, DHDENetwork, standardisation
 from defocus.training.patches import PatchRecipe, PatchSet, make_patches
+from defocus.training.photographs import Report, find_photographs, split_photographs
 from defocus.version import __version__
-
-Report = Callable[[str, float, str], None]
-"""Called with a step's name, the fraction of it that is done, and the latest figures in words."""
 
 
 @dataclass(frozen=True)
@@ -74,39 +71,6 @@ class Scores:
     argmax_error: float
     mean_error: float
     calibration_error: float
-
-
-def find_photographs(folder: Path) -> list[Path]:
-    """All photographs below a folder, in the order of their names.
-
-    Raises
-    ------
-    DefocusError : the folder is missing or has fewer than two photographs.
-    """
-    if not folder.is_dir():
-        raise DefocusError(f"There is no folder {folder}; give a folder of sharp photographs.")
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PHOTOGRAPH_SUFFIXES)
-    if len(found) < 2:
-        raise DefocusError(f"{folder} has {len(found)} photographs; training needs at least two, better hundreds.")
-    return found
-
-
-def split_photographs(photographs: Sequence[Path], held_out: float, seed: int) -> tuple[list[Path], list[Path]]:
-    """Photographs to train on and photographs to validate on, at least one each.
-
-    Parameters
-    ----------
-    photographs : at least two files.
-    held_out : share to validate on, 0..1.
-    seed : of the choice.
-    """
-    order = np.random.default_rng(seed).permutation(len(photographs))
-    count = min(max(1, round(held_out * len(photographs))), len(photographs) - 1)
-    chosen = {int(index) for index in order[:count]}
-    return (
-        [path for index, path in enumerate(photographs) if index not in chosen],
-        [path for index, path in enumerate(photographs) if index in chosen],
-    )
 
 
 def train(
