@@ -365,3 +365,19 @@ def test_bar_on_a_terminal_only_and_json_stays_clean(tmp_path):
     assert json.loads(done.stdout)["path"] == str(photo)
     done = subprocess.run(arguments, env=ENVIRONMENT, capture_output=True, text=True, check=True)
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--method", "zhuo2011", "--out", "x.npz"], "no weights to train"),
+        (["--method", "shi2014", "--out", "x.onnx"], "must end in .npz"),
+        (["--method", "shi2014", "--out", "x.npz", "--epochs", "3"], "--epochs is dhde's alone"),
+        (["--method", "shi2014", "--out", "x.npz"], "There is no folder"),
+    ],
+)
+def test_training_of_a_method_says_what_it_cannot_take(tmp_path, arguments, words):
+    run = defocus("train", "--photos", tmp_path / "missing", *arguments, cwd=tmp_path)
+    assert run.returncode != 0
+    assert words in " ".join(run.stderr.replace("│", " ").split())
+    assert not list(tmp_path.iterdir())

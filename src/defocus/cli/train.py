@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,13 +15,18 @@ from defocus.errors import DefocusError
 if TYPE_CHECKING:  # PyTorch takes seconds to import, which --help must not wait for
     from defocus.training.photographs import Report
 
+TRAINED = ("dhde", "shi2014", "shi2015jnb", "shi2015tog")
+"""Methods with weights. All but dhde, which has options of its own, are trained by `train` of their module."""
+
 TRAIN_EXAMPLES = """[bold]Examples[/bold]
 
 defocus train --photos sharp/ --out dhde.onnx
 
 defocus train --photos sharp/ --out dhde.onnx --resume
 
-Then: defocus estimate photo.jpg --weights dhde.onnx
+defocus train --method shi2015jnb --photos sharp/ --out jnb.npz
+
+Then: defocus estimate photo.jpg --method shi2015jnb --weights jnb.npz
 """
 
 STUDY_EXAMPLES = """[bold]Example[/bold]
@@ -47,10 +53,13 @@ Seed = Annotated[int, typer.Option(metavar="N", min=0, help="The same seed gives
 
 
 def train_command(
+    context: typer.Context,
     photos: Photos,
     out: Annotated[
-        Path, typer.Option("--out", metavar="FILE", help="The .onnx file to write; a model card goes beside.")
+        Path,
+        typer.Option("--out", metavar="FILE", help="The .onnx (dhde) or .npz file to write; a model card goes beside."),
     ],
+    method: Annotated[str, typer.Option(metavar="NAME", help=f"{', '.join(TRAINED)}.")] = "dhde",
     device: Device = "cpu",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint of a killed training.")] = False,
     epochs: Annotated[int, typer.Option(metavar="N", min=1, help="Passes over the patches.")] = 10,
@@ -64,13 +73,28 @@ def train_command(
         str, typer.Option(metavar="TEXT", help="A sentence for the model card, such as the data's source.")
     ] = "",
 ) -> None:
-    """Train the DHDE network on sharp photographs, blurred with known sigma.
+    """Train a method's weights on sharp photographs, blurred with known sigma; a tenth is held out to measure on.
 
-    A tenth of the photographs is held out for validation. Beside FILE, a folder FILE.run keeps patches and a
-    checkpoint after every epoch; it can be deleted when the training is done. Needs PyTorch, the extra `train`.
+    For dhde, a folder FILE.run beside FILE keeps patches and a checkpoint after every epoch; it can be deleted when
+    the training is done. dhde needs PyTorch, the extra `train`; the other methods do without, in minutes, and take
+    of the options below only --seed and --note.
     """
-    if out.suffix != ".onnx":
-        raise typer.BadParameter(f"{out} must end in .onnx.", param_hint="--out")
+    if method not in TRAINED:
+        raise typer.BadParameter(f"{method} has no weights to train: choose {', '.join(TRAINED)}.")
+    ending = ".onnx" if method == "dhde" else ".npz"
+    if out.suffix != ending:
+        raise typer.BadParameter(f"{out} must end in {ending}.", param_hint="--out")
+    if method != "dhde":
+        for name in ("device", "resume", "epochs", "patches", "processes", "released_recipe"):
+            source = context.get_parameter_source(name)
+            if source is not None and source.name != "DEFAULT":
+                raise typer.BadParameter(f"--{name.replace('_', '-')} is dhde's alone, not {method}'s: leave it out.")
+        with _progress() as report:
+            trainer = importlib.import_module(f"defocus.training.{method}")
+            out.parent.mkdir(parents=True, exist_ok=True)
+            summary = trainer.train(photos, out, seed=seed, note=note, report=report)
+        typer.echo(f"{out}: {summary} The model card is {out.with_suffix('.md')}.")
+        return
     with _progress() as report:
         from dataclasses import replace
 
@@ -138,9 +162,9 @@ def _progress() -> Iterator[Report]:
 
             yield report
     except ModuleNotFoundError as error:
-        if error.name != "torch":
+        if error.name not in ("torch", "sklearn"):
             raise
-        typer.echo("Training needs PyTorch: pip install 'defocus[train]'.", err=True)
+        typer.echo("Training needs PyTorch and scikit-learn: pip install 'defocus[train]'.", err=True)
         raise typer.Exit(1) from error
     except (DefocusError, OSError) as error:
         typer.echo(str(error), err=True)
