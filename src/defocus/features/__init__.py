@@ -2,6 +2,7 @@
 
 from defocus.features.dct import dct_feature
 from defocus.features.gradient import gradient_bins, gradient_feature
+from defocus.features.gradient_ratio import EdgeBlur, chance_of_small_error, edge_blur
 from defocus.features.layout import FEATURE_SIZE, FEATURES, HAND_CRAFTED_SIZE, LARGE, SMALL, HandCrafted, PatchScale
 from defocus.features.patches import PatchReader, pad_edges
 from defocus.features.svd import svd_feature
@@ -12,10 +13,13 @@ __all__ = [
     "HAND_CRAFTED_SIZE",
     "LARGE",
     "SMALL",
+    "EdgeBlur",
     "HandCrafted",
     "PatchReader",
     "PatchScale",
+    "chance_of_small_error",
     "dct_feature",
+    "edge_blur",
     "gradient_bins",
     "gradient_feature",
     "pad_edges",
