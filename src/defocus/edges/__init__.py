@@ -7,6 +7,7 @@ from defocus.edges.canny import (
     canny,
     edge_scales,
     gradient_maxima,
+    relative_edges,
     value_channel,
 )
 from defocus.edges.local import add_local_edges, noise_deviation
@@ -20,5 +21,6 @@ __all__ = [
     "edge_scales",
     "gradient_maxima",
     "noise_deviation",
+    "relative_edges",
     "value_channel",
 ]

@@ -5,10 +5,10 @@ sigma has, after a further blur s, the gradient A / sqrt(2 pi (sigma^2 + s^2)); 
 
     R = g1 / g2 = sqrt((sigma^2 + s2^2) / (sigma^2 + s1^2)),    sigma^2 = (s2^2 - R^2 s1^2) / (R^2 - 1).
 
-Two things are ours. An edge lies between pixels: half a pixel off, R of a sharp edge is 1 % and its sigma 10 % wrong, so
-both gradients are lifted to the edge's crest, where the first and second derivatives say it is. And the gradients are
-taken along the direction of the coarser one, with sign, and summed over a few edge pixels before the division: noise
-then averages out instead of making the finer gradient longer.
+Two things are ours. An edge lies between pixels: half a pixel off, R of a sharp edge is 1 % and its sigma 10 % wrong,
+so both gradients are lifted to the edge's crest, where the first and second derivatives say it is. And the gradients
+are taken along the direction of the coarser one, with sign, and summed over a few edge pixels before the division:
+noise then averages out instead of making the finer gradient longer.
 """
 
 from __future__ import annotations

@@ -163,9 +163,22 @@ def estimate(
         sigma_probability=0.5,
     )
     report("propagation", 0.6)
-    spread = {"regularisation": parameters.matting_lambda, "eps": parameters.matting_eps}
-    sigma = propagate(filtered, certain, rgb, reduction=parameters.reduction, **spread)
-    confidence = propagate(certain, edges.astype(np.float32), rgb, leak=CONFIDENCE_LEAK, **spread)
+    sigma = propagate(
+        filtered,
+        certain,
+        rgb,
+        regularisation=parameters.matting_lambda,
+        eps=parameters.matting_eps,
+        reduction=parameters.reduction,
+    )
+    confidence = propagate(
+        certain,
+        edges.astype(np.float32),
+        rgb,
+        regularisation=parameters.matting_lambda,
+        eps=parameters.matting_eps,
+        leak=CONFIDENCE_LEAK,
+    )
     sigma = np.clip(sigma, *sigma_range)
     report("done", 1.0)
     return DefocusMap(
