@@ -1,24 +1,30 @@
 """The hand-crafted features of a patch: DCT, gradient and singular values, and their layout for the classifier."""
 
 from defocus.features.dct import dct_feature
+from defocus.features.discriminative import FEATURE_NAMES, STRIDE, discriminative_features
 from defocus.features.gradient import gradient_bins, gradient_feature
 from defocus.features.gradient_ratio import EdgeBlur, chance_of_small_error, edge_blur
 from defocus.features.layout import FEATURE_SIZE, FEATURES, HAND_CRAFTED_SIZE, LARGE, SMALL, HandCrafted, PatchScale
 from defocus.features.patches import PatchReader, pad_edges
+from defocus.features.sparse_code import atoms_needed
 from defocus.features.svd import svd_feature
 
 __all__ = [
     "FEATURES",
+    "FEATURE_NAMES",
     "FEATURE_SIZE",
     "HAND_CRAFTED_SIZE",
     "LARGE",
     "SMALL",
+    "STRIDE",
     "EdgeBlur",
     "HandCrafted",
     "PatchReader",
     "PatchScale",
+    "atoms_needed",
     "chance_of_small_error",
     "dct_feature",
+    "discriminative_features",
     "edge_blur",
     "gradient_bins",
     "gradient_feature",
