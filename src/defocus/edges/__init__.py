@@ -7,6 +7,7 @@ from defocus.edges.canny import (
     canny,
     edge_scales,
     gradient_maxima,
+    luma,
     relative_edges,
     value_channel,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "canny",
     "edge_scales",
     "gradient_maxima",
+    "luma",
     "noise_deviation",
     "relative_edges",
     "value_channel",

@@ -15,6 +15,7 @@ EDGE_NONE, EDGE_WEAK, EDGE_STRONG = 0, 1, 2
 """Values of an edge map: no edge; a weak edge, read with the large patch; a strong one, read with the small patch."""
 
 SMOOTHING_SIGMA = float(np.sqrt(2.0))
+_LUMA_WEIGHTS = np.array([0.299, 0.587, 0.114])
 _EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=bool)
 
 
@@ -30,6 +31,20 @@ def value_channel(rgb: NDArray[np.floating]) -> NDArray[np.float64]:
     H x W float64, the largest of R, G and B, 0..1.
     """
     return rgb.max(axis=2).astype(np.float64, copy=False)
+
+
+def luma(rgb: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Grey by the weights of ITU-R BT.601, as the other methods' releases take it.
+
+    Parameters
+    ----------
+    rgb : H x W x 3 float array, 0..1.
+
+    Returns
+    -------
+    H x W float64, 0..1.
+    """
+    return rgb.astype(np.float64) @ _LUMA_WEIGHTS
 
 
 def smoothed_gradient(

@@ -24,7 +24,7 @@ from scipy import sparse
 from scipy.sparse.linalg import cg
 
 from defocus.defocus_map import DefocusMap, Seeds
-from defocus.edges import gradient_maxima, noise_deviation, relative_edges
+from defocus.edges import gradient_maxima, luma, noise_deviation, relative_edges
 from defocus.errors import ParameterError
 from defocus.features import chance_of_small_error, edge_blur
 from defocus.filters import domain_transform
@@ -32,7 +32,6 @@ from defocus.photograph import Photograph
 from defocus.progress import Progress
 from defocus.version import __version__
 
-LUMA = (0.299, 0.587, 0.114)
 EDGE_SCALES = (1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0)
 LEAST_SCALES = 4
 """Smoothing scales of Canny, px, and over how many of the first an edge must last."""
@@ -116,7 +115,7 @@ def estimate(
     sigma_range = (0.0, parameters.largest_sigma)
     report("edges", 0.0)
     rgb = photograph.as_float(np.float64)
-    light = (rgb @ np.array(LUMA)) ** parameters.gamma
+    light = luma(rgb) ** parameters.gamma
     lasts = scales_of_edges(light)
 
     report("ratios", 0.4)

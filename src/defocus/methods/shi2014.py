@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from defocus.defocus_map import DefocusMap, Seeds
-from defocus.edges import noise_deviation
+from defocus.edges import luma, noise_deviation
 from defocus.errors import ParameterError
 from defocus.features import STRIDE, discriminative_features
 from defocus.filters import guided_upsample
@@ -34,7 +34,6 @@ from defocus.propagation import layered_beliefs
 from defocus.version import __version__
 from defocus.weights_file import read_weights
 
-LUMA = (0.299, 0.587, 0.114)
 PATCH_SIZES = (11, 15, 21)
 """px."""
 SCORE_RANGE = (0.0, 1.0)
@@ -108,7 +107,7 @@ def estimate(
     metadata = {"defocus": __version__, "parameters": asdict(parameters), "weights_sha256": trained.sha256}
     report("features", 0.0)
     rgb = photograph.as_float(np.float32)
-    grey = rgb.astype(np.float64) @ np.array(LUMA)
+    grey = luma(rgb)
     if np.ptp(grey) < 1e-9:
         return DefocusMap.without_evidence(grey.shape, "shi2014", SCORE_RANGE, "score", metadata)
 

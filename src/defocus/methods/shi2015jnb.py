@@ -24,7 +24,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from defocus.defocus_map import DefocusMap, Seeds
-from defocus.edges import noise_deviation
+from defocus.edges import luma, noise_deviation
 from defocus.errors import ParameterError
 from defocus.features import atoms_needed
 from defocus.filters import domain_transform
@@ -33,7 +33,6 @@ from defocus.progress import Progress
 from defocus.version import __version__
 from defocus.weights_file import read_weights
 
-LUMA = (0.299, 0.587, 0.114)
 PATCH = 8
 """px a side."""
 NOISE_FACTOR = 1.15
@@ -125,7 +124,7 @@ def estimate(
 
     report("patches", 0.0)
     rgb = photograph.as_float(np.float32)
-    grey = np.asarray(rgb @ np.array(LUMA, np.float32))
+    grey = luma(rgb).astype(np.float32)
     counts = np.full(grey.shape, np.nan, np.float32)
     certain = np.full(grey.shape, np.nan, np.float32)
     floor = NOISE_FACTOR * PATCH * noise_deviation(grey)

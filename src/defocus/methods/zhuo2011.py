@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from defocus.defocus_map import DefocusMap, Seeds
-from defocus.edges import canny, noise_deviation
+from defocus.edges import canny, luma, noise_deviation
 from defocus.errors import ParameterError
 from defocus.features import chance_of_small_error, edge_blur
 from defocus.filters import probability_joint_bilateral
@@ -30,7 +30,6 @@ from defocus.progress import Progress
 from defocus.propagation import propagate
 from defocus.version import __version__
 
-LUMA = (0.299, 0.587, 0.114)
 CONFIDENCE_LEAK = 3e-3
 
 
@@ -130,7 +129,7 @@ def estimate(
     sigma_range = (0.0, parameters.largest_sigma)
     report("edges", 0.0)
     rgb = photograph.as_float(np.float32)
-    grey = rgb.astype(np.float64) @ np.array(LUMA)
+    grey = luma(rgb)
     edges = canny(grey, *parameters.edge_thresholds, sigma=parameters.edge_sigma)
 
     report("ratios", 0.1)

@@ -1,8 +1,8 @@
 """Learned filters and naive Bayes of Shi, Xu, Jia, CVPR 2014, from sharp photographs and blurred copies of them.
 
 Classes are patches with detail of sharp photographs, and the same patches after a blur of 1 to 6 px (Gaussian or disc,
-in linear light) with a little noise. The filters are those whose response differs most in power between the classes: the
-first eigenvectors of Fisher's criterion for classes of mean 0, C_sharp w = l C_blurred w.
+in linear light) with a little noise. The filters are those whose response differs most in power between the
+classes: the first eigenvectors of Fisher's criterion for classes of mean 0, C_sharp w = l C_blurred w.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from scipy import linalg, ndimage
 
 from defocus.atomic import write_text
+from defocus.edges import luma
 from defocus.evaluation import render
 from defocus.features import FEATURE_NAMES, STRIDE, discriminative_features
-from defocus.methods.shi2014 import LUMA, PATCH_SIZES, probability_of_blur
+from defocus.methods.shi2014 import PATCH_SIZES, probability_of_blur
 from defocus.photograph import read_photograph
 from defocus.training.photographs import Report, find_photographs, split_photographs
 from defocus.weights_file import write_weights
@@ -134,8 +135,7 @@ def _sharp_and_blurred(path: Path, random: np.random.Generator) -> tuple[Floats,
     sigma = float(np.exp(random.uniform(*np.log(BLURS))))
     blurred = render.gaussian_blur(rgb, sigma) if random.random() < 0.5 else render.disc_blur(rgb, 2 * sigma)
     noise = NOISE * random.random()
-    luma = np.array(LUMA)
-    sharp_grey, blurred_grey = (np.clip(p @ luma + random.normal(0, noise, p.shape[:2]), 0, 1) for p in (rgb, blurred))
+    sharp_grey, blurred_grey = (np.clip(luma(p) + random.normal(0, noise, p.shape[:2]), 0, 1) for p in (rgb, blurred))
     return sharp_grey, blurred_grey
 
 

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from defocus.atomic import write_text
+from defocus.edges import luma
 from defocus.features import atoms_needed
 from defocus.filters.box import block_average
 from defocus.methods.shi2015jnb import (
     LEAST_LENGTH,
-    LUMA,
     MOST_ATOMS,
     PATCH,
     RELATIVE_TOLERANCE,
@@ -110,7 +110,7 @@ def train(
 def sharp_grey(path: Path) -> NDArray[np.float32]:
     """The grey photograph, 0..1, at half size."""
     rgb = read_photograph(path).as_float(np.float32)
-    return np.asarray(block_average(rgb @ np.array(LUMA, np.float32), 2), dtype=np.float32)
+    return np.asarray(block_average(luma(rgb), 2), dtype=np.float32)
 
 
 def textured_patches(grey: NDArray[np.float32], number: int, random: np.random.Generator) -> NDArray[np.float32]:
