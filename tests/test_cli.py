@@ -376,8 +376,20 @@ def test_bar_on_a_terminal_only_and_json_stays_clean(tmp_path):
         (["--method", "shi2014", "--out", "x.npz"], "There is no folder"),
     ],
 )
-def test_training_of_a_method_says_what_it_cannot_take(tmp_path, arguments, words):
-    run = defocus("train", "--photos", tmp_path / "missing", *arguments, cwd=tmp_path)
-    assert run.returncode != 0
-    assert words in " ".join(run.stderr.replace("│", " ").split())
+def test_training_of_a_method_says_what_it_cannot_take(run, tmp_path, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run("train", "--photos", tmp_path / "missing", *arguments)
+    assert code != 0
+    assert words in " ".join(err.replace("│", " ").split())
     assert not list(tmp_path.iterdir())
+
+
+def test_a_score_is_not_called_px_and_depth_has_its_picture(run, photo):
+    assert "score" in run("estimate", photo, "--method", "shi2014")[1]
+    code, out, _ = run("estimate", photo, "--method", "shi2015tog", "--json")
+    outputs = json.loads(out)["outputs"]
+    depth = np.asarray(Image.open(outputs["depth"]))
+    assert code == 0
+    assert depth.dtype == np.uint16
+    assert depth.shape == PICTURE.shape[:2]
+    np.testing.assert_allclose(depth / 65535, load(outputs["map"]).relative_depth, atol=1e-5)

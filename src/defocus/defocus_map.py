@@ -29,6 +29,7 @@ _PAGES = {
     "seeds.sigma": "sigma at the seeds, NaN elsewhere",
     "seeds.probability": "probability of the seeds' sigma, NaN elsewhere",
 }
+_DEPTH_PAGE = {"relative_depth": "relative depth, 0 near to 1 far"}  # last, and only where a method tells it
 # Classic TIFF addresses 4 GiB; the margin is for tags and for data that does not compress.
 _CLASSIC_TIFF_BYTES = 2**32 - 2**26
 
@@ -84,6 +85,8 @@ class DefocusMap:
     sigma_range : lowest and highest sigma that the method can tell, in `unit`.
     unit : unit of all sigmas, "px" for pixels of the photograph.
     metadata : what else belongs to the map (parameters, weights, ...), as JSON knows it; saved with the map.
+    relative_depth : float32 H x W, 0 (nearest) to 1 (farthest), without scale or offset; None unless the method
+        tells depth.
 
     Raises
     ------
@@ -99,6 +102,7 @@ class DefocusMap:
     sigma_range: tuple[float, float]
     unit: str = "px"
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    relative_depth: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         shape = self.sigma.shape
@@ -108,6 +112,9 @@ class DefocusMap:
         _check_plane("seeds.sigma", self.seeds.sigma, np.float32, shape)
         _check_range("sigma", self.sigma, 0.0, np.inf)
         _check_range("confidence", self.confidence, 0.0, 1.0)
+        if self.relative_depth is not None:
+            _check_plane("relative_depth", self.relative_depth, np.float32, shape)
+            _check_range("relative_depth", self.relative_depth, 0.0, 1.0)
         low, high = self.sigma_range
         if not 0 <= low < high < np.inf:
             raise ValueError(f"sigma_range must be two finite sigmas, lowest first, not {self.sigma_range}.")
@@ -150,8 +157,8 @@ class DefocusMap:
 
         The file has five pages, deflate-compressed: sigma first (float32, so any program that reads float
         TIFF sees the map), then confidence, saturated (uint8, 0 or 1), the seeds' sigma and their
-        probability. Each page bears its name; the first one's description holds the rest as JSON. The file
-        appears whole or not at all.
+        probability, and a sixth, the relative depth, if the map has one. Each page bears its name; the first
+        one's description holds the rest as JSON. The file appears whole or not at all.
 
         Parameters
         ----------
@@ -163,6 +170,7 @@ class DefocusMap:
             If the file cannot be written or `metadata` is not JSON.
         """
         target = Path(path)
+        pages = _PAGES if self.relative_depth is None else _PAGES | _DEPTH_PAGE
         about = {
             "format": _FORMAT,
             "format_version": _FORMAT_VERSION,
@@ -170,24 +178,26 @@ class DefocusMap:
             "method": self.method,
             "unit": self.unit,
             "sigma_range": [float(bound) for bound in self.sigma_range],
-            "pages": list(_PAGES),
+            "pages": list(pages),
             "metadata": dict(self.metadata),
         }
         try:
             description = json.dumps(about, allow_nan=False)
         except (TypeError, ValueError) as error:
             raise MapFileError(f"The map's metadata must be plain JSON, but {error}.") from error
-        planes = (
+        planes: list[NDArray[Any]] = [
             self.sigma,
             self.confidence,
             self.saturated.astype(np.uint8),
             self.seeds.sigma,
             self.seeds.probability,
-        )
+        ]
+        if self.relative_depth is not None:
+            planes.append(self.relative_depth)
         big = sum(plane.nbytes for plane in planes) > _CLASSIC_TIFF_BYTES
         try:
             with atomic_write(target) as file, tifffile.TiffWriter(file, bigtiff=big, byteorder="<") as tiff:
-                for (name, meaning), plane in zip(_PAGES.items(), planes, strict=True):
+                for (name, meaning), plane in zip(pages.items(), planes, strict=True):
                     tiff.write(
                         plane,
                         photometric="minisblack",
@@ -258,9 +268,10 @@ def load(path: str | os.PathLike[str]) -> DefocusMap:
     try:
         with tifffile.TiffFile(source) as tiff:
             about = _read_description(tiff, source)
-            if [page.tags.valueof(285) for page in tiff.pages] != list(_PAGES):
+            names = [page.tags.valueof(285) for page in tiff.pages]
+            if names not in (list(_PAGES), list(_PAGES | _DEPTH_PAGE)):
                 raise MapFileError(f"{source} is damaged: it does not hold the pages of a defocus map.")
-            planes = dict(zip(_PAGES, (page.asarray() for page in tiff.pages), strict=True))
+            planes = dict(zip(names, (page.asarray() for page in tiff.pages), strict=True))
         return DefocusMap(
             sigma=planes["sigma"],
             confidence=planes["confidence"],
@@ -270,6 +281,7 @@ def load(path: str | os.PathLike[str]) -> DefocusMap:
             sigma_range=(about["sigma_range"][0], about["sigma_range"][1]),
             unit=about["unit"],
             metadata=about["metadata"],
+            relative_depth=planes.get("relative_depth"),
         )
     except MapFileError:
         raise

@@ -70,7 +70,7 @@ def command(
         bool,
         typer.Option(
             "--json",
-            help="Print one JSON object per photograph: path, size (width, height), method, seconds, "
+            help="Print one JSON object per photograph: path, size (width, height), method, unit, seconds, "
             "sigma_percentiles (5, 50, 95), share_saturated, share_confident (confidence 0.5 or more), outputs; "
             "or path and error; or path, skipped and outputs.",
         ),
@@ -87,7 +87,8 @@ def command(
 
     Writes NAME.defocus.tiff (sigma in px as 32-bit float; further pages hold
     confidence, saturation and seeds) and NAME.defocus.png (colours with a scale
-    in px) beside the photograph, or in DIR. Where a.jpg and a.png share a
+    in px) beside the photograph, or in DIR; shi2015tog also NAME.defocus.depth.png
+    (16 bit, 0 near to 65535 far, without scale). Where a.jpg and a.png share a
     folder NAME keeps the suffix. One that fails does not stop the rest.
     """
     # Here, not above: --help must not wait for numpy.
@@ -156,7 +157,8 @@ class _Job:
         overlay: bool,
         max_pixels: int,
     ) -> None:
-        from defocus.cli.files import MAP_ENDING, OVERLAY_ENDING, PREVIEW_ENDING, with_ending
+        from defocus.cli.files import DEPTH_ENDING, MAP_ENDING, OVERLAY_ENDING, PREVIEW_ENDING, with_ending
+        from defocus.methods import find_method
 
         self.path, self.folder = path, beginning.parent
         self.method, self.parameters, self.weights, self.max_pixels = method, parameters, weights, max_pixels
@@ -166,6 +168,8 @@ class _Job:
         }
         if overlay:
             self.outputs["overlay"] = with_ending(beginning, OVERLAY_ENDING)
+        if find_method(method).tells_depth:
+            self.outputs["depth"] = with_ending(beginning, DEPTH_ENDING)
 
     def exists(self) -> bool:
         return all(path.exists() for path in self.outputs.values())
@@ -177,6 +181,8 @@ class _Job:
         return {"path": str(self.path), "skipped": True, "outputs": self._output_names()}
 
     def run(self, bar: ProgressBar, quiet: bool) -> dict[str, Any]:
+        import numpy as np
+
         from defocus.estimate import estimate
         from defocus.photograph import read_photograph
         from defocus.preview import overlay
@@ -203,10 +209,13 @@ class _Job:
         if "overlay" in self.outputs:
             picture = overlay(photograph, result.sigma, sigma_limits=result.sigma_range, scale_bar=True)
             _write_png(self.outputs["overlay"], picture)
+        if "depth" in self.outputs and result.relative_depth is not None:
+            _write_png(self.outputs["depth"], np.rint(result.relative_depth * 65535).astype(np.uint16))
         return {
             "path": str(self.path),
             "size": [photograph.width, photograph.height],
             "method": result.method,
+            "unit": result.unit,
             "seconds": round(time.perf_counter() - start, 3),
             **_summary(result),
             "outputs": self._output_names(),
@@ -234,7 +243,8 @@ def _line(record: dict[str, Any]) -> str:
     if record.get("skipped"):
         return f"{record['path']}: left as it is, {outputs} exist"
     low, high = record["sigma_percentiles"]["5"], record["sigma_percentiles"]["95"]
-    return f"{record['path']}: sigma {low:.2f} to {high:.2f} px (5 to 95 %), {record['seconds']:.1f} s -> {outputs}"
+    values = f"sigma {low:.2f} to {high:.2f} px" if record["unit"] == "px" else f"score {low:.2f} to {high:.2f}"
+    return f"{record['path']}: {values} (5 to 95 %), {record['seconds']:.1f} s -> {outputs}"
 
 
 def _sentence(error: DefocusError | OSError | MemoryError) -> str:
@@ -246,7 +256,7 @@ def _sentence(error: DefocusError | OSError | MemoryError) -> str:
     return str(error)
 
 
-def _write_png(path: Path, picture: NDArray[np.uint8]) -> None:
+def _write_png(path: Path, picture: NDArray[np.uint8] | NDArray[np.uint16]) -> None:
     from PIL import Image
 
     from defocus.atomic import atomic_write

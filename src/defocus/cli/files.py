@@ -14,6 +14,7 @@ from defocus.photograph import PHOTOGRAPH_SUFFIXES
 MAP_ENDING = ".defocus.tiff"
 PREVIEW_ENDING = ".defocus.png"
 OVERLAY_ENDING = ".defocus.overlay.png"
+DEPTH_ENDING = ".defocus.depth.png"
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Found:
 
 def is_output(path: Path) -> bool:
     """Tell by the name whether a file is one that `defocus estimate` writes."""
-    return path.name.lower().endswith((MAP_ENDING, PREVIEW_ENDING, OVERLAY_ENDING))
+    return path.name.lower().endswith((MAP_ENDING, PREVIEW_ENDING, OVERLAY_ENDING, DEPTH_ENDING))
 
 
 def find_photographs(arguments: Iterable[Path]) -> Found:

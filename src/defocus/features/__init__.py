@@ -1,7 +1,8 @@
-"""The hand-crafted features of a patch: DCT, gradient and singular values, and their layout for the classifier."""
+"""What a patch or an edge says about its blur: the features of all methods, and DHDE's layout of its own."""
 
 from defocus.features.dct import dct_feature
 from defocus.features.discriminative import FEATURE_NAMES, STRIDE, discriminative_features
+from defocus.features.edgelets import Edgelets, edgelets
 from defocus.features.gradient import gradient_bins, gradient_feature
 from defocus.features.gradient_ratio import EdgeBlur, chance_of_small_error, edge_blur
 from defocus.features.layout import FEATURE_SIZE, FEATURES, HAND_CRAFTED_SIZE, LARGE, SMALL, HandCrafted, PatchScale
@@ -18,6 +19,7 @@ __all__ = [
     "SMALL",
     "STRIDE",
     "EdgeBlur",
+    "Edgelets",
     "HandCrafted",
     "PatchReader",
     "PatchScale",
@@ -26,6 +28,7 @@ __all__ = [
     "dct_feature",
     "discriminative_features",
     "edge_blur",
+    "edgelets",
     "gradient_bins",
     "gradient_feature",
     "pad_edges",

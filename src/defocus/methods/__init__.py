@@ -47,12 +47,14 @@ class Method:
     module : dotted name of the module, imported on first use.
     unit : unit of the map's values, "px" for a Gaussian sigma in pixels of the photograph,
         "score" for a blur score 0..1 without physical unit.
+    tells_depth : whether its maps have a `relative_depth`.
     """
 
     name: str
     summary: str
     module: str
     unit: str
+    tells_depth: bool = False
 
     def load(self) -> MethodModule:
         """Import the method's module, which may take a second."""
@@ -91,6 +93,7 @@ METHODS: dict[str, Method] = {
             "After Shi, Tao, Xu, Jia, TOG 2015, re-derived from the project page: matching of edgelets, and depth",
             "defocus.methods.shi2015tog",
             "px",
+            tells_depth=True,
         ),
         Method(
             "karaali2018",

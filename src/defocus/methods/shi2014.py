@@ -115,8 +115,8 @@ def estimate(
     for index, size in enumerate(PATCH_SIZES):
         features = discriminative_features(grey, size, trained.arrays[f"filters_{size}"])
         posteriors.append(probability_of_blur(features, trained.arrays[f"classes_{size}"]))
-        report("features", 0.8 * (index + 1) / len(PATCH_SIZES))
-    report("belief propagation", 0.8)
+        report("features", 0.25 * (index + 1))
+    report("belief propagation", 0.75)
     # |1 - X| - |X| is 1 - 2 X for X in 0..1.
     odds = parameters.node_weight * (2 * np.stack(posteriors) - 1)
     belief = layered_beliefs(odds, parameters.coupling, parameters.sweeps)[PATCH_SIZES.index(15)]
