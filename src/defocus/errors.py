@@ -20,5 +20,9 @@ class ParameterError(DefocusError):
     """A method name, preset or parameter is unknown or outside its range."""
 
 
+class UndefinedMetricError(DefocusError):
+    """The metric has no value here: no valid pixel, a truth of one class only, or NaN among the scores."""
+
+
 class WeightsError(DefocusError):
     """A weights file is missing, damaged or of another kind."""

@@ -1,24 +1,25 @@
-"""Readers of the development sets: photographs with their truth, one `Example` at a time.
+"""Data sets with truth: photographs and their truth, one `Example` at a time.
 
-Layout under the root folder: `masks/` and `multifocus/` (`image/`, `truth/`), `pixel4/` (`image/`, `truth/`)
-and `depth/` (`NAME.png`, `NAME_disparity.png`). Photographs are read as `defocus.estimate` reads them.
+Here are `Example`, `DataSet` and the readers of the development sets: `masks/` and `multifocus/` (`image/`, `truth/`),
+`pixel4/` (`image/`, `truth/`) and `depth/` (`NAME.png`, `NAME_disparity.png`). `defocus.evaluation.layouts` opens other
+people's. Photographs are read as `defocus.estimate` reads them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from defocus.errors import DefocusError
-from defocus.photograph import read_photograph
+from defocus.photograph import PHOTOGRAPH_SUFFIXES, read_photograph
 
-_PHOTOGRAPHS = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"}
+Kind = Literal["mask", "sigma", "relative"]
 
 
 @dataclass(frozen=True)
@@ -27,26 +28,73 @@ class Example:
 
     Attributes
     ----------
-    name : file name without its ending.
+    name : file name without its ending; unique in its set.
     image : H x W x 3 uint8, display-referred sRGB.
-    truth : H x W; what it holds is the reader's to say (mask, relative defocus, disparity).
+    truth : H x W; what it holds is the reader's to say (mask, sigma in px, relative defocus, disparity).
     valid : H x W bool, False where the truth is not to be counted.
+    source : what it was made from; examples of one source are not independent of each other.
     """
 
     name: str
     image: NDArray[np.uint8]
     truth: NDArray[Any]
     valid: NDArray[np.bool_]
+    source: str = ""
 
 
-def _folder(path: Path) -> Path:
+@dataclass(frozen=True)
+class DataSet:
+    """A named set of examples.
+
+    Attributes
+    ----------
+    name : short, as it stands in tables.
+    kind : "mask" (truth bool, True = blurred), "sigma" (float32, px) or "relative" (float32, larger = more blurred).
+    description : a sentence or two: what it is and where its truth comes from.
+    examples : gives a fresh iterator over all of them, the same in every run.
+    """
+
+    name: str
+    kind: Kind
+    description: str
+    examples: Callable[[], Iterator[Example]] = field(repr=False)
+
+
+def read_values(path: Path, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Read a truth's numbers untouched: a grey image of any depth, a NumPy array, or a MATLAB file's first array."""
+    try:
+        if path.suffix == ".npy":
+            values = np.load(path)
+        elif path.suffix == ".mat":
+            from scipy.io import loadmat
+
+            values = next(v for k, v in loadmat(path).items() if not k.startswith("__") and np.ndim(v) == 2)
+        elif path.suffix in (".tif", ".tiff"):
+            import tifffile
+
+            values = tifffile.imread(path)
+        else:
+            with Image.open(path) as opened:
+                values = np.asarray(opened)
+    except Exception as error:  # decoders raise many kinds
+        raise DefocusError(f"The truth {path} cannot be read as an image: replace the file.") from error
+    if values.ndim == 3:
+        values = values[..., 0]
+    if values.shape != shape:
+        raise DefocusError(f"The truth {path} is {values.shape}, its photograph {shape}: they must agree.")
+    return values.astype(np.float64)
+
+
+def existing_folder(path: Path) -> Path:
+    """Return the folder, or raise `DefocusError` if there is none."""
     if not path.is_dir():
         raise DefocusError(f"There is no folder {path}: give the root folder that holds the data sets.")
     return path
 
 
-def _files(folder: Path) -> list[Path]:
-    found = sorted(p for p in _folder(folder).iterdir() if p.suffix.lower() in _PHOTOGRAPHS)
+def photographs_in(folder: Path, pattern: str = "*") -> list[Path]:
+    """Photographs of a folder by name, not searched below; `DefocusError` if there are none."""
+    found = sorted(p for p in existing_folder(folder).glob(pattern) if p.suffix.lower() in PHOTOGRAPH_SUFFIXES)
     if not found:
         raise DefocusError(f"The folder {folder} holds no photograph: check the path.")
     return found
@@ -79,8 +127,8 @@ def _read_levels(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
 
 
 def _pairs(folder: Path) -> Iterator[tuple[str, NDArray[np.uint8], NDArray[np.uint8], Path]]:
-    truths = _folder(folder / "truth")
-    for path in _files(folder / "image"):
+    truths = existing_folder(folder / "truth")
+    for path in photographs_in(folder / "image"):
         image = read_picture(path)
         truth = truths / f"{path.stem}.png"
         yield path.stem, image, _read_levels(truth, image.shape[:2]), truth
@@ -110,7 +158,7 @@ def read_masks(root: str | Path) -> Iterator[Example]:
     """
     for name, image, levels, path in _pairs(Path(root) / "masks"):
         _only(levels, (0, 255), path)
-        yield Example(name, image, levels == 255, np.ones(levels.shape, dtype=bool))
+        yield Example(name, image, levels == 255, np.ones(levels.shape, dtype=bool), name)
 
 
 def read_multifocus(root: str | Path) -> Iterator[Example]:
@@ -132,7 +180,7 @@ def read_multifocus(root: str | Path) -> Iterator[Example]:
     """
     for name, image, levels, path in _pairs(Path(root) / "multifocus"):
         _only(levels, (0, 128, 255), path)
-        yield Example(name, image, levels == 255, levels != 128)
+        yield Example(name, image, levels == 255, levels != 128, name)
 
 
 def read_pixel4(root: str | Path) -> Iterator[Example]:
@@ -154,7 +202,7 @@ def read_pixel4(root: str | Path) -> Iterator[Example]:
         A folder or a truth is missing.
     """
     for name, image, levels, _ in _pairs(Path(root) / "pixel4"):
-        yield Example(name, image, levels.astype(np.float32), levels != 0)
+        yield Example(name, image, levels.astype(np.float32), levels != 0, name)
 
 
 def read_depth(root: str | Path) -> Iterator[Example]:
@@ -175,12 +223,12 @@ def read_depth(root: str | Path) -> Iterator[Example]:
     DefocusError
         The folder or a disparity is missing.
     """
-    for path in _files(Path(root) / "depth"):
+    for path in photographs_in(Path(root) / "depth"):
         if path.stem.endswith("_disparity"):
             continue
         image = read_picture(path)
         levels = _read_levels(path.with_name(f"{path.stem}_disparity.png"), image.shape[:2])
-        yield Example(path.stem, image, (levels / np.float32(3)).astype(np.float32), levels != 0)
+        yield Example(path.stem, image, (levels / np.float32(3)).astype(np.float32), levels != 0, path.stem)
 
 
 def read_sharp(folder: str | Path) -> Iterator[Example]:
@@ -200,6 +248,7 @@ def read_sharp(folder: str | Path) -> Iterator[Example]:
     DefocusError
         The folder is missing or holds no photograph.
     """
-    for path in _files(Path(folder)):
+    for path in photographs_in(Path(folder)):
         image = read_picture(path)
-        yield Example(path.stem, image, np.zeros(image.shape[:2], np.float32), np.ones(image.shape[:2], bool))
+        everywhere = np.ones(image.shape[:2], bool)
+        yield Example(path.stem, image, np.zeros(image.shape[:2], np.float32), everywhere, path.stem)

@@ -23,16 +23,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage
 from scipy.stats import rankdata
 
-from defocus.errors import DefocusError
+from defocus.errors import DefocusError, UndefinedMetricError
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-
-
-class UndefinedMetricError(DefocusError):
-    """The metric has no value here: no valid pixel, a truth of one class only, or NaN among the scores."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +78,19 @@ class AffineError:
     offset: float
     root_mean_square_error: float
     mean_absolute_error: float
+
+
+@dataclass(frozen=True)
+class BoundaryError:
+    """Mean absolute error within some distance of the truth's edges, and elsewhere (NaN if there is no elsewhere).
+
+    Attributes
+    ----------
+    near, elsewhere : the maps' unit.
+    """
+
+    near: float
+    elsewhere: float
 
 
 @dataclass(frozen=True)
@@ -311,6 +321,22 @@ def f_at_threshold(
     return f_beta(precision, hits / truth.sum(), beta2)
 
 
+def iou_at_threshold(
+    score_map: ArrayLike, truth_mask: ArrayLike, threshold: ArrayLike, valid: ArrayLike | None = None
+) -> Floats:
+    """Intersection over union of "blurred where score >= threshold" and the truth, at given thresholds.
+
+    Parameters and errors as in `f_at_threshold`.
+
+    Returns
+    -------
+    Array of the shape of `threshold`, 0..1.
+    """
+    score, truth = _detection(score_map, truth_mask, valid)
+    predicted, hits = _hits_above(score, truth, np.asarray(threshold, dtype=np.float64))
+    return np.asarray(hits / (predicted + truth.sum() - hits))
+
+
 def leave_one_out(f_of_images: ArrayLike) -> tuple[NDArray[np.int64], Floats]:
     """Each image's F at the one threshold that is best for all the other images.
 
@@ -362,6 +388,56 @@ def mean_absolute_error(estimate: ArrayLike, truth: ArrayLike, valid: ArrayLike 
     """
     values, wanted = _estimation(estimate, truth, valid)
     return float(np.mean(np.abs(values - wanted)))
+
+
+def root_mean_square_error(estimate: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None) -> float:
+    """Root of the mean of (estimate - truth)^2 over the valid pixels of one image; as `mean_absolute_error`."""
+    values, wanted = _estimation(estimate, truth, valid)
+    return float(np.sqrt(np.mean((values - wanted) ** 2)))
+
+
+def boundary_error(
+    estimate: ArrayLike,
+    truth: ArrayLike,
+    valid: ArrayLike | None = None,
+    *,
+    jump: float = 0.25,
+    distance: float = 8.0,
+) -> BoundaryError:
+    """Mean absolute error near the edges of the truth, and elsewhere.
+
+    An edge of the truth is where two valid neighbours (beside or below one another) differ by more than `jump`.
+
+    Parameters
+    ----------
+    estimate, truth : H x W, sigma in px (or any one unit).
+    valid : H x W, True = counts; None = all.
+    jump : px, in the maps' unit.
+    distance : px from an edge that is near.
+
+    Returns
+    -------
+    BoundaryError
+
+    Raises
+    ------
+    UndefinedMetricError
+        No valid pixel, NaN at valid pixels, or a truth without such an edge.
+    """
+    _estimation(estimate, truth, valid)
+    values, wanted = np.asarray(estimate, dtype=np.float64), np.asarray(truth, dtype=np.float64)
+    counted = np.ones(wanted.shape, dtype=bool) if valid is None else np.asarray(valid, dtype=bool)
+    edge = np.zeros(wanted.shape, dtype=bool)
+    for one, other in ((np.s_[:, 1:], np.s_[:, :-1]), (np.s_[1:], np.s_[:-1])):
+        jumps = (np.abs(wanted[one] - wanted[other]) > jump) & counted[one] & counted[other]
+        edge[one] |= jumps
+        edge[other] |= jumps
+    if not edge.any():
+        raise UndefinedMetricError(f"The truth has no edge of more than {jump:g}: leave the image out.")
+    near = (ndimage.distance_transform_edt(~edge) <= distance) & counted
+    far = counted & ~near
+    error = np.abs(values - wanted)
+    return BoundaryError(float(error[near].mean()), float(error[far].mean()) if far.any() else float("nan"))
 
 
 def relative_error(estimate: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None) -> float:

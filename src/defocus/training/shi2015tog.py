@@ -1,8 +1,9 @@
 """The collection of edgelets of known blur, for the method after Shi, Tao, Xu, Jia, TOG 2015.
 
-Photographs are halved in size and blurred by Gaussians. What is left of the lens' own blur is read at every edge by the
-ratio of gradients (`defocus.features.gradient_ratio`) before the blur; an edgelet's sigma is both together,
-sqrt(own^2 + applied^2). Equally many edgelets of each blur are kept, as principal components of the collection.
+Photographs are blurred by Gaussians and made four times smaller. What is left of the lens' own blur is read at every
+edge by the ratio of gradients (`defocus.features.gradient_ratio`); an edgelet's sigma is both together,
+sqrt(own^2 + applied^2). Ideal steps are added: below 1 px the labels from photographs are only good to 0.1 px.
+Equally many edgelets of each blur are kept, as principal components of the collection.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
+from scipy.special import erf
 
 from defocus.atomic import write_text
 from defocus.edges import canny, luma, noise_deviation
@@ -24,14 +26,20 @@ from defocus.photograph import read_photograph
 from defocus.training.photographs import Report, find_photographs, split_photographs
 from defocus.weights_file import write_weights
 
-PHOTOGRAPHS = 300
+PHOTOGRAPHS = 400
+REDUCTION = 4
+"""Times the photographs are made smaller, which leaves little of the lens' blur."""
 HELD_OUT = 40
 EDGELETS = 150
 """Of a photograph and a blur, at most."""
-KEPT = 800
-"""Of each blur, in the collection."""
+KEPT = 1300
+"""Of each blur, in the collection, from photographs."""
+STEPS = 12
+"""Pictures of an ideal step for each blur."""
+STEP_EDGELETS = 16
+"""Of each of them."""
 COMPONENTS = 14
-LARGEST_OWN_BLUR = 0.7
+LARGEST_OWN_BLUR = 0.55
 """px; edges of the photograph that are blurrier are left out."""
 SURE_OWN_BLUR = 0.1
 """px, the noise's effect on the own blur that is allowed."""
@@ -75,7 +83,9 @@ def train(
     held_out = held_out[:HELD_OUT]
     shape, sigma = collect(training, random, "edgelets", report)
     kept = _equally_many(sigma, random)
-    shape, sigma = shape[kept], sigma[kept]
+    of_steps = [ideal_steps(float(value), random) for value in SIGMAS]
+    shape = np.concatenate([shape[kept], *of_steps])
+    sigma = np.concatenate([sigma[kept], np.repeat(SIGMAS, [len(steps) for steps in of_steps])])
     mean = shape.mean(axis=0)
     _, _, components = np.linalg.svd(shape - mean, full_matrices=False)
     basis = components[:COMPONENTS].T.astype(np.float32)
@@ -111,15 +121,36 @@ def collect(
     """Edgelets of the photographs at every blur: their shapes, n x 75, and their sigmas, n, of `SIGMAS`, px."""
     shapes, sigmas = [], []
     for index, path in enumerate(photographs):
-        grey = block_average(luma(read_photograph(path).as_float(np.float32)), 2).astype(np.float64)
-        if min(grey.shape) >= 32:
-            own = _own_blur(grey)
+        grey = luma(read_photograph(path).as_float(np.float32))
+        if min(grey.shape) >= 32 * REDUCTION:
+            own = _own_blur(_smaller(grey))
             for applied in np.sqrt(np.maximum(SIGMAS**2 - 0.3**2, 0)):
                 shape, sigma = _edgelets_of(grey, own, float(applied), random)
                 shapes.append(shape)
                 sigmas.append(sigma)
         report(step, (index + 1) / len(photographs), f"{index + 1} photographs")
     return np.concatenate(shapes), np.concatenate(sigmas)
+
+
+def ideal_steps(sigma: float, random: np.random.Generator) -> NDArray[np.float32]:
+    """Shapes of edgelets, n x 75, of straight steps blurred by `sigma` px, at random angles and places, with noise."""
+    shapes = []
+    size = 48
+    y, x = np.mgrid[:size, :size] - (size - 1) / 2
+    for _ in range(STEPS):
+        angle, place = random.uniform(0, 2 * np.pi), random.uniform(-1, 1)
+        across = np.cos(angle) * x + np.sin(angle) * y - place
+        step = 0.5 + 0.2 * erf(across / np.sqrt(2) / sigma) + random.normal(0, NOISE * random.random(), x.shape)
+        edges = canny(step, *EDGE_THRESHOLDS, sigma=EDGE_SIGMA) & (np.hypot(x, y) < size / 3) & (np.abs(across) < 1)
+        places = np.flatnonzero(edges)
+        chosen = np.zeros(step.shape, bool)
+        chosen.flat[random.choice(places, min(STEP_EDGELETS, len(places)), replace=False)] = True
+        shapes.append(edgelets(step, chosen).shape)
+    return np.concatenate(shapes)
+
+
+def _smaller(grey: Floats) -> Floats:
+    return block_average(grey, REDUCTION).astype(np.float64)
 
 
 def _own_blur(grey: Floats) -> Floats:
@@ -136,15 +167,15 @@ def _own_blur(grey: Floats) -> Floats:
 def _edgelets_of(
     grey: Floats, own: Floats, applied: float, random: np.random.Generator
 ) -> tuple[NDArray[np.float32], Floats]:
-    blurred: Floats = ndimage.gaussian_filter(grey, applied) if applied > 0 else grey
-    blurred = blurred + random.normal(0, NOISE * random.random(), grey.shape)
+    # Before the photograph is made smaller: there even the smallest Gaussian is many samples wide.
+    blurred = _smaller(ndimage.gaussian_filter(grey, REDUCTION * applied) if applied > 0 else grey)
+    blurred = blurred + random.normal(0, NOISE * random.random(), blurred.shape)
     sigma = np.hypot(own, applied)
     step = np.round(np.where(np.isfinite(sigma), sigma, 0), 1)
     edges = canny(blurred, *EDGE_THRESHOLDS, sigma=EDGE_SIGMA) & (step >= SIGMAS[0]) & (step <= SIGMAS[-1])
     places = np.flatnonzero(edges)
-    chosen = np.zeros(grey.size, bool)
-    chosen[random.choice(places, min(EDGELETS, len(places)), replace=False)] = True
-    chosen = chosen.reshape(grey.shape)
+    chosen = np.zeros(blurred.shape, bool)
+    chosen.flat[random.choice(places, min(EDGELETS, len(places)), replace=False)] = True
     found = edgelets(blurred, chosen)
     clear = found.contrast >= LEAST_CONTRAST
     return found.shape[clear], np.asarray(step[chosen][clear], np.float64)
@@ -154,7 +185,7 @@ def _equally_many(sigma: Floats, random: np.random.Generator) -> NDArray[np.intp
     """`KEPT` of each blur, or all where there are fewer."""
     kept: list[NDArray[np.intp]] = []
     for value in SIGMAS:
-        places = np.flatnonzero(np.isclose(sigma, value))
+        places: NDArray[np.intp] = np.flatnonzero(np.isclose(sigma, value))
         kept.append(random.choice(places, min(KEPT, len(places)), replace=False))
     return np.concatenate(kept)
 
@@ -190,7 +221,7 @@ def _model_card(card: dict[str, object], rows: list[str]) -> str:
             "| what | value |",
             "|---|---|",
             f"| command | `{card['command']}` |",
-            f"| photographs, at half size | {photographs['collection']}, {photographs['held out']} held out |",
+            f"| photographs, four times smaller | {photographs['collection']}, {photographs['held out']} held out |",
             f"| edgelets | {card['edgelets']}, {COMPONENTS} principal components |",
             "",
             "## Held-out photographs",

@@ -1,0 +1,69 @@
+"""Scores of others to measure against: not methods of this package, no sigma, only for the benchmark."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from defocus.edges import luma
+from defocus.errors import DefocusError
+
+LAPLACIAN_WINDOW = 21
+"""px."""
+
+
+def laplacian_score(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Minus the log of the local variance of the Laplacian, the score that everyone starts with.
+
+    Parameters
+    ----------
+    image : H x W x 3 uint8.
+
+    Returns
+    -------
+    H x W float32, higher = more blurred, no unit.
+    """
+    laplacian = ndimage.laplace(luma(image.astype(np.float64)))
+    mean = ndimage.uniform_filter(laplacian, LAPLACIAN_WINDOW)
+    variance = ndimage.uniform_filter(laplacian**2, LAPLACIAN_WINDOW) - mean**2
+    # A grey level's rounding leaves about 0.1; the floor keeps flat patches finite without ordering noise.
+    score: NDArray[np.float32] = (-np.log(np.maximum(variance, 1e-3))).astype(np.float32)
+    return score
+
+
+def hifst_score(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """HiFST (Golestaneh & Karam, CVPR 2017) by the package blur-detector, at its defaults.
+
+    Parameters
+    ----------
+    image : H x W x 3 uint8.
+
+    Returns
+    -------
+    H x W float32, higher = more blurred: minus the package's sharpness, no unit.
+
+    Raises
+    ------
+    DefocusError
+        If blur-detector is not installed.
+    """
+    try:
+        from blur_detector import detectBlur
+    except ImportError as error:
+        raise DefocusError("HiFST needs the package blur-detector: pip install 'defocus[benchmark]'.") from error
+    grey = np.rint(luma(image.astype(np.float64))).astype(np.uint8)
+    sharpness = np.asarray(detectBlur(grey, show_progress=False), dtype=np.float64)
+    if sharpness.shape != grey.shape:
+        factors = np.divide(grey.shape, sharpness.shape)
+        sharpness = ndimage.zoom(sharpness, factors, order=1)
+    return (-np.nan_to_num(sharpness)).astype(np.float32)
+
+
+PEERS: dict[str, Callable[[NDArray[np.uint8]], NDArray[np.float32]]] = {
+    "laplacian": laplacian_score,
+    "hifst": hifst_score,
+}
+"""Name to function: photograph in, score out, higher = more blurred."""
