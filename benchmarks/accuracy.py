@@ -56,11 +56,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from defocus.atomic import write_text
-from defocus.cli.settings import apply_settings
 from defocus.errors import DefocusError
 from defocus.estimate import find_parameters
 from defocus.evaluation import datasets, metrics, render
 from defocus.methods import find_method
+from defocus.settings import apply_settings
 
 SETS = ("masks", "multifocus", "uniform", "depth", "pixel4")
 UNIFORM_SIGMAS = (0.5, 0.8, 1.1, 1.4, 1.7, 2.0, 3.0)

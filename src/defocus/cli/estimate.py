@@ -94,9 +94,9 @@ def command(
     # Here, not above: --help must not wait for numpy.
     from defocus.cli.files import find_photographs, name_outputs
     from defocus.cli.progress_bar import ProgressBar
-    from defocus.cli.settings import apply_settings
     from defocus.estimate import find_parameters
     from defocus.methods import find_method
+    from defocus.settings import apply_settings
 
     try:
         chosen = apply_settings(find_parameters(find_method(method), parameters), settings or [])

@@ -1,4 +1,4 @@
-"""`--set name=value`: parameters of a method from the command line."""
+"""`name=value`: parameters of a method as texts, from the command line or a benchmark's configurations."""
 
 from __future__ import annotations
 

@@ -1,0 +1,519 @@
+"""The benchmark: every configuration on every example, measured once and kept, so that a killed run goes on.
+
+`run` fills a folder: `benchmark.json` (what was run, on which machine, what looks wrong with the data), `values.jsonl`
+(one line for each configuration and example) and `gallery/` (small maps of some examples). `defocus.evaluation.report`
+makes tables and pictures of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, wait
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from defocus.atomic import write_text
+from defocus.errors import DefocusError, UndefinedMetricError
+from defocus.estimate import find_parameters
+from defocus.evaluation import metrics
+from defocus.evaluation.datasets import DataSet, Example
+from defocus.evaluation.peers import PEERS, laplacian_score
+from defocus.methods import METHODS, find_method
+from defocus.settings import apply_settings
+from defocus.version import __version__
+
+PX_THRESHOLDS = np.concatenate([np.linspace(0, 5, 201), np.geomspace(5.1, 40, 60)])
+SCORE_THRESHOLDS = np.unique(np.concatenate([np.linspace(-12, 8, 201), np.linspace(-1, 1, 201)]).round(6))
+SIZE_BINS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0, 12.0, 20.0, 40.0)
+"""px of true sigma; error by blur size is told in these."""
+CURVE_POINTS = 101
+CONFIDENCE_BINS = 10
+CLOSE_PX, CLOSE_SHARE = 0.15, 0.1
+"""An estimate is right, for the calibration, within the larger of 0.15 px and a tenth of the truth."""
+GALLERY_SOURCES = 4
+GALLERY_WIDTH = 240
+POLARITY_EXAMPLES = 12
+COST_SIZE = (480, 640)
+Report = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What is run: a method (or a peer) with a preset and weights, None for its own."""
+
+    name: str
+    method: str
+    preset: str | None = None
+    weights: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Configuration:
+        """Read METHOD or NAME=METHOD[:PRESET[+PARAMETER=VALUE...][:WEIGHTS]].
+
+        Raises
+        ------
+        DefocusError
+            If it is not written so, there is no such method, preset or parameter, or no such weights file.
+        """
+        named = re.match(r"([^=:+]+)=(.+)", text)
+        name, rest = (named[1], named[2]) if named else (text, text)
+        method, preset, weights = [*rest.split(":", 2), "", ""][:3]
+        made = cls(name, method, preset or None, weights or None)
+        if method in PEERS:
+            if preset or weights:
+                raise DefocusError(f"{method} takes neither preset nor weights: write {method} alone.")
+            return made
+        if method not in METHODS:
+            raise DefocusError(f"There is no method {method!r}: choose of {', '.join([*METHODS, *PEERS])}.")
+        if weights and not Path(weights).is_file():
+            raise DefocusError(f"There is no weights file {weights}: check the path in {text!r}.")
+        made.parameters()
+        return made
+
+    @property
+    def in_px(self) -> bool:
+        """Whether it gives sigma in px, or a score without unit."""
+        return self.method in METHODS and METHODS[self.method].unit == "px"
+
+    def parameters(self) -> Any:
+        """The parameters to give to the method: the preset with its changes."""
+        preset, *changes = (self.preset or "default").split("+")
+        return apply_settings(find_parameters(find_method(self.method), preset), changes)
+
+    def identity(self) -> dict[str, Any]:
+        """What must be equal for earlier values to count as this configuration's."""
+        digest = hashlib.sha256(Path(self.weights).read_bytes()).hexdigest()[:16] if self.weights else None
+        return {"method": self.method, "preset": self.preset, "weights_sha256": digest, "defocus": __version__}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a configuration says about one photograph.
+
+    Attributes
+    ----------
+    values : H x W, larger = more blurred.
+    in_px : whether values are sigma in px.
+    probability : whether they are a probability 0..1 instead.
+    confidence, seeds : H x W or None.
+    span : range the method can tell.
+    """
+
+    values: NDArray[np.float32]
+    in_px: bool = False
+    probability: bool = False
+    confidence: NDArray[np.float32] | None = None
+    seeds: NDArray[np.float32] | None = None
+    span: tuple[float, float] | None = None
+
+
+def estimate(configuration: Configuration, image: NDArray[np.uint8]) -> Outcome:
+    """Run a configuration on one photograph."""
+    if configuration.method in PEERS:
+        return Outcome(PEERS[configuration.method](image))
+    import defocus
+
+    m = defocus.estimate(
+        image, method=configuration.method, parameters=configuration.parameters(), weights=configuration.weights
+    )
+    in_px = m.unit == "px"
+    return Outcome(m.sigma, in_px, not in_px, m.confidence, m.seeds.sigma, m.sigma_range)
+
+
+def measure(configuration: Configuration, kind: str, example: Example, gallery: Path | None = None) -> dict[str, Any]:
+    """All metrics of one configuration on one example, by name; None where a metric has no value here.
+
+    Parameters
+    ----------
+    configuration : what to run.
+    kind : of the set.
+    example : photograph and truth.
+    gallery : where to keep small pictures, beginning of the file names; None keeps none.
+    """
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a photograph without edges is a result here
+        begin = time.perf_counter()
+        outcome = estimate(configuration, example.image)
+        seconds = time.perf_counter() - begin
+    score, truth, valid = outcome.values, example.truth, example.valid
+    values: dict[str, Any] = {
+        "seconds": seconds,
+        "seconds per MP": seconds / score.size * 1e6,
+        "range": [float(score.min()), float(score.max())],
+    }
+    if kind == "mask":
+        values |= _detection_values(outcome, truth, valid)
+    elif kind == "sigma":
+        values |= _estimation_values(outcome, truth, valid)
+    else:
+        values["rank correlation"] = _or_none(metrics.spearman, score, truth, valid)
+        affine = _or_none(metrics.affine_invariant_error, score, truth, valid)
+        if affine is not None:
+            spread = float(np.std(truth[valid]))
+            values["affine-invariant RMSE"] = affine.root_mean_square_error / spread if spread > 0 else None
+            values["affine scale"] = affine.scale
+    if gallery is not None:
+        _keep_pictures(gallery, configuration, example, outcome)
+    return values
+
+
+def _detection_values(outcome: Outcome, truth: NDArray[Any], valid: NDArray[np.bool_]) -> dict[str, Any]:
+    score = outcome.values
+    try:
+        curve = metrics.precision_recall(score, truth, valid, CURVE_POINTS)
+    except UndefinedMetricError:
+        return {"accuracy at alpha 0.3": _or_none(metrics.accuracy_at_alpha, score, truth, valid)}
+    thresholds = PX_THRESHOLDS if outcome.in_px else SCORE_THRESHOLDS
+    own = np.quantile(score[valid], np.linspace(0, 1, 200))
+    best = own[np.argmax(metrics.f_at_threshold(score, truth, own, valid))]
+    edges = _or_none(
+        metrics.boundary_error, (score >= best).astype(np.float64), truth.astype(np.float64), valid, jump=0.5
+    )
+    return {
+        "AP": metrics.average_precision(score, truth, valid),
+        "max F": metrics.max_f(score, truth, valid),
+        "accuracy at alpha 0.3": metrics.accuracy_at_alpha(score, truth, valid),
+        "MAE of the probability": (
+            metrics.mean_absolute_error(score, truth.astype(np.float64), valid) if outcome.probability else None
+        ),
+        "wrong within 8 px of an edge": edges.near if edges is not None else None,
+        "wrong elsewhere": edges.elsewhere if edges is not None and np.isfinite(edges.elsewhere) else None,
+        "precision": _rounded(curve.precision),
+        "recall": _rounded(curve.recall),
+        "F by threshold": _rounded(metrics.f_at_threshold(score, truth, thresholds, valid)),
+        "IoU by threshold": _rounded(metrics.iou_at_threshold(score, truth, thresholds, valid)),
+        "threshold unit": "px" if outcome.in_px else "score",
+    }
+
+
+def _estimation_values(outcome: Outcome, truth: NDArray[Any], valid: NDArray[np.bool_]) -> dict[str, Any]:
+    score = outcome.values
+    values: dict[str, Any] = {"rank correlation": _or_none(metrics.spearman, score, truth, valid)}
+    if not outcome.in_px or outcome.span is None:
+        return values
+    values |= {
+        "MAE": metrics.mean_absolute_error(score, truth, valid),
+        "RMSE": metrics.root_mean_square_error(score, truth, valid),
+        "relative error": _or_none(metrics.relative_error, score, truth, valid),
+        "MAE, truth clipped to the range": metrics.mean_absolute_error(score, np.clip(truth, *outcome.span), valid),
+        "bias": float((score[valid] - truth[valid]).mean()),
+    }
+    edges = _or_none(metrics.boundary_error, score, truth, valid)
+    if edges is not None:
+        values["MAE within 8 px of an edge"] = edges.near
+        values["MAE elsewhere"] = edges.elsewhere if np.isfinite(edges.elsewhere) else None
+    values["by size"] = [
+        [b.pixels, b.mean_absolute_error if b.pixels else 0.0, b.bias if b.pixels else 0.0]
+        for b in metrics.error_by_size(score, truth, SIZE_BINS, valid)
+    ]
+    if outcome.seeds is not None and (at := np.isfinite(outcome.seeds) & valid).any():
+        values["MAE at seeds"] = metrics.mean_absolute_error(outcome.seeds, truth, at)
+    if outcome.confidence is not None:
+        correct = np.abs(score - truth) <= np.maximum(CLOSE_PX, CLOSE_SHARE * truth)
+        of = metrics.calibration(outcome.confidence[valid], correct[valid], CONFIDENCE_BINS)
+        values["share right"] = float(correct[valid].mean())
+        values["confidence"] = [
+            [int(n), float(c) if n else 0.0, float(r) if n else 0.0]
+            for n, c, r in zip(of.pixels, of.confidence, of.correct, strict=True)
+        ]
+    return values
+
+
+def _or_none(metric: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    try:
+        return metric(*arguments, **options)
+    except UndefinedMetricError:
+        return None
+
+
+def _rounded(values: NDArray[np.float64]) -> list[float]:
+    return [round(float(v), 5) for v in values]
+
+
+def _keep_pictures(beginning: Path, configuration: Configuration, example: Example, outcome: Outcome) -> None:
+    beginning.parent.mkdir(parents=True, exist_ok=True)
+    height, width = example.truth.shape
+    size = (min(GALLERY_WIDTH, width), max(1, round(height * min(1.0, GALLERY_WIDTH / width))))
+
+    def small(plane: NDArray[Any]) -> NDArray[np.float16]:
+        resized = Image.fromarray(plane.astype(np.float32)).resize(size, Image.Resampling.BOX)
+        return np.asarray(resized, np.float16)
+
+    np.savez_compressed(
+        f"{beginning}.{slug(configuration.name)}.npz",
+        photo=np.asarray(Image.fromarray(example.image).resize(size, Image.Resampling.BOX)),
+        truth=small(example.truth),
+        valid=small(example.valid),
+        map=small(outcome.values),
+    )
+
+
+def slug(name: str) -> str:
+    """A name that any file system takes."""
+    return re.sub(r"[^\w.@-]+", "_", name)
+
+
+def polarity(data: DataSet) -> float | None:
+    """Mean rank correlation of the truth with a plain blur score, over the first examples of a set.
+
+    The variance of the Laplacian is a poor detector, but no set of photographs has it run against the truth: below 0
+    the truth most likely is inverted. None if no example has an order to correlate with.
+    """
+    found = []
+    for _, e in zip(range(POLARITY_EXAMPLES), data.examples(), strict=False):
+        of = _or_none(metrics.spearman, laplacian_score(e.image), e.truth.astype(np.float64), e.valid)
+        if of is not None:
+            found.append(of)
+    return float(np.mean(found)) if found else None
+
+
+@dataclass(frozen=True)
+class _Task:
+    data: DataSet
+    example: Example
+    gallery: bool
+
+
+def _tasks(sets: Sequence[DataSet], limit: int | None) -> Iterator[_Task]:
+    """Every example of every set; `limit` sources of each."""
+    for data in sets:
+        sources: dict[str, int] = {}
+        of_source: Counter[str] = Counter()
+        for e in data.examples():
+            source = e.source or e.name
+            index = sources.setdefault(source, len(sources))
+            if limit is not None and index >= limit:
+                break
+            # The first sources; of each another rendering, so that all sizes of blur are seen.
+            shown = index < GALLERY_SOURCES and of_source[source] == (index if data.kind == "sigma" else 0)
+            of_source[source] += 1
+            yield _Task(data, e, shown)
+
+
+def run(
+    sets: Sequence[DataSet],
+    configurations: Sequence[Configuration],
+    folder: Path,
+    *,
+    limit: int | None = None,
+    jobs: int = 1,
+    fresh: Sequence[str] = (),
+    costs: bool = True,
+    report: Report = lambda line, share: None,
+) -> dict[str, Any]:
+    """Measure what the folder does not hold yet.
+
+    Parameters
+    ----------
+    sets : with names that differ.
+    configurations : with names that differ.
+    folder : made if need be; continued if it holds an earlier run.
+    limit : sources of each set, None for all.
+    jobs : processes; each keeps to one thread when there are several, which seconds then tell.
+    fresh : names of configurations whose earlier values are dropped.
+    costs : also time a cold process of each configuration and its peak memory.
+    report : called with a line and the share done (unknown before the end of a set: counted by sets).
+
+    Returns
+    -------
+    The contents of `benchmark.json`.
+
+    Raises
+    ------
+    DefocusError
+        If names repeat, or the folder holds a configuration of that name with other settings or weights.
+    """
+    for names in ([d.name for d in sets], [c.name for c in configurations]):
+        if len(set(names)) < len(names):
+            raise DefocusError(f"Names must differ, but {', '.join(names)} repeat one.")
+    folder.mkdir(parents=True, exist_ok=True)
+    head = _open_head(folder, sets, configurations, fresh)
+    values = read_values(folder)
+    done = {(v["configuration"], v["set"], v["name"]) for v in values if "error" not in v}
+    for data in sets:
+        if data.name not in head["polarity"]:
+            head["polarity"][data.name] = polarity(data)
+        against = head["polarity"][data.name]
+        if against is not None and against < 0:
+            report(f"Warning: the truth of {data.name} runs against a plain blur score ({against:+.2f}): inverted?", 0)
+    _write_head(folder, head)
+
+    share = 0.0
+    path = folder / "values.jsonl"
+    if path.is_file() and not path.read_bytes().endswith(b"\n"):
+        path.write_text("".join(json.dumps(v) + "\n" for v in values), encoding="utf-8")  # a killed run's last line
+
+    def pending() -> Iterator[tuple[Configuration, _Task]]:
+        nonlocal share
+        for task in _tasks(sets, limit):
+            share = [d.name for d in sets].index(task.data.name) / len(sets)
+            no_order = np.ptp(task.example.truth) == 0
+            for configuration in configurations:
+                # A score without unit says nothing about a photograph that is equally blurred throughout.
+                if no_order and task.data.kind == "sigma" and not configuration.in_px:
+                    continue
+                if (configuration.name, task.data.name, task.example.name) not in done:
+                    yield configuration, task
+
+    def store(configuration: Configuration, task: _Task, record: dict[str, Any]) -> None:
+        e = task.example
+        record = {
+            "configuration": configuration.name,
+            "set": task.data.name,
+            "name": e.name,
+            "source": e.source or e.name,
+            "shown": task.gallery,
+            **record,
+        }
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record, allow_nan=False) + "\n")
+        outcome = record.get("error") or f"{record['seconds']:.1f} s"
+        report(f"{configuration.name} {task.data.name}/{e.name}: {outcome}", share)
+
+    def beginning(task: _Task) -> Path | None:
+        return folder / "gallery" / slug(task.data.name) / slug(task.example.name) if task.gallery else None
+
+    if jobs == 1:
+        for configuration, task in pending():
+            store(configuration, task, attempt(configuration, task.data.kind, task.example, beginning(task)))
+    else:
+        _run_in_processes(jobs, pending(), beginning, store)
+    if costs:
+        for configuration in configurations:
+            if configuration.name not in head["costs"]:
+                example = next(iter(sets[0].examples()))
+                head["costs"][configuration.name] = cost(configuration, example.image)
+                report(f"{configuration.name}: {head['costs'][configuration.name]}", 1.0)
+                _write_head(folder, head)
+    return head
+
+
+def _run_in_processes(
+    jobs: int,
+    pending: Iterator[tuple[Configuration, _Task]],
+    beginning: Callable[[_Task], Path | None],
+    store: Callable[[Configuration, _Task, dict[str, Any]], None],
+) -> None:
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[variable] = "1"
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        running: dict[Future[dict[str, Any]], tuple[Configuration, _Task]] = {}
+
+        def collect(most: int) -> None:
+            while len(running) > most:
+                for ready in wait(running, return_when="FIRST_COMPLETED").done:
+                    store(*running.pop(ready), ready.result())
+
+        for configuration, task in pending:
+            future = pool.submit(attempt, configuration, task.data.kind, task.example, beginning(task))
+            running[future] = configuration, task
+            collect(2 * jobs)  # a few ahead of the workers is enough; all would hold every picture in memory
+        collect(0)
+
+
+def attempt(configuration: Configuration, kind: str, example: Example, gallery: Path | None) -> dict[str, Any]:
+    """Measure, and turn a failure into a record, so that one bad picture does not end the run."""
+    try:
+        return measure(configuration, kind, example, gallery)
+    except Exception as error:
+        return {"error": f"{type(error).__name__}: {error}"}
+
+
+def cost(configuration: Configuration, image: NDArray[np.uint8]) -> dict[str, float]:
+    """Seconds and peak memory of a whole new process that estimates one 640 x 480 photograph (cut or mirrored to it).
+
+    Returns
+    -------
+    {"seconds": ..., "megabytes": ...}, 10^6 bytes of the largest resident set; {} where it cannot be measured.
+    """
+    if not hasattr(os, "wait4"):
+        return {}
+    rows, columns = (max(wanted - have, 0) for wanted, have in zip(COST_SIZE, image.shape, strict=False))
+    picture = np.pad(image, ((0, rows), (0, columns), (0, 0)), "symmetric")[: COST_SIZE[0], : COST_SIZE[1]]
+    code = (
+        "import sys, json, numpy as np\n"
+        "from defocus.evaluation.benchmark import Configuration, estimate\n"
+        "estimate(Configuration(**json.loads(sys.argv[2])), np.load(sys.argv[1]))\n"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "photo.npy"
+        np.save(path, picture)
+        begin = time.perf_counter()
+        process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", code, str(path), json.dumps(asdict(configuration))],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - begin
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        return {}
+    unit = 1 if sys.platform == "darwin" else 1024
+    return {"seconds": round(seconds, 2), "megabytes": round(usage.ru_maxrss * unit / 1e6)}
+
+
+def _open_head(
+    folder: Path, sets: Sequence[DataSet], configurations: Sequence[Configuration], fresh: Sequence[str]
+) -> dict[str, Any]:
+    path = folder / "benchmark.json"
+    head: dict[str, Any] = {"configurations": {}, "sets": {}, "polarity": {}, "costs": {}}
+    if path.is_file():
+        try:
+            head |= json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise DefocusError(f"{path} is damaged: remove it, or choose another folder.") from error
+    kept = [v for v in read_values(folder) if v["configuration"] not in fresh]
+    for configuration in configurations:
+        name, identity = configuration.name, configuration.identity()
+        if name in fresh:
+            head["costs"].pop(name, None)
+        elif head["configurations"].get(name, identity) != identity:
+            raise DefocusError(f"{folder} holds {name} with other settings, weights or version: add --fresh {name}.")
+        head["configurations"][name] = identity
+    if fresh and (folder / "values.jsonl").is_file():
+        write_text(folder / "values.jsonl", "".join(json.dumps(v) + "\n" for v in kept))
+    head["sets"] |= {d.name: {"kind": d.kind, "description": d.description} for d in sets}
+    head["machine"] = (
+        f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}"
+    )
+    return head
+
+
+def _write_head(folder: Path, head: dict[str, Any]) -> None:
+    write_text(folder / "benchmark.json", json.dumps(head, indent=1, allow_nan=False))
+
+
+def read_values(folder: Path) -> list[dict[str, Any]]:
+    """The values a run has kept so far; of two for the same configuration and example the later one.
+
+    A line that a killed run left unfinished is dropped.
+    """
+    path = folder / "values.jsonl"
+    found: dict[tuple[str, str, str], dict[str, Any]] = {}
+    if path.is_file():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                v = json.loads(line)
+            except ValueError:
+                continue
+            found[v["configuration"], v["set"], v["name"]] = v
+    return list(found.values())
