@@ -365,7 +365,7 @@ def run(
         nonlocal share
         for task in _tasks(sets, limit):
             share = [d.name for d in sets].index(task.data.name) / len(sets)
-            no_order = np.ptp(task.example.truth) == 0
+            no_order = task.example.truth.min() == task.example.truth.max()
             for configuration in configurations:
                 # A score without unit says nothing about a photograph that is equally blurred throughout.
                 if no_order and task.data.kind == "sigma" and not configuration.in_px:
