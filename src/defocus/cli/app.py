@@ -27,7 +27,7 @@ def _run() -> None:
 
     import typer
 
-    from defocus.cli import estimate, methods, train
+    from defocus.cli import benchmark, estimate, methods, train
 
     app = typer.Typer(
         no_args_is_help=True,
@@ -48,5 +48,6 @@ def _run() -> None:
     app.command("estimate", epilog=estimate.EXAMPLES)(estimate.command)
     app.command("methods")(methods.command)
     app.command("train", epilog=train.TRAIN_EXAMPLES)(train.train_command)
+    app.command("benchmark", epilog=benchmark.EXAMPLES)(benchmark.command)
     app.command("study", epilog=train.STUDY_EXAMPLES)(train.study_command)
     app(prog_name="defocus")

@@ -1,0 +1,531 @@
+"""The report of a benchmark: one HTML file that needs nothing else, and the same numbers as CSV, JSON and Markdown.
+
+Every figure is a mean over images (over sources, where several images are made from one) with a 95 % bootstrap
+interval over them, and links to the values it is the mean of.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import html
+import io
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from defocus.atomic import write_text
+from defocus.errors import DefocusError
+from defocus.evaluation import metrics
+from defocus.evaluation.benchmark import (
+    CONFIDENCE_BINS,
+    CURVE_POINTS,
+    SIZE_BINS,
+    read_values,
+    slug,
+)
+from defocus.preview import preview
+
+METRICS: dict[str, tuple[str, str]] = {
+    "AP": (
+        "high",
+        "Average precision of 'blurred', exact over all distinct values of the map; per image, then averaged.",
+    ),
+    "max F": (
+        "high",
+        "Largest F (beta^2 = 0.3) over 256 thresholds after min-max normalisation of each map, each image its own "
+        "threshold, picked with the truth in view: an upper bound; per image, then averaged.",
+    ),
+    "F at one threshold": (
+        "high",
+        "F (beta^2 = 0.3) of 'value >= threshold' without any normalisation; for each image the one threshold that is "
+        "best in the mean over all the other images of the set, in px for methods in px.",
+    ),
+    "IoU at one threshold": (
+        "high",
+        "Intersection over union of 'blurred' at the same thresholds as 'F at one threshold'.",
+    ),
+    "accuracy at alpha 0.3": (
+        "high",
+        "Share of pixels right by DHDE's rule: blurred where value >= 0.3 max + 0.7 min of the image's own map.",
+    ),
+    "MAE of the probability": (
+        "low",
+        "Mean |p - truth|, truth 1 where blurred; only for maps that are probabilities.",
+    ),
+    "wrong within 8 px of an edge": (
+        "low",
+        "Share of pixels wrong within 8 px of a border of the true mask, at the image's own best threshold for F.",
+    ),
+    "wrong elsewhere": ("low", "The same share farther away."),
+    "MAE": ("low", "Mean |sigma - truth|, px, over valid pixels of an image, then averaged."),
+    "MAE, truth clipped to the range": ("low", "MAE against the truth clipped to what the method can tell, px."),
+    "MAE at seeds": ("low", "MAE where the method itself measured, before propagation, px."),
+    "RMSE": ("low", "Root of the mean squared error of an image, px, then averaged."),
+    "relative error": ("low", "Mean |sigma / truth - 1| over pixels whose truth is above 0."),
+    "bias": ("zero", "Mean of sigma - truth, px."),
+    "MAE within 8 px of an edge": (
+        "low",
+        "MAE, px, within 8 px of where the truth jumps by more than 0.25 px between neighbours.",
+    ),
+    "MAE elsewhere": ("low", "The same farther away."),
+    "share right": ("high", "Share of pixels within 0.15 px or a tenth of the truth, whichever is larger."),
+    "calibration error": (
+        "low",
+        "|confidence - share right| in ten bins of the confidence, weighted by their pixels; per image, then averaged.",
+    ),
+    "rank correlation": ("high", "Spearman's, map against truth, per image, then averaged."),
+    "affine-invariant RMSE": (
+        "low",
+        "RMSE after the best scale and offset for each image, as a share of the truth's standard deviation.",
+    ),
+    "seconds per MP": ("low", "Seconds of one estimate in a warm process per megapixel; median over images."),
+}
+"""Name to (what is better: high, low or zero; definition with its pooling)."""
+
+SHOWN_PX = (0.0, 4.0)
+_INK = ("#0b62a4", "#c1440e", "#2a7f3e", "#7b3f99", "#b8860b", "#157f8f", "#8c3b4a", "#555555", "#d0488f", "#5a7d1c")
+_STYLE = """
+body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 1180px; padding: 0 1em; color: #222 }
+table { border-collapse: collapse; margin: .6em 0; font-variant-numeric: tabular-nums }
+th, td { padding: .2em .6em; border-bottom: 1px solid #ddd; text-align: right; vertical-align: top }
+th:first-child, td:first-child { text-align: left }
+td small { color: #777; display: block; white-space: nowrap } td.best a { font-weight: bold }
+a { color: inherit; text-decoration-color: #bbb } .warning { background: #fff1d6; padding: .5em 1em }
+.gallery td { text-align: center; font-size: 12px; padding: 3px; border: 0 }
+.gallery img { display: block; width: 160px }
+details { margin: .5em 0 } summary { cursor: pointer } .plots { display: flex; flex-wrap: wrap; gap: 1em }
+:target { background: #fff6bf } .scroll { overflow-x: auto }
+"""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number of the report.
+
+    Attributes
+    ----------
+    set, metric, configuration : what it is of.
+    mean : over sources; the median for seconds.
+    low, high : 95 % bootstrap interval over sources, None for fewer than two.
+    per_source : source to value.
+    """
+
+    set: str
+    metric: str
+    configuration: str
+    mean: float
+    low: float | None
+    high: float | None
+    per_source: dict[str, float]
+
+
+def figures(values: Iterable[dict[str, Any]]) -> list[Figure]:
+    """Every number: set by set, in the order of `METRICS`, configurations in the order they were measured."""
+    grouped: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for v in values:
+        if "error" not in v:
+            grouped[v["set"], v["configuration"]].append(v)
+    made = []
+    for (name, configuration), records in grouped.items():
+        table: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+        for v in records:
+            for metric in METRICS:
+                if isinstance(v.get(metric), (int, float)):
+                    table[metric][v["source"]].append(float(v[metric]))
+            if "confidence" in v:
+                table["calibration error"][v["source"]].append(_calibration_error(v["confidence"]))
+        for source, f, iou in _at_one_threshold(records):
+            table["F at one threshold"][source].append(f)
+            table["IoU at one threshold"][source].append(iou)
+        for metric in METRICS:
+            if metric in table:
+                per_source = {s: float(np.mean(x)) for s, x in table[metric].items()}
+                made.append(_figure(name, metric, configuration, per_source))
+    order = list(METRICS)
+    sets = list(dict.fromkeys(f.set for f in made))
+    return sorted(made, key=lambda f: (sets.index(f.set), order.index(f.metric)))
+
+
+def _figure(name: str, metric: str, configuration: str, per_source: dict[str, float]) -> Figure:
+    sample = np.array(list(per_source.values()))
+    statistic = np.median if metric == "seconds per MP" else np.mean
+    low, high = metrics.bootstrap_interval(sample, statistic, resamples=2000) if len(sample) > 1 else (None, None)
+    return Figure(name, metric, configuration, float(statistic(sample)), low, high, per_source)
+
+
+def _at_one_threshold(records: Sequence[dict[str, Any]]) -> list[tuple[str, float, float]]:
+    """Source, F and IoU of each record at the threshold that is best for the others."""
+    with_curves = [v for v in records if "F by threshold" in v]
+    if len(with_curves) < 2:
+        return []
+    chosen, f = metrics.leave_one_out([v["F by threshold"] for v in with_curves])
+    return [
+        (v["source"], float(value), float(v["IoU by threshold"][at]))
+        for v, at, value in zip(with_curves, chosen, f, strict=True)
+    ]
+
+
+def _calibration_error(bins: Sequence[Sequence[float]]) -> float:
+    table = np.array(bins)
+    return float((table[:, 0] * np.abs(table[:, 1] - table[:, 2])).sum() / table[:, 0].sum())
+
+
+def write_report(folder: Path) -> list[Figure]:
+    """Write report.html, summary.md, figures.csv, values.csv and figures.json into the folder of a run.
+
+    Parameters
+    ----------
+    folder : what `benchmark.run` filled.
+
+    Returns
+    -------
+    The figures.
+
+    Raises
+    ------
+    DefocusError
+        If the folder holds no run.
+    """
+    if not (folder / "benchmark.json").is_file():
+        raise DefocusError(f"{folder} holds no benchmark: run defocus benchmark with -o {folder} first.")
+    head = json.loads((folder / "benchmark.json").read_text(encoding="utf-8"))
+    values = read_values(folder)
+    order = list(head["configurations"])
+    values.sort(key=lambda v: order.index(v["configuration"]) if v["configuration"] in order else len(order))
+    made = figures(values)
+    write_text(folder / "report.html", _page(folder, head, values, made))
+    write_text(folder / "summary.md", markdown(head, made))
+    columns = ["set", "metric", "configuration", "mean", "low", "high", "sources"]
+    write_text(
+        folder / "figures.csv",
+        _csv(columns, [[f.set, f.metric, f.configuration, f.mean, f.low, f.high, len(f.per_source)] for f in made]),
+    )
+    columns = ["set", "name", "source", "configuration", "metric", "value"]
+    scalars = [
+        [v["set"], v["name"], v["source"], v["configuration"], metric, v[metric]]
+        for v in values
+        for metric in METRICS
+        if isinstance(v.get(metric), (int, float))
+    ]
+    write_text(folder / "values.csv", _csv(columns, scalars))
+    write_text(
+        folder / "figures.json",
+        json.dumps({"machine": head["machine"], "costs": head["costs"], "figures": [vars(f) for f in made]}, indent=1),
+    )
+    return made
+
+
+def _csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def markdown(head: dict[str, Any], made: Sequence[Figure]) -> str:
+    """The figures as Markdown tables, one for each set: mean, and half the width of the interval."""
+    lines = []
+    for name in dict.fromkeys(f.set for f in made):
+        of_set = [f for f in made if f.set == name]
+        columns = [c for c in head["configurations"] if any(f.configuration == c for f in of_set)]
+        sources = max(len(f.per_source) for f in of_set)
+        lines += [f"### {name} ({sources} sources)", "", head["sets"][name]["description"], ""]
+        lines += ["| metric | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
+        for metric in dict.fromkeys(f.metric for f in of_set):
+            cells = {f.configuration: f for f in of_set if f.metric == metric}
+            best = _best(metric, cells.values())
+            row = [
+                (f"**{_short(cells[c])}**" if c in best else _short(cells[c])) if c in cells else "" for c in columns
+            ]
+            lines.append(f"| {metric} | " + " | ".join(row) + " |")
+        lines.append("")
+    if head["costs"]:
+        lines += [
+            "### Whole process, one photograph of 640 x 480",
+            "",
+            "| configuration | seconds | MB |",
+            "|---|---|---|",
+        ]
+        lines += [f"| {c} | {k.get('seconds', '')} | {k.get('megabytes', '')} |" for c, k in head["costs"].items()]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _short(f: Figure) -> str:
+    return f"{f.mean:.3f}" if f.low is None or f.high is None else f"{f.mean:.3f} ±{(f.high - f.low) / 2:.3f}"
+
+
+def _best(metric: str, cells: Iterable[Figure]) -> set[str]:
+    """Configurations whose mean is the best, to the third digit."""
+    better = METRICS[metric][0]
+    value = {f.configuration: round(f.mean if better == "high" else -abs(f.mean), 3) for f in cells}
+    return {c for c, v in value.items() if v == max(value.values())}
+
+
+def _page(folder: Path, head: dict[str, Any], values: Sequence[dict[str, Any]], made: Sequence[Figure]) -> str:
+    sets = list(dict.fromkeys(f.set for f in made))
+    parts = [
+        "<!doctype html><html lang=en><meta charset=utf-8><title>Defocus benchmark</title>",
+        f"<style>{_STYLE}</style><h1>Defocus benchmark</h1>",
+        f"<p>{html.escape(head['machine'])}. Means over images (over sources where several images are made from one), "
+        "with the 95 % bootstrap interval over them; bold is best. Every number leads to the values it is the mean of. "
+        "White (1, larger) means blurred.</p>",
+        "<p>"
+        + " · ".join(f"<a href='#set-{slug(s)}'>{html.escape(s)}</a>" for s in sets)
+        + " · <a href='#definitions'>what the metrics mean</a></p>",
+    ]
+    for name, against in head["polarity"].items():
+        if against is not None and against < 0:
+            parts.append(
+                f"<p class=warning>The truth of <b>{html.escape(name)}</b> runs against a plain blur score (rank "
+                f"correlation {against:+.2f}): its polarity is probably inverted. Nothing was turned round.</p>"
+            )
+    colours = dict(zip(head["configurations"], _INK * 10, strict=False))
+    for name in sets:
+        of_set = [v for v in values if v["set"] == name and "error" not in v]
+        parts += [
+            f"<h2 id='set-{slug(name)}'>{html.escape(name)}</h2>",
+            f"<p>{html.escape(head['sets'][name]['description'])}</p>",
+            _table([f for f in made if f.set == name], list(head["configurations"])),
+            "<div class=plots>",
+            _precision_recall_plot(of_set, colours),
+            _size_plot(of_set, colours),
+            _calibration_plot(of_set, colours),
+            "</div>",
+            _gallery(folder, head["sets"][name]["kind"], of_set),
+        ]
+    failed = [v for v in values if "error" in v]
+    if failed:
+        parts.append("<h2>Failed</h2><ul>")
+        parts += [
+            f"<li>{html.escape(v['configuration'])} {html.escape(v['set'])}/{html.escape(v['name'])}: "
+            f"{html.escape(v['error'])}</li>"
+            for v in failed
+        ]
+        parts.append("</ul>")
+    if head["costs"]:
+        parts.append("<h2>Whole process, one photograph of 640 x 480</h2><table><tr><th>configuration<th>seconds<th>MB")
+        parts += [
+            f"<tr><td>{html.escape(c)}<td>{k.get('seconds', '')}<td>{k.get('megabytes', '')}"
+            for c, k in head["costs"].items()
+        ]
+        parts.append("</table>")
+    parts.append("<h2>Values</h2>")
+    parts += [_values_table(made, name, list(head["configurations"])) for name in sets]
+    parts.append("<h2 id=definitions>What the metrics mean</h2><dl>")
+    parts += [f"<dt><b>{html.escape(m)}</b><dd>{html.escape(words)}" for m, (_, words) in METRICS.items()]
+    return "\n".join([*parts, "</dl></html>\n"])
+
+
+def _anchor(f: Figure) -> str:
+    return f"v-{slug(f.set)}-{slug(f.metric)}"
+
+
+def _table(of_set: Sequence[Figure], order: Sequence[str]) -> str:
+    columns = [c for c in order if any(f.configuration == c for f in of_set)]
+    rows = ["<div class=scroll><table><tr><th>" + "".join(f"<th>{html.escape(c)}" for c in columns)]
+    for metric in dict.fromkeys(f.metric for f in of_set):
+        cells = {f.configuration: f for f in of_set if f.metric == metric}
+        best = _best(metric, cells.values())
+        row = f"<tr><td title='{html.escape(METRICS[metric][1])}'>{html.escape(metric)}"
+        for c in columns:
+            if c not in cells:
+                row += "<td>"
+                continue
+            f = cells[c]
+            interval = f"<small>{f.low:.3f} to {f.high:.3f}</small>" if f.low is not None else ""
+            row += f"<td{' class=best' if c in best else ''}><a href='#{_anchor(f)}'>{f.mean:.3f}</a>{interval}"
+        rows.append(row)
+    return "\n".join([*rows, "</table></div>"])
+
+
+def _values_table(made: Sequence[Figure], name: str, order: Sequence[str]) -> str:
+    parts = [f"<details open><summary><b>{html.escape(name)}</b></summary>"]
+    of_set = [f for f in made if f.set == name]
+    for metric in dict.fromkeys(f.metric for f in of_set):
+        cells = {f.configuration: f for f in of_set if f.metric == metric}
+        columns = [c for c in order if c in cells]
+        sources = list(dict.fromkeys(s for f in cells.values() for s in f.per_source))
+        parts.append(f"<h4 id='{_anchor(next(iter(cells.values())))}'>{html.escape(name)}: {html.escape(metric)}</h4>")
+        parts.append("<div class=scroll><table><tr><th>" + "".join(f"<th>{html.escape(c)}" for c in columns))
+        for s in sources:
+            found = (cells[c].per_source.get(s) for c in columns)
+            parts.append(f"<tr><td>{html.escape(s)}" + "".join("<td>" if v is None else f"<td>{v:.3f}" for v in found))
+        parts.append("</table></div>")
+    return "\n".join([*parts, "</details>"])
+
+
+def _precision_recall_plot(of_set: Sequence[dict[str, Any]], colours: dict[str, str]) -> str:
+    lines: dict[str, NDArray[np.float64]] = {}
+    for c in colours:
+        curves = [(v["recall"], v["precision"]) for v in of_set if v["configuration"] == c and "precision" in v]
+        if curves and all(len(r) == CURVE_POINTS for r, _ in curves):
+            lines[c] = np.mean(curves, axis=0)
+    title = "Precision against recall, means over images at equal thresholds of the normalised maps"
+    return _plot(lines, colours, title, "recall", "precision", (0, 1), (0, 1)) if lines else ""
+
+
+def _size_plot(of_set: Sequence[dict[str, Any]], colours: dict[str, str]) -> str:
+    lines: dict[str, NDArray[np.float64]] = {}
+    for c in colours:
+        tables = [v["by size"] for v in of_set if v["configuration"] == c and "by size" in v]
+        if tables:
+            table = np.array(tables)
+            pixels = table[..., 0].sum(axis=0)
+            error = (table[..., 0] * table[..., 1]).sum(axis=0) / np.maximum(pixels, 1)
+            middle = (np.array(SIZE_BINS[1:]) + SIZE_BINS[:-1]) / 2
+            lines[c] = np.stack([middle[pixels > 0], error[pixels > 0]])
+    if not lines:
+        return ""
+    right = max(float(line[0].max()) for line in lines.values())
+    top = max(float(line[1].max()) for line in lines.values())
+    title = "Mean absolute error by true sigma, all pixels of a bin pooled"
+    return _plot(lines, colours, title, "true sigma, px", "error, px", (0, right), (0, top))
+
+
+def _calibration_plot(of_set: Sequence[dict[str, Any]], colours: dict[str, str]) -> str:
+    lines: dict[str, NDArray[np.float64]] = {}
+    for c in colours:
+        tables = [v["confidence"] for v in of_set if v["configuration"] == c and "confidence" in v]
+        if tables:
+            table = np.array(tables)
+            pixels = table[..., 0].sum(axis=0)
+            told = pixels > pixels.sum() / CONFIDENCE_BINS / 100
+            means = (table[..., :1] * table[..., 1:]).sum(axis=0)[told] / pixels[told, None]
+            lines[c] = means.T
+    title = "Calibration: share within 0.15 px or a tenth, by confidence, pixels pooled (diagonal = honest)"
+    diagonal = np.array([[0, 1], [0, 1]])
+    return _plot(lines, colours, title, "confidence", "share right", (0, 1), (0, 1), diagonal) if lines else ""
+
+
+def _plot(
+    lines: dict[str, NDArray[np.float64]],
+    colours: dict[str, str],
+    title: str,
+    across: str,
+    up: str,
+    x_range: tuple[float, float],
+    y_range: tuple[float, float],
+    guide: NDArray[np.float64] | None = None,
+) -> str:
+    """An inline SVG of lines, each 2 x n."""
+    width, height, left, bottom, top = 360, 300, 46, 40, 34
+
+    def place(points: NDArray[np.float64]) -> str:
+        x = left + (points[0] - x_range[0]) / max(x_range[1] - x_range[0], 1e-9) * (width - left - 10)
+        y = height - bottom - (points[1] - y_range[0]) / max(y_range[1] - y_range[0], 1e-9) * (height - bottom - top)
+        return " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
+
+    words = title.split(", ", 1)
+    parts = [
+        f"<svg width={width} height={height + 16 * len(lines)} font-size=11 role=img>",
+        f"<title>{html.escape(title)}</title>",
+        f"<text x={left} y=12 font-weight=bold>{html.escape(words[0])}</text>",
+        f"<text x={left} y=25 fill=#777>{html.escape(words[1] if len(words) > 1 else '')}</text>",
+        f"<rect x={left} y={top} width={width - left - 10} height={height - bottom - top} fill=none stroke=#bbb />",
+        f"<text x={(width + left) / 2} y={height - 6} text-anchor=middle>{html.escape(across)}</text>",
+        f"<text x=12 y={height / 2} text-anchor=middle transform='rotate(-90 12 {height / 2})'>",
+        f"{html.escape(up)}</text>",
+    ]
+    for k in range(5):
+        x, y = (low + (high - low) * k / 4 for low, high in (x_range, y_range))
+        at = place(np.array([[x, x_range[0]], [y_range[0], y]])).split()
+        (x_at, _), (_, y_at) = (p.split(",") for p in at)
+        parts.append(f"<text x={x_at} y={height - bottom + 14} text-anchor=middle>{x:.3g}</text>")
+        parts.append(f"<text x={left - 4} y={float(y_at) + 4:.1f} text-anchor=end>{y:.3g}</text>")
+    if guide is not None:
+        parts.append(f"<polyline points='{place(guide)}' fill=none stroke=#bbb stroke-dasharray=4 />")
+    for row, (c, line) in enumerate(lines.items()):
+        ink = colours[c]
+        parts.append(f"<polyline points='{place(line)}' fill=none stroke='{ink}' stroke-width=1.6 />")
+        parts.append(f"<rect x={left} y={height + 16 * row} width=14 height=4 fill='{ink}' />")
+        parts.append(f"<text x={left + 20} y={height + 16 * row + 6}>{html.escape(c)}</text>")
+    return "".join([*parts, "</svg>"])
+
+
+def _gallery(folder: Path, kind: str, of_set: Sequence[dict[str, Any]]) -> str:
+    """Rows: photograph, truth, and each configuration's map above its errors."""
+    shown: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for v in of_set:
+        if v["shown"]:
+            shown[v["name"]].append(v)
+    rows = []
+    for name, records in shown.items():
+        cells, begun = [], False
+        for v in records:
+            path = folder / "gallery" / slug(v["set"]) / f"{slug(name)}.{slug(v['configuration'])}.npz"
+            if not path.is_file():
+                continue
+            with np.load(path) as kept:
+                photo, truth, valid, values = (kept[k] for k in ("photo", "truth", "valid", "map"))
+            truth, values = truth.astype(np.float64), values.astype(np.float64)
+            if not begun:
+                cells += [
+                    f"<td>{_img(photo)}{html.escape(name)}",
+                    f"<td>{_img(_coloured(truth, kind == 'sigma'))}truth",
+                ]
+                begun = True
+            in_px = kind == "sigma" or v.get("threshold unit") == "px"
+            cells.append(
+                f"<td>{_img(_coloured(values, in_px))}{html.escape(v['configuration'])}"
+                f"{_img(_errors(values, truth, valid > 0.5, kind))}"
+            )
+        rows.append("<tr>" + "".join(cells))
+    if not rows:
+        return ""
+    words = {
+        "mask": "Below each map: red is called blurred and is sharp, blue is called sharp and is blurred, at the "
+        "threshold best for that image.",
+        "sigma": "Below each map: error, blue too sharp, red too blurred, full colour at 1 px and more.",
+        "relative": "Below each map: difference of ranks from the truth's.",
+    }[kind]
+    scale = f"Maps in px share one scale, {SHOWN_PX[0]:g} to {SHOWN_PX[1]:g} px; scores span their own. {words}"
+    return f"<p>{scale}</p><div class=scroll><table class=gallery>" + "\n".join(rows) + "</table></div>"
+
+
+def _coloured(values: NDArray[np.float64], in_px: bool) -> NDArray[np.uint8]:
+    low, high = SHOWN_PX if in_px else (float(values.min()), float(values.max()))
+    return preview(values, sigma_limits=(low, max(high, low + 1e-6)))
+
+
+def _errors(
+    values: NDArray[np.float64], truth: NDArray[np.float64], valid: NDArray[np.bool_], kind: str
+) -> NDArray[np.uint8]:
+    if kind == "mask":
+        blurred = truth > 0.5
+        levels = np.quantile(values, np.linspace(0, 1, 100))
+        if valid.any() and blurred[valid].any() and not blurred[valid].all():
+            best = levels[np.argmax(metrics.f_at_threshold(values, blurred, levels, valid))]
+        else:
+            best = levels[50]
+        error = (values >= best).astype(np.float64) - blurred
+    elif kind == "sigma":
+        error = values - truth
+    else:
+        error = _ranks(values) - _ranks(truth)
+    error = np.where(valid, np.clip(error, -1, 1), 0)
+    picture = np.full((*error.shape, 3), 245.0)
+    picture -= np.maximum(error, 0)[..., None] * (45, 190, 200)
+    picture -= np.maximum(-error, 0)[..., None] * (210, 150, 50)
+    picture[~valid] = 200
+    return np.clip(picture, 0, 255).astype(np.uint8)
+
+
+def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    order = values.ravel().argsort().argsort()
+    return (order / max(order.size - 1, 1)).reshape(values.shape)
+
+
+def _img(picture: NDArray[np.uint8]) -> str:
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "WEBP", quality=80)
+    return f"<img src='data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}' alt=''>"
