@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -55,7 +56,9 @@ def hifst_score(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     except ImportError as error:
         raise DefocusError("HiFST needs the package blur-detector: pip install 'defocus[benchmark]'.") from error
     grey = np.rint(luma(image.astype(np.float64))).astype(np.uint8)
-    sharpness = np.asarray(detectBlur(grey, show_progress=False), dtype=np.float64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what scikit-image has renamed, and of 64-bit values made 8-bit
+        sharpness = np.asarray(detectBlur(grey, show_progress=False), dtype=np.float64)
     if sharpness.shape != grey.shape:
         factors = np.divide(grey.shape, sharpness.shape)
         sharpness = ndimage.zoom(sharpness, factors, order=1)

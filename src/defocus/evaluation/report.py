@@ -321,7 +321,7 @@ def _page(folder: Path, head: dict[str, Any], values: Sequence[dict[str, Any]], 
         parts.append("</table>")
     parts.append("<h2>Values</h2>")
     parts += [_values_table(made, name, list(head["configurations"])) for name in sets]
-    parts.append("<h2 id=definitions>What the metrics mean</h2><dl>")
+    parts.append("<h2 id='definitions'>What the metrics mean</h2><dl>")
     parts += [f"<dt><b>{html.escape(m)}</b><dd>{html.escape(words)}" for m, (_, words) in METRICS.items()]
     return "\n".join([*parts, "</dl></html>\n"])
 
