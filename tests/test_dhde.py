@@ -100,42 +100,11 @@ def test_a_blurred_background_without_strong_edges_gets_seeds():
     assert np.median(m.sigma[background]) > np.median(m.sigma[80:160, 30:110]) + 0.3
 
 
-@pytest.mark.parametrize("colour", [0, 90, 255])
-def test_a_photograph_of_one_colour_is_not_an_error(colour):
-    with pytest.warns(UserWarning, match="no edge"):
-        m = defocus.estimate(np.full((60, 80, 3), colour, np.uint8))
-    assert np.isfinite(m.sigma).all()
-    assert not m.confidence.any()
-    assert not np.isfinite(m.seeds.sigma).any()
-
-
-@pytest.mark.parametrize("shape", [(8, 8), (20, 300), (33, 47)])
-def test_small_and_narrow_photographs(shape):
-    pixels = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
-    m = defocus.estimate(pixels)
-    assert m.sigma.shape == shape
-    assert np.isfinite(m.sigma).all()
-
-
 def test_confidence_fades_away_from_the_seeds():
     pixels = np.full((240, 320, 3), 128, np.uint8)
     pixels[100:140, 20:60] = np.random.default_rng(1).integers(0, 256, (40, 40, 1), dtype=np.uint8)
     m = defocus.estimate(pixels)
     assert m.confidence[120, 40] > 2 * m.confidence[120, 300]
-
-
-def test_progress_rises_to_one(photograph):
-    steps = []
-    defocus.estimate(photograph, progress=lambda step, share: steps.append((step, share)))
-    shares = [share for _, share in steps]
-    assert shares[-1] == 1
-    assert shares == sorted(shares)
-
-
-def test_input_is_not_changed(photograph):
-    before = photograph.copy()
-    defocus.estimate(photograph)
-    assert np.array_equal(photograph, before)
 
 
 def test_wrong_parameters_are_refused():
