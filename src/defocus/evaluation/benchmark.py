@@ -40,7 +40,7 @@ from defocus.version import __version__
 
 PX_THRESHOLDS = np.concatenate([np.linspace(0, 5, 201), np.geomspace(5.1, 40, 60)])
 SCORE_THRESHOLDS = np.unique(np.concatenate([np.linspace(-12, 8, 201), np.linspace(-1, 1, 201)]).round(6))
-SIZE_BINS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0, 12.0, 20.0, 40.0)
+SIZE_BINS = (0.0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3.25, 3.75, 4.25, 5.75, 8.25, 11.75, 20.0, 40.0)
 """px of true sigma; error by blur size is told in these."""
 CURVE_POINTS = 101
 CONFIDENCE_BINS = 10
@@ -444,31 +444,41 @@ def cost(configuration: Configuration, image: NDArray[np.uint8]) -> dict[str, fl
     -------
     {"seconds": ..., "megabytes": ...}, 10^6 bytes of the largest resident set; {} where it cannot be measured.
     """
-    if not hasattr(os, "wait4"):
-        return {}
     rows, columns = (max(wanted - have, 0) for wanted, have in zip(COST_SIZE, image.shape, strict=False))
     picture = np.pad(image, ((0, rows), (0, columns), (0, 0)), "symmetric")[: COST_SIZE[0], : COST_SIZE[1]]
     code = (
         "import sys, json, numpy as np\n"
-        "from defocus.evaluation.benchmark import Configuration, estimate\n"
+        "from defocus.evaluation.benchmark import Configuration, estimate, peak_megabytes\n"
         "estimate(Configuration(**json.loads(sys.argv[2])), np.load(sys.argv[1]))\n"
+        "print(peak_megabytes())\n"
     )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "photo.npy"
         np.save(path, picture)
         begin = time.perf_counter()
-        process = subprocess.Popen(
+        done = subprocess.run(
             [sys.executable, "-W", "ignore", "-c", code, str(path), json.dumps(asdict(configuration))],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
         )
-        _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - begin
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
+    if done.returncode != 0:
         return {}
-    unit = 1 if sys.platform == "darwin" else 1024
-    return {"seconds": round(seconds, 2), "megabytes": round(usage.ru_maxrss * unit / 1e6)}
+    return {"seconds": round(seconds, 2), "megabytes": round(float(done.stdout.split()[-1]))}
+
+
+def peak_megabytes() -> float:
+    """Largest resident set of this process so far, 10^6 bytes; NaN where the system does not tell."""
+    status = Path("/proc/self/status")
+    if status.is_file():  # Linux: getrusage would count the parent's memory before exec
+        line = next(x for x in status.read_text().splitlines() if x.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024 / 1e6
+    try:
+        import resource
+    except ImportError:
+        return float("nan")
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
 def _open_head(

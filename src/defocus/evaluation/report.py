@@ -370,7 +370,7 @@ def _precision_recall_plot(of_set: Sequence[dict[str, Any]], colours: dict[str, 
         curves = [(v["recall"], v["precision"]) for v in of_set if v["configuration"] == c and "precision" in v]
         if curves and all(len(r) == CURVE_POINTS for r, _ in curves):
             lines[c] = np.mean(curves, axis=0)
-    title = "Precision against recall, means over images at equal thresholds of the normalised maps"
+    title = "Precision against recall, means over images at equal thresholds"
     return _plot(lines, colours, title, "recall", "precision", (0, 1), (0, 1)) if lines else ""
 
 
@@ -388,7 +388,7 @@ def _size_plot(of_set: Sequence[dict[str, Any]], colours: dict[str, str]) -> str
         return ""
     right = max(float(line[0].max()) for line in lines.values())
     top = max(float(line[1].max()) for line in lines.values())
-    title = "Mean absolute error by true sigma, all pixels of a bin pooled"
+    title = "Mean absolute error by true sigma, pixels pooled, at the middle of each bin"
     return _plot(lines, colours, title, "true sigma, px", "error, px", (0, right), (0, top))
 
 
