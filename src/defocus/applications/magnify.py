@@ -1,0 +1,118 @@
+"""Shallower depth of field, as a larger aperture would have given, and a focal plane moved elsewhere.
+
+Bae & Durand, *Defocus magnification*, Eurographics 2007, had the idea: a blur of sigma becomes one of amount x sigma.
+As blurs add in squares, sqrt(amount^2 - 1) sigma is added, in linear light and by layers (`layered_blur`). What is in
+focus is not perfectly sharp either (pixels, lens, the lower end of a method's range): only what exceeds that grows.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from defocus.applications.layered_blur import Aperture, blur_by_layers
+from defocus.applications.map_of import defocus_alone, map_in_px
+from defocus.errors import ParameterError
+from defocus.light import linear_from_srgb, srgb_from_linear
+from defocus.photograph import PhotographLike, as_photograph
+from defocus.progress import Progress
+
+if TYPE_CHECKING:
+    from defocus.defocus_map import DefocusMap
+
+HIGHLIGHT = 0.92
+"""sRGB value above which a highlight is taken for clipped."""
+HIGHLIGHT_WINDOW = 61
+"""px; highlights that fill half of such a window are surfaces, and stay as they are."""
+HIGHLIGHT_GAIN = 2.0
+"""Times its value that a fully clipped highlight is taken to have had on top."""
+
+
+def magnify(
+    photo: PhotographLike,
+    defocus_map: DefocusMap | None = None,
+    *,
+    amount: float = 2.0,
+    aperture: Aperture = "disc",
+    focus: tuple[int, int] | None = None,
+    highlights: bool = True,
+    progress: Progress | None = None,
+) -> NDArray[Any]:
+    """Return the photograph with more defocus.
+
+    Parameters
+    ----------
+    photo : path, array, PIL image or `Photograph`.
+    defocus_map : its map, in px; estimated by the default method if None.
+    amount : at least 1; every sigma becomes this many times itself. 1 without `focus` returns the input bit for bit.
+    aperture : shape that points out of focus take: "disc", "hexagon" or "gaussian".
+    focus : (x, y) of the pixel to be in focus, from the left and the top. Blur is redistributed: sigma becomes
+        amount x |sigma - sigma there|. What has to become sharper than it is is deconvolved (`sharpen`).
+    highlights : let clipped highlights shine, so that they become discs as a lens makes them.
+    progress : called with a step and the share done.
+
+    Returns
+    -------
+    H x W x 3, of the photograph's own type.
+
+    Raises
+    ------
+    ParameterError
+        If the amount is below 1, the pixel lies outside, the map is a score without unit or of another size.
+
+    Notes
+    -----
+    More blur is taken to be farther away: what is blurred in front of the subject is treated as if behind it.
+    """
+    report = progress if progress is not None else lambda step, share: None
+    if not 1 <= amount < np.inf:
+        raise ParameterError(f"amount must be 1 or more, not {amount}: magnify adds blur, sharpen takes it away.")
+    photograph = as_photograph(photo)
+    found = map_in_px(photograph, defocus_map, lambda step, share: report(step, 0.4 * share))
+    sigma = defocus_alone(found)
+    pixels = photograph.pixels
+    if focus is None:
+        if amount == 1:
+            return np.array(pixels)
+        added = np.float32(np.sqrt(amount**2 - 1)) * sigma
+    else:
+        from defocus.applications.sharpen import sharpen
+
+        x, y = focus
+        if not (0 <= x < photograph.width and 0 <= y < photograph.height):
+            raise ParameterError(
+                f"focus {x},{y} lies outside the photograph of {photograph.width} x {photograph.height}."
+            )
+        there = float(np.median(sigma[max(y - 2, 0) : y + 3, max(x - 2, 0) : x + 3]))
+        wanted = np.float32(amount) * np.abs(sigma - np.float32(there))
+        pixels = sharpen(photograph, found)
+        # Where enough blur is there already it stays, and only the rest is added.
+        keeps = wanted >= sigma * 0.8
+        pixels = np.where(keeps[..., None], photograph.pixels, pixels)
+        added = np.where(keeps, np.sqrt(np.maximum(wanted**2 - sigma**2, 0)), wanted).astype(np.float32)
+
+    full = np.float32(1 if pixels.dtype.kind == "f" else np.iinfo(pixels.dtype).max)
+    result = np.empty_like(pixels)
+
+    def light(window: tuple[slice, slice]) -> NDArray[np.float32]:
+        shown = pixels[window].astype(np.float32) / full
+        linear = linear_from_srgb(shown)
+        if highlights:
+            clipped = np.clip((shown.max(axis=2) - HIGHLIGHT) / (1 - HIGHLIGHT), 0, 1) ** 2
+            # A lamp, not a sky: bright alone among what is not.
+            alone = np.maximum(1 - 2 * ndimage.uniform_filter(clipped, HIGHLIGHT_WINDOW, mode="nearest"), 0)
+            linear *= 1 + (HIGHLIGHT_GAIN * clipped * alone * np.clip(added[window], 0, 1))[..., None]
+        return linear
+
+    def write(window: tuple[slice, slice], linear: NDArray[np.float32]) -> None:
+        shown = srgb_from_linear(linear) * full
+        if pixels.dtype.kind != "f":
+            shown = np.rint(shown)
+        untouched = (added[window] < 0.1)[..., None]
+        result[window] = np.where(untouched, pixels[window], shown.astype(pixels.dtype))
+
+    blur_by_layers(light, added, aperture, write, lambda share: report("blurring", 0.4 + 0.6 * share))
+    return result

@@ -1,0 +1,150 @@
+"""Which parts of a photograph are blurred: a mask, an alpha matte, and where the map does not know.
+
+Three rules: the paper's (Park et al., CVPR 2017: blurred where sigma >= alpha max + (1 - alpha) min of the map), one
+threshold in px, which means the same on every photograph, and the threshold that divides the map best (Otsu, IEEE
+Trans. SMC 1979, on the logarithm of sigma, pixels weighed by confidence).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from defocus.applications.map_of import map_of
+from defocus.errors import ParameterError
+from defocus.photograph import PhotographLike, as_photograph
+from defocus.progress import Progress
+from defocus.propagation import propagate
+
+if TYPE_CHECKING:
+    from defocus.defocus_map import DefocusMap
+
+Rule = Literal["alpha", "threshold", "auto"]
+ALPHA = 0.3
+UNDECIDED = 0.1
+"""Confidence below which the mask is a guess."""
+SOFTNESS = 0.25
+"""Share of the threshold over which an unrefined matte goes from 0 to 1."""
+BAND = 0.02
+"""Half width of what is unknown to the refinement, a share of the photograph's longer side."""
+_BINS = 128
+_SMALLEST = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """Blurred and sharp parts of a photograph.
+
+    Attributes
+    ----------
+    mask : bool H x W, True = blurred.
+    matte : float32 H x W, 0 sharp to 1 blurred; 0.5 and more is the mask.
+    undecided : bool H x W, True where the map's confidence is below 0.1, so the mask is a guess.
+    threshold : the value of the map from which on it is called blurred, in `unit`.
+    rule : "alpha", "threshold" or "auto".
+    unit : "px" or "score".
+    """
+
+    mask: NDArray[np.bool_]
+    matte: NDArray[np.float32]
+    undecided: NDArray[np.bool_]
+    threshold: float
+    rule: Rule
+    unit: str
+
+
+def segment(
+    photo: PhotographLike,
+    defocus_map: DefocusMap | None = None,
+    *,
+    threshold: float | None = None,
+    auto: bool = False,
+    alpha: float = ALPHA,
+    refine: bool = False,
+    progress: Progress | None = None,
+) -> Segmentation:
+    """Divide a photograph into blurred and sharp.
+
+    Parameters
+    ----------
+    photo : path, array, PIL image or `Photograph`.
+    defocus_map : its map, in px or a score; estimated by the default method if None.
+    threshold : blurred from this value on, in the map's unit.
+    auto : find the threshold that divides the map best. Not together with `threshold`.
+    alpha : 0..1, of the paper's rule, which holds where neither is given.
+    refine : let the boundary follow the objects: a band around it is matted anew by the photograph's colours
+        (closed-form matting, Levin, Lischinski, Weiss, TPAMI 2008).
+    progress : called with a step and the share done.
+
+    Returns
+    -------
+    Segmentation
+
+    Raises
+    ------
+    ParameterError
+        If both rules are given, a value is out of range, or the map is of another size.
+    """
+    report = progress if progress is not None else lambda step, share: None
+    if threshold is not None and auto:
+        raise ParameterError("Give threshold or auto, not both.")
+    if not 0 <= alpha <= 1:
+        raise ParameterError(f"alpha must be in 0..1, not {alpha}.")
+    if threshold is not None and not 0 <= threshold < np.inf:
+        raise ParameterError(f"threshold must be 0 or more, not {threshold}.")
+    photograph = as_photograph(photo)
+    found = map_of(photograph, defocus_map, lambda step, share: report(step, 0.8 * share))
+    rule: Rule = "threshold" if threshold is not None else "auto" if auto else "alpha"
+    if threshold is None:
+        threshold = otsu_threshold(found) if auto else alpha_threshold(found.sigma, alpha)
+    report("matte", 0.8)
+    matte = np.clip(0.5 + (found.sigma - threshold) / max(SOFTNESS * threshold, 1e-6), 0, 1).astype(np.float32)
+    mask = found.sigma >= threshold
+    if refine and mask.any() and not mask.all():
+        matte = refined(mask, photograph.as_float(np.float32))
+        mask = matte >= 0.5
+    report("done", 1.0)
+    return Segmentation(mask, matte, found.confidence < UNDECIDED, float(threshold), rule, found.unit)
+
+
+def alpha_threshold(sigma: NDArray[np.float32], alpha: float) -> float:
+    """Alpha max + (1 - alpha) min of the map."""
+    low, high = float(sigma.min()), float(sigma.max())
+    return low + alpha * (high - low)
+
+
+def otsu_threshold(found: DefocusMap) -> float:
+    """The value that divides log sigma into two classes with the largest variance between them."""
+    values = np.log(np.maximum(found.sigma, _SMALLEST)).ravel()
+    if np.ptp(values) < 1e-6:
+        return float(found.sigma.max())
+    weights = np.maximum(found.confidence.ravel(), 1e-3)
+    counts, edges = np.histogram(values, bins=_BINS, weights=weights)
+    middles = (edges[1:] + edges[:-1]) / 2
+    below, above = np.cumsum(counts)[:-1], np.cumsum(counts[::-1])[::-1][1:]
+    mean_below = np.cumsum(counts * middles)[:-1] / np.maximum(below, 1e-12)
+    mean_above = np.cumsum((counts * middles)[::-1])[::-1][1:] / np.maximum(above, 1e-12)
+    best = int(np.argmax(below * above * (mean_above - mean_below) ** 2))
+    return float(np.exp(edges[best + 1]))
+
+
+def refined(mask: NDArray[np.bool_], rgb: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Matte of a mask whose boundary is only known to some pixels: H x W float32, 0..1.
+
+    Parameters
+    ----------
+    mask : H x W, with both classes.
+    rgb : H x W x 3, 0..1.
+    """
+    width = max(BAND * max(mask.shape), 2.0)
+    inside, outside = ndimage.distance_transform_edt(mask), ndimage.distance_transform_edt(~mask)
+    # Farther from the boundary the mask is surer.
+    weights = np.clip((np.maximum(inside, outside) - width / 2) / width, 0, 1).astype(np.float32)
+    if not (weights > 0).any():
+        return mask.astype(np.float32)
+    matte = propagate(mask.astype(np.float32), weights, rgb, regularisation=1.0, eps=1e-5)
+    return np.clip(matte, 0, 1).astype(np.float32)
