@@ -7,7 +7,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -50,10 +50,12 @@ class Photograph:
     pixels : H x W x 3 array, uint8 (0..255), uint16 (0..65535) or float32/float64 (0..1), display-referred sRGB.
         Integer files keep their integers, so nothing is lost before a method asks for floats. Read-only.
     path : where it came from, or None for an array.
+    profile : ICC profile that the pixels are in instead of sRGB, where `read_photograph` was asked to leave them so.
     """
 
     pixels: NDArray[Any]
     path: Path | None = field(default=None)
+    profile: bytes | None = field(default=None, repr=False)
 
     @property
     def height(self) -> int:
@@ -140,7 +142,9 @@ def photograph_from_array(array: NDArray[Any]) -> Photograph:
     return _finish(pixels, None)
 
 
-def read_photograph(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Photograph:
+def read_photograph(
+    path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS, own_colours: bool = False
+) -> Photograph:
     """Read a photograph from a file: upright, sRGB, at the bit depth of the file.
 
     JPEG, PNG and TIFF (8 and 16 bits; TIFF also float), WebP, AVIF, GIF, BMP, JPEG 2000, PNM, and HEIC where
@@ -153,6 +157,7 @@ def read_photograph(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXEL
     ----------
     path : the file.
     max_pixels : refuse larger ones before decoding; they may be a decompression bomb.
+    own_colours : leave RGB pixels in the file's own profile, to be edited and saved with it. Estimates want sRGB.
 
     Returns
     -------
@@ -186,15 +191,15 @@ def read_photograph(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXEL
         raise PhotographError(f"{name} is empty: copy it again from where it came.")
     with _decoding(name):
         if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS and b"avif" not in head[8:]:
-            return _read_heif(source, max_pixels)
+            return _read_heif(source, max_pixels, own_colours)
         if head.startswith(_TIFF_SIGNATURES):
-            deep = _read_deep_tiff(source, max_pixels)
+            deep = _read_deep_tiff(source, max_pixels, own_colours)
             if deep is not None:
                 return deep
         if head.startswith(_PNG_SIGNATURE) and head[24:25] == b"\x10":  # bit depth of the IHDR chunk
-            return _read_deep_png(source, max_pixels)
+            return _read_deep_png(source, max_pixels, own_colours)
         with _open_pillow(source, max_pixels) as image:
-            return _from_pillow(image, name, source)
+            return _from_pillow(image, name, source, own_colours)
 
 
 @contextmanager
@@ -238,7 +243,7 @@ def _open_pillow(path: Path, max_pixels: int) -> Image.Image:
     return image
 
 
-def _from_pillow(image: Image.Image, name: str, path: Path | None) -> Photograph:
+def _from_pillow(image: Image.Image, name: str, path: Path | None, own_colours: bool = False) -> Photograph:
     _check_size(image.height, image.width, name, None)
     # A phone's MPO is the photograph followed by previews or gain maps, not by more photographs.
     if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
@@ -258,7 +263,7 @@ def _from_pillow(image: Image.Image, name: str, path: Path | None) -> Photograph
         plain = _in_plain_mode(image)
         pixels = np.asarray(plain)
         space = "cmyk" if plain.mode == "CMYK" else "gray" if plain.mode in ("L", "LA") else "rgb"
-    return _finish(_to_srgb(pixels, space, image.info.get("icc_profile"), name), path, orientation)
+    return _coloured(pixels, space, image.info.get("icc_profile"), name, own_colours, path, orientation)
 
 
 _PLAIN_MODES = {
@@ -289,7 +294,7 @@ def _in_plain_mode(image: Image.Image) -> Image.Image:
     return converted
 
 
-def _read_deep_png(path: Path, max_pixels: int) -> Photograph:
+def _read_deep_png(path: Path, max_pixels: int, own_colours: bool) -> Photograph:
     """16-bit PNG; Pillow would make 8 bits of its colours."""
     with _open_pillow(path, max_pixels) as image:
         profile = image.info.get("icc_profile")
@@ -297,10 +302,10 @@ def _read_deep_png(path: Path, max_pixels: int) -> Photograph:
     pixels = imagecodecs.png_decode(path.read_bytes())
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
     space: _Space = "gray" if channels <= 2 else "rgb"
-    return _finish(_to_srgb(pixels, space, profile, str(path)), path, orientation)
+    return _coloured(pixels, space, profile, str(path), own_colours, path, orientation)
 
 
-def _read_deep_tiff(path: Path, max_pixels: int) -> Photograph | None:
+def _read_deep_tiff(path: Path, max_pixels: int, own_colours: bool) -> Photograph | None:
     """TIFF of more than 8 bits, which Pillow would cut; None where Pillow does well."""
     name = str(path)
     with tifffile.TiffFile(path) as tiff:
@@ -342,10 +347,10 @@ def _read_deep_tiff(path: Path, max_pixels: int) -> Photograph | None:
     if page.photometric == photometric.MINISWHITE:
         white = 1 if pixels.dtype.kind == "f" else np.iinfo(pixels.dtype).max
         pixels = (white - pixels).astype(pixels.dtype, copy=False)
-    return _finish(_to_srgb(pixels, space, profile, name), path, orientation)
+    return _coloured(pixels, space, profile, name, own_colours, path, orientation)
 
 
-def _read_heif(path: Path, max_pixels: int) -> Photograph:
+def _read_heif(path: Path, max_pixels: int, own_colours: bool) -> Photograph:
     name = str(path)
     try:
         import pillow_heif
@@ -366,7 +371,7 @@ def _read_heif(path: Path, max_pixels: int) -> Photograph:
         pixels = _stretch(pixels >> (16 - bits), bits)
     space: _Space = "gray" if pixels.ndim == 2 or pixels.shape[2] < 3 else "rgb"
     # libheif has turned the picture already.
-    return _finish(_to_srgb(pixels, space, picture.info.get("icc_profile"), name), path)
+    return _coloured(pixels, space, picture.info.get("icc_profile"), name, own_colours, path)
 
 
 def _stretch(pixels: NDArray[np.uint16], bits: int) -> NDArray[np.uint16]:
@@ -374,6 +379,21 @@ def _stretch(pixels: NDArray[np.uint16], bits: int) -> NDArray[np.uint16]:
     highest = 2**bits - 1
     stretched: NDArray[np.uint16] = ((pixels.astype(np.uint32) * 65535 + highest // 2) // highest).astype(np.uint16)
     return stretched
+
+
+def _coloured(
+    pixels: NDArray[Any],
+    space: _Space,
+    profile: bytes | None,
+    name: str,
+    own_colours: bool,
+    path: Path | None,
+    orientation: object = 1,
+) -> Photograph:
+    """Wrap decoded pixels in sRGB, or, if asked and they are RGB, in their own profile."""
+    if own_colours and profile and space == "rgb":
+        return replace(_finish(pixels.reshape(*pixels.shape[:2], -1)[..., :3], path, orientation), profile=profile)
+    return _finish(_to_srgb(pixels, space, profile, name), path, orientation)
 
 
 def _to_srgb(pixels: NDArray[Any], space: _Space, profile: bytes | None, name: str) -> NDArray[Any]:
