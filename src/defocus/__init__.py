@@ -19,6 +19,10 @@ from defocus.methods import methods
 from defocus.version import __version__
 
 if TYPE_CHECKING:
+    from defocus.applications.magnify import magnify as magnify
+    from defocus.applications.segment import Segmentation as Segmentation
+    from defocus.applications.segment import segment as segment
+    from defocus.applications.sharpen import sharpen as sharpen
     from defocus.defocus_map import DefocusMap as DefocusMap
     from defocus.defocus_map import Seeds as Seeds
     from defocus.defocus_map import load as load
@@ -31,8 +35,12 @@ _HOME = {
     "DefocusMap": "defocus.defocus_map",
     "Photograph": "defocus.photograph",
     "Seeds": "defocus.defocus_map",
+    "Segmentation": "defocus.applications.segment",
     "load": "defocus.defocus_map",
+    "magnify": "defocus.applications.magnify",
     "read_photograph": "defocus.photograph",
+    "segment": "defocus.applications.segment",
+    "sharpen": "defocus.applications.sharpen",
 }
 
 __all__ = [
@@ -44,12 +52,16 @@ __all__ = [
     "Photograph",
     "PhotographError",
     "Seeds",
+    "Segmentation",
     "WeightsError",
     "__version__",
     "estimate",
     "load",
+    "magnify",
     "methods",
     "read_photograph",
+    "segment",
+    "sharpen",
 ]
 
 

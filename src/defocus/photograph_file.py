@@ -21,6 +21,31 @@ from defocus.photograph import Photograph
 JPEG_QUALITY = 95
 _ORIENTATION, _WIDTH, _HEIGHT = 0x0112, 0xA002, 0xA003
 _PILLOW_FORMATS = {".jpg": "JPEG", ".png": "PNG", ".tif": "TIFF", ".webp": "WEBP"}
+# A TIFF's own directory is its EXIF: how its pixels are stored is not the copy's.
+_OF_THE_PIXELS = {
+    254,
+    255,
+    256,
+    257,
+    258,
+    259,
+    262,
+    266,
+    273,
+    277,
+    278,
+    279,
+    284,
+    317,
+    320,
+    322,
+    323,
+    324,
+    325,
+    338,
+    339,
+}
+_OF_THE_PIXELS |= {340, 341, 347, 530, 532, 34675}
 _TIFF_TEXTS = {270: "description", 271: "make", 272: "model", 306: "date", 315: "artist", 33432: "copyright"}
 
 
@@ -105,6 +130,8 @@ def _upright_exif(original: Photograph, shape: tuple[int, ...]) -> Image.Exif:
     found = read_exif(original)
     exif = Image.Exif()
     exif.load(found.tobytes())
+    for tag in _OF_THE_PIXELS.intersection(exif):
+        del exif[tag]
     if _ORIENTATION in exif:
         exif[_ORIENTATION] = 1
     camera = exif.get_ifd(0x8769)

@@ -27,7 +27,7 @@ def _run() -> None:
 
     import typer
 
-    from defocus.cli import benchmark, estimate, methods, train
+    from defocus.cli import applications, benchmark, estimate, methods, train
 
     app = typer.Typer(
         no_args_is_help=True,
@@ -46,6 +46,9 @@ def _run() -> None:
         """How out of focus every pixel of a photograph is, in pixels."""
 
     app.command("estimate", epilog=estimate.EXAMPLES)(estimate.command)
+    app.command("segment", epilog=applications.SEGMENT_EXAMPLES)(applications.segment_command)
+    app.command("magnify", epilog=applications.MAGNIFY_EXAMPLES)(applications.magnify_command)
+    app.command("sharpen", epilog=applications.SHARPEN_EXAMPLES)(applications.sharpen_command)
     app.command("methods")(methods.command)
     app.command("train", epilog=train.TRAIN_EXAMPLES)(train.train_command)
     app.command("benchmark", epilog=benchmark.EXAMPLES)(benchmark.command)

@@ -100,7 +100,7 @@ def command(
 
     try:
         chosen = apply_settings(find_parameters(find_method(method), parameters), settings or [])
-        _prepare_folder(output)
+        prepare_folder(output)
     except ParameterError as error:
         raise typer.BadParameter(str(error)) from error
     found = find_photographs(photos)
@@ -108,7 +108,7 @@ def command(
         raise typer.BadParameter(f"{found.outputs[0]} is an output of defocus: name photographs.")
     failures = found.failures
     done = 0
-    with _terminable(), ProgressBar(len(found.photographs), hidden=quiet) as bar:
+    with terminable(), ProgressBar(len(found.photographs), hidden=quiet) as bar:
         for path in found.outputs if not quiet else ():
             bar.say(f"{path} is an output of defocus and was left out.", error=True)
         for path, reason in failures if as_json else ():
@@ -122,7 +122,7 @@ def command(
                 except WeightsError as error:  # the same for every photograph
                     raise typer.BadParameter(str(error)) from error
                 except (DefocusError, OSError, MemoryError) as error:
-                    record = job.failed(_sentence(error))
+                    record = job.failed(sentence(error))
                 except Exception as error:  # a fault of ours must not cost the user the other photographs
                     record = job.failed(f"{type(error).__name__}: {error} (a fault in defocus: please report it).")
                 bar.end()
@@ -188,7 +188,7 @@ class _Job:
         from defocus.preview import overlay
 
         start = time.perf_counter()
-        _prepare_folder(self.folder)
+        prepare_folder(self.folder)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UserWarning)
             photograph = read_photograph(self.path, max_pixels=self.max_pixels)
@@ -205,12 +205,12 @@ class _Job:
                 bar.say(f"Warning: {self.path}: {message}", error=True)
         bar.report("writing", 1.0)
         result.save(self.outputs["map"])
-        _write_png(self.outputs["preview"], result.preview(scale_bar=True))
+        write_png(self.outputs["preview"], result.preview(scale_bar=True))
         if "overlay" in self.outputs:
             picture = overlay(photograph, result.sigma, sigma_limits=result.sigma_range, scale_bar=True)
-            _write_png(self.outputs["overlay"], picture)
+            write_png(self.outputs["overlay"], picture)
         if "depth" in self.outputs and result.relative_depth is not None:
-            _write_png(self.outputs["depth"], np.rint(result.relative_depth * 65535).astype(np.uint16))
+            write_png(self.outputs["depth"], np.rint(result.relative_depth * 65535).astype(np.uint16))
         return {
             "path": str(self.path),
             "size": [photograph.width, photograph.height],
@@ -247,7 +247,8 @@ def _line(record: dict[str, Any]) -> str:
     return f"{record['path']}: {values} (5 to 95 %), {record['seconds']:.1f} s -> {outputs}"
 
 
-def _sentence(error: DefocusError | OSError | MemoryError) -> str:
+def sentence(error: DefocusError | OSError | MemoryError) -> str:
+    """What went wrong, for the user."""
     if isinstance(error, MemoryError):
         return "there is not enough memory for it: make it smaller."
     if isinstance(error, OSError):
@@ -256,7 +257,8 @@ def _sentence(error: DefocusError | OSError | MemoryError) -> str:
     return str(error)
 
 
-def _write_png(path: Path, picture: NDArray[np.uint8] | NDArray[np.uint16]) -> None:
+def write_png(path: Path, picture: NDArray[np.uint8] | NDArray[np.uint16]) -> None:
+    """Write a picture whole or not at all."""
     from PIL import Image
 
     from defocus.atomic import atomic_write
@@ -265,7 +267,7 @@ def _write_png(path: Path, picture: NDArray[np.uint8] | NDArray[np.uint16]) -> N
         Image.fromarray(picture).save(file, format="PNG")
 
 
-def _prepare_folder(folder: Path | None) -> None:
+def prepare_folder(folder: Path | None) -> None:
     """Make the folder and see that it can be written, before minutes are spent on a map."""
     if folder is None:
         return
@@ -278,7 +280,7 @@ def _prepare_folder(folder: Path | None) -> None:
 
 
 @contextmanager
-def _terminable() -> Iterator[None]:
+def terminable() -> Iterator[None]:
     """Let SIGTERM unwind the stack, as Ctrl-C does, so that unfinished files are removed."""
 
     def leave(number: int, _frame: FrameType | None) -> None:

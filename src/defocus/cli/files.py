@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ MAP_ENDING = ".defocus.tiff"
 PREVIEW_ENDING = ".defocus.png"
 OVERLAY_ENDING = ".defocus.overlay.png"
 DEPTH_ENDING = ".defocus.depth.png"
+_OUTPUT = re.compile(r"\.defocus(\.[a-z]+)?\.(tiff?|png|jpg|webp)$")
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,8 @@ class Found:
 
 
 def is_output(path: Path) -> bool:
-    """Tell by the name whether a file is one that `defocus estimate` writes."""
-    return path.name.lower().endswith((MAP_ENDING, PREVIEW_ENDING, OVERLAY_ENDING, DEPTH_ENDING))
+    """Tell by the name whether a file is one that this command line writes."""
+    return _OUTPUT.search(path.name.lower()) is not None
 
 
 def find_photographs(arguments: Iterable[Path]) -> Found:
