@@ -33,6 +33,8 @@ RATIO = 1.3
 SAME_SURFACE = 2.0
 """Layers whose colours may mix: neighbours on a slanted surface."""
 _FINE_SIGMA = 3.0
+_BLOCK = 8
+_OVERSAMPLING = 10
 _REACH = {"disc": 2.2, "hexagon": 2.6, "gaussian": 3.5}
 
 
@@ -88,8 +90,9 @@ def blur_by_layers(
             write(window, light(window))
             return
         reach = int(np.ceil(_REACH[aperture] * _largest_near(sigma, window, aperture)))
+        # On the grid of the largest blocks, so that every tile averages the same ones.
         outer = tuple(
-            slice(max(s.start - reach, 0), min(s.stop + reach, size))
+            slice(max((s.start - reach) // _BLOCK * _BLOCK, 0), min(-(-(s.stop + reach) // _BLOCK) * _BLOCK, size))
             for s, size in zip(window, sigma.shape, strict=True)
         )
         blurred = _compose(light((outer[0], outer[1])), layers.place(sigma[outer]), layers, aperture)
@@ -124,7 +127,7 @@ def _compose(light: Floats, place: Floats, layers: Layers, aperture: Aperture) -
     for layer in range(highest, lowest - 1, -1):
         own = np.clip(1 - np.abs(place - layer) / SAME_SURFACE, 0, 1)
         nearer = np.clip(layer + 1 - place, 0, 1)
-        if not own.any():
+        if not (own > 1 - 1 / SAME_SURFACE).any():  # no pixel within one layer of it
             continue
         sigma = float(layers.sigmas[layer])
         if sigma == 0:
@@ -147,7 +150,9 @@ def _compose(light: Floats, place: Floats, layers: Layers, aperture: Aperture) -
 
 def _blur(planes: Floats, sigma: float, aperture: Aperture) -> Floats:
     """Blur h x w x C by sigma; large blurs on blocks of pixels, where they are as smooth as on pixels."""
-    factor = int(min(sigma // _FINE_SIGMA + 1, 8))
+    factor = 1
+    while factor < _BLOCK and sigma >= factor * _FINE_SIGMA:
+        factor *= 2  # blocks of one size fit into those of the next
     if factor == 1:
         return _kernel_blur(planes, sigma, aperture)
     height, width = planes.shape[:2]
@@ -193,14 +198,24 @@ def _kernel_blur(planes: Floats, sigma: float, aperture: Aperture) -> Floats:
 def aperture_kernel(sigma: float, aperture: Aperture) -> Floats:
     """Picture of a point through the aperture, n x n float32, n odd, sum 1, standard deviation sigma px per axis.
 
-    A disc of radius r has the deviation r / 2, a regular hexagon of circumradius r sqrt(5 / 24) r.
+    A disc of radius r has the deviation r / 2, a regular hexagon of circumradius r sqrt(5 / 24) r; what the pixel grid
+    does to small ones is mended by adapting the radius.
     """
-    oversampling = 8
-    radius = 2 * sigma if aperture == "disc" else sigma / np.sqrt(5 / 24)
-    # The pixel's own area adds 1/12 to the variance.
-    radius *= np.sqrt(max(1 - 1 / 12 / sigma**2, 0.05))
+    radius = 2 * sigma if aperture == "disc" else sigma / float(np.sqrt(5 / 24))
+    for _ in range(4):
+        kernel = _sampled(radius, aperture)
+        at = np.arange(len(kernel)) - len(kernel) // 2
+        deviation = float(np.sqrt((kernel.sum(axis=0) * at**2).sum()))
+        if abs(deviation - sigma) < 0.002 * sigma or deviation == 0:
+            break
+        radius *= sigma / deviation
+    return kernel.astype(np.float32)
+
+
+def _sampled(radius: float, aperture: Aperture) -> NDArray[np.float64]:
+    """Share of every pixel that the aperture's picture covers."""
     reach = int(np.ceil(radius + 0.5))
-    fine = (np.arange((2 * reach + 1) * oversampling) + 0.5) / oversampling - reach - 0.5
+    fine = (np.arange((2 * reach + 1) * _OVERSAMPLING) + 0.5) / _OVERSAMPLING - reach - 0.5
     y, x = fine[:, None], fine[None, :]
     if aperture == "disc":
         inside = x**2 + y**2 <= radius**2
@@ -208,6 +223,6 @@ def aperture_kernel(sigma: float, aperture: Aperture) -> Floats:
         apothem = radius * np.sqrt(3) / 2
         directions = ((0.0, 1.0), (np.sqrt(3) / 2, 0.5), (np.sqrt(3) / 2, -0.5))
         inside = np.all([np.abs(a * x + b * y) <= apothem for a, b in directions], axis=0)
-    blocks = inside.reshape(2 * reach + 1, oversampling, 2 * reach + 1, oversampling)
+    blocks = inside.reshape(2 * reach + 1, _OVERSAMPLING, 2 * reach + 1, _OVERSAMPLING)
     kernel = blocks.mean(axis=(1, 3), dtype=np.float64)
-    return (kernel / kernel.sum()).astype(np.float32)
+    return np.asarray(kernel / kernel.sum())

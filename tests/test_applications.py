@@ -1,0 +1,337 @@
+"""Masks, more blur, less blur: what a photographer would notice, and the physics that must hold."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy import ndimage
+from skimage import data
+from skimage.io import imread
+from skimage.metrics import peak_signal_noise_ratio as psnr
+
+import defocus
+from defocus.applications import layered_blur
+from defocus.applications.layered_blur import APERTURES, aperture_kernel
+from defocus.applications.segment import refined
+from defocus.cli.app import main
+from defocus.errors import ParameterError
+from defocus.light import linear_from_srgb, srgb_from_linear
+
+PHOTO = data.astronaut()[::2, ::2]
+
+
+def map_of(sigma, confidence=1.0, unit="px"):
+    sigma = np.asarray(sigma, np.float32)
+    return defocus.DefocusMap(
+        sigma=sigma,
+        confidence=np.full(sigma.shape, confidence, np.float32),
+        saturated=np.zeros(sigma.shape, bool),
+        seeds=defocus.Seeds.none(sigma.shape),
+        method="made",
+        sigma_range=(0.0, 40.0),
+        unit=unit,
+    )
+
+
+def halves(left, right, shape=PHOTO.shape[:2]):
+    sigma = np.full(shape, left, np.float32)
+    sigma[:, shape[1] // 2 :] = right
+    return map_of(sigma)
+
+
+# Segmentation
+
+
+def test_the_three_rules():
+    m = halves(0.5, 2.0)
+    for options, threshold in (({}, 0.95), ({"alpha": 0.5}, 1.25), ({"threshold": 1.0}, 1.0)):
+        s = defocus.segment(PHOTO, m, **options)
+        assert s.threshold == pytest.approx(threshold)
+        np.testing.assert_array_equal(s.mask, m.sigma > 1)
+    s = defocus.segment(PHOTO, m, auto=True)
+    assert 0.5 < s.threshold <= 2.0
+    np.testing.assert_array_equal(s.mask, m.sigma > 1)
+    assert not s.undecided.any()
+
+
+def test_one_threshold_in_px_means_the_same_everywhere():
+    assert defocus.segment(PHOTO, halves(1.2, 2.0), threshold=1.0).mask.all()
+    assert not defocus.segment(PHOTO, halves(0.2, 0.8), threshold=1.0).mask.any()
+
+
+def test_the_automatic_threshold_listens_to_confidence():
+    sigma = np.full(PHOTO.shape[:2], 0.6, np.float32)
+    sigma[:, 100:180], sigma[:, 180:] = 1.1, 3.0
+    confidence = np.ones_like(sigma)
+    confidence[:, 180:] = 0.0
+    m = map_of(sigma)
+    listening = defocus.DefocusMap(
+        m.sigma, confidence, m.saturated, m.seeds, m.method, m.sigma_range, m.unit, m.metadata
+    )
+    assert defocus.segment(PHOTO, m, auto=True).threshold > 1.1
+    s = defocus.segment(PHOTO, listening, auto=True)
+    assert s.threshold <= 1.1
+    np.testing.assert_array_equal(s.undecided, confidence < 0.1)
+
+
+def test_refinement_follows_the_object():
+    rows, columns = np.mgrid[:200, :240]
+    truth = np.hypot(rows - 100, columns - 120) > 60
+    random = np.random.default_rng(0)
+    rgb = np.where(truth[..., None], (0.2, 0.5, 0.3), (0.8, 0.4, 0.2)) + random.normal(0, 0.02, (200, 240, 3))
+    rough = np.hypot(rows - 102, columns - 117) > 58  # a few pixels off, as maps are
+    matte = refined(rough, np.clip(rgb, 0, 1).astype(np.float32))
+    assert ((matte >= 0.5) != truth).mean() < 0.2 * (rough != truth).mean()
+    assert 0 <= matte.min() <= matte.max() <= 1
+
+
+def test_a_score_can_be_segmented_but_not_refocused():
+    m = map_of(np.linspace(0, 1, PHOTO.shape[1])[None].repeat(len(PHOTO), 0), unit="score")
+    assert defocus.segment(PHOTO, m, threshold=0.5).unit == "score"
+    for edit in (defocus.magnify, defocus.sharpen):
+        with pytest.raises(ParameterError, match="without px"):
+            edit(PHOTO, m)
+
+
+# Magnification
+
+
+@pytest.mark.parametrize("pixels", [PHOTO, PHOTO.astype(np.uint16) * 257 + 5, (PHOTO / 255).astype(np.float32)])
+def test_amount_1_returns_the_input_bit_for_bit(pixels):
+    m = halves(0.5, 3.0)
+    same = defocus.magnify(pixels, m, amount=1)
+    assert same.dtype == pixels.dtype
+    np.testing.assert_array_equal(same, pixels)
+    assert same is not pixels
+    more = defocus.magnify(pixels, m, amount=2)
+    assert more.dtype == pixels.dtype
+    # What is in focus stays as it is.
+    np.testing.assert_array_equal(more[:, :120], pixels[:, :120])
+
+
+@pytest.mark.parametrize("aperture", APERTURES)
+def test_a_bright_sharp_subject_does_not_bleed_into_the_dark_ground(aperture):
+    pixels = np.full((240, 240, 3), 8, np.uint8)
+    pixels[80:160, 80:160] = 250
+    sigma = np.full((240, 240), 4.0, np.float32)
+    sigma[80:160, 80:160] = 0.3
+    made = linear_from_srgb(defocus.magnify(pixels, map_of(sigma), amount=2.5, aperture=aperture) / 255)
+    ground, subject = linear_from_srgb(np.array([8, 250]) / 255)
+    added = np.sqrt(2.5**2 - 1) * 4
+    ring = ndimage.distance_transform_edt(sigma > 1)
+    outside = made[(ring >= 1) & (ring <= 2 * added)]
+    assert (outside - ground).max() < 0.01 * (subject - ground)
+    np.testing.assert_array_equal(defocus.magnify(pixels, map_of(sigma), aperture=aperture)[85:155, 85:155], 250)
+
+
+@pytest.mark.parametrize("aperture", APERTURES)
+@pytest.mark.parametrize("sigma", [1.0, 3.0, 9.0])
+def test_the_blur_added_is_the_blur_asked_for(aperture, sigma):
+    # A point on grey: the second moment of what becomes of it. The map also has a sharp strip, so that it has a floor.
+    size = 161
+    light = np.zeros((size, size, 3), np.float32)
+    light[80, 80] = 1.0
+    sigmas = np.full((size, size), sigma, np.float32)
+    result = np.zeros_like(light)
+
+    def write(window, made):
+        result[window] = made
+
+    layered_blur.blur_by_layers(lambda window: light[window], sigmas, aperture, write)
+    at = np.arange(size) - 80
+    profile = result[..., 0].sum(axis=0)
+    assert profile.sum() == pytest.approx(1, abs=0.02)
+    # Layers stand 30 % apart, and sigma lies between two of them.
+    assert np.sqrt((profile * at**2).sum() / profile.sum()) == pytest.approx(sigma, rel=0.06)
+
+
+@pytest.mark.parametrize("aperture", ["disc", "hexagon"])
+@pytest.mark.parametrize("sigma", [0.8, 2.0, 6.0])
+def test_kernels_have_their_variance_and_are_centred(aperture, sigma):
+    kernel = aperture_kernel(sigma, aperture)
+    at = np.arange(len(kernel)) - len(kernel) // 2
+    assert kernel.sum() == pytest.approx(1, abs=1e-5)
+    for axis in (0, 1):
+        profile = kernel.sum(axis=axis)
+        assert (profile * at).sum() == pytest.approx(0, abs=1e-5)
+        # Few pixels make no hexagon: below 1 px it is a little wider than high.
+        assert np.sqrt((profile * at**2).sum()) == pytest.approx(sigma, rel=0.03 if sigma > 1 else 0.06)
+
+
+def test_tiles_do_not_show(monkeypatch):
+    sigma = map_of(0.4 + 3 * np.linspace(0, 1, 256)[None].repeat(256, 0) ** 2)
+    whole = defocus.magnify(PHOTO, sigma, amount=2, aperture="gaussian")
+    monkeypatch.setattr(layered_blur, "TILE", 96)
+    tiled = defocus.magnify(PHOTO, sigma, amount=2, aperture="gaussian")
+    # A tile leaves out layers that only lie beyond its margin; what they would add at its rim is what differs.
+    assert np.abs(whole.astype(int) - tiled).max() <= 6
+    assert np.abs(whole.astype(int) - tiled).mean() < 0.1
+
+
+def test_one_colour_stays_one_colour():
+    pixels = np.full((200, 260, 3), (200, 120, 40), np.uint8)
+    made = defocus.magnify(pixels, map_of(0.3 + np.linspace(0, 6, 260)[None].repeat(200, 0)), amount=3)
+    assert np.abs(made.astype(int) - pixels).max() <= 1
+
+
+def test_a_lamp_becomes_a_bright_disc():
+    pixels = np.full((200, 200, 3), 20, np.uint8)
+    pixels[98:103, 98:103] = 255
+    sigma = np.full((200, 200), 3.0, np.float32)
+    sigma[:20] = 0.3
+    lit = defocus.magnify(pixels, map_of(sigma), amount=3)[100, 100].mean()
+    dull = defocus.magnify(pixels, map_of(sigma), amount=3, highlights=False)[100, 100].mean()
+    assert lit > dull + 10
+
+
+def test_the_focus_moves():
+    soft = np.rint(ndimage.gaussian_filter(PHOTO.astype(float), (2, 2, 0))).astype(np.uint8)
+    pixels = np.concatenate([PHOTO[:, :128], soft[:, 128:]], axis=1)
+    made = defocus.magnify(pixels, halves(0.4, 2.0), focus=(200, 100))
+
+    def detail(picture, part):
+        return np.abs(np.diff(picture[part].astype(float), axis=0)).mean()
+
+    left, right = np.s_[:, 10:110], np.s_[:, 146:246]
+    assert detail(made, left) < 0.7 * detail(pixels, left)
+    assert detail(made, right) > 1.2 * detail(pixels, right)
+
+
+# Sharpening
+
+
+@pytest.mark.parametrize("sigma", [1.0, 1.5, 2.0, 3.0])
+def test_known_blur_is_taken_back(sigma):
+    soft = np.rint(ndimage.gaussian_filter(PHOTO.astype(float), (sigma, sigma, 0), mode="nearest")).astype(np.uint8)
+    pixels = np.concatenate([PHOTO[:, :128], soft[:, 128:]], axis=1)
+    made = defocus.sharpen(pixels, halves(0.3, sigma))
+    right = np.s_[:, 132:]
+    assert psnr(PHOTO[right], made[right]) > psnr(PHOTO[right], pixels[right]) + 0.3
+    assert np.abs(PHOTO[:, :124].astype(int) - made[:, :124]).mean() < 0.5
+
+
+def test_noise_does_not_become_detail():
+    random = np.random.default_rng(0)
+    soft = ndimage.gaussian_filter(PHOTO.astype(float), (2, 2, 0))
+    noisy = np.rint(np.clip(soft + random.normal(0, 6, soft.shape), 0, 255)).astype(np.uint8)
+    made = defocus.sharpen(noisy, halves(0.3, 2.0))
+    assert psnr(PHOTO, made) > psnr(PHOTO, noisy) - 0.1
+
+
+def test_strength_and_16_bit():
+    m = halves(0.3, 2.0)
+    np.testing.assert_array_equal(defocus.sharpen(PHOTO, m, strength=0), PHOTO)
+    deep = PHOTO.astype(np.uint16) * 257
+    made = defocus.sharpen(deep, m)
+    assert made.dtype == np.uint16
+    assert np.abs(made / 257 - defocus.sharpen(PHOTO, m)).max() < 1.5
+
+
+def test_wrong_input_is_one_sentence():
+    m = halves(0.5, 2.0)
+    for call, words in (
+        (lambda: defocus.magnify(PHOTO, m, amount=0.5), "1 or more"),
+        (lambda: defocus.magnify(PHOTO, m, focus=(999, 3)), "outside"),
+        (lambda: defocus.magnify(PHOTO, m, aperture="star"), "aperture"),
+        (lambda: defocus.sharpen(PHOTO, m, strength=3), r"0\.\.2"),
+        (lambda: defocus.segment(PHOTO, m, threshold=1, auto=True), "not both"),
+        (lambda: defocus.segment(PHOTO, m, alpha=2), r"0\.\.1"),
+        (lambda: defocus.segment(PHOTO[:50], m), "estimate it anew"),
+    ):
+        with pytest.raises(ParameterError, match=words):
+            call()
+
+
+def test_light_and_back():
+    levels = np.arange(256) / 255
+    np.testing.assert_allclose(srgb_from_linear(linear_from_srgb(levels)) * 255, np.arange(256), atol=0.01)
+    assert linear_from_srgb(np.array([0.5]))[0] == pytest.approx(0.2140, abs=1e-4)
+
+
+# Command line
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    def command(*arguments):
+        monkeypatch.setattr(sys, "argv", ["defocus", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        out, err = capsys.readouterr()
+        return left.value.code or 0, out, err
+
+    return command
+
+
+@pytest.fixture
+def shoot(tmp_path):
+    folder = tmp_path / "shoot"
+    folder.mkdir()
+    for k in range(2):
+        Image.fromarray(np.roll(PHOTO, 40 * k, axis=1)).save(folder / f"a{k}.jpg", quality=95)
+    return folder
+
+
+def test_every_command_leaves_the_originals_and_tells_what_it_wrote(run, shoot):
+    before = {path: path.read_bytes() for path in shoot.iterdir()}
+    for command, kinds in (
+        (["segment", "--soft", "--refine"], {"mask", "matte", "outline"}),
+        (["magnify", "--amount", "1.5"], {"photograph"}),
+        (["sharpen"], {"photograph"}),
+    ):
+        # A second run finds outputs in the folder and leaves them out.
+        for _ in range(2 if command[0] == "segment" else 1):
+            code, out, _err = run(command[0], shoot, *command[1:], "--json", "-q")
+        assert code == 0
+        records = [json.loads(line) for line in out.splitlines()]
+        assert len(records) == 2
+        for record in records:
+            assert set(record["outputs"]) == kinds
+            for path in record["outputs"].values():
+                with Image.open(path) as picture:
+                    assert picture.size == (256, 256)
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_masks_for_photogrammetry(run, shoot, tmp_path):
+    run("estimate", shoot, "-o", tmp_path / "maps", "-q")
+    maps = ["--map", tmp_path / "maps", "-q"]
+    assert run("segment", shoot, "-o", tmp_path / "c", "--naming", "colmap", *maps)[0] == 0
+    assert run("segment", shoot, "-o", tmp_path / "m", "--naming", "metashape", *maps)[0] == 0
+    Image.fromarray(PHOTO[:100, :120]).save(tmp_path / "small.png")
+    assert run("segment", shoot, "-o", tmp_path / "s", "--suffix", ".mask.png", *maps)[0] == 0
+    assert run("segment", shoot / "a0.jpg", "-o", tmp_path / "l", "--size-like", tmp_path / "small.png", "-q")[0] == 0
+    assert sorted(p.name for p in (tmp_path / "c").iterdir()) == ["a0.jpg.png", "a1.jpg.png"]
+    assert sorted(p.name for p in (tmp_path / "m").iterdir()) == ["a0_mask.png", "a1_mask.png"]
+    colmap, metashape, plain = (imread(tmp_path / p) for p in ("c/a0.jpg.png", "m/a0_mask.png", "s/a0.mask.png"))
+    # These tools keep what is white, so in focus is white; the mask itself has blurred white.
+    np.testing.assert_array_equal(colmap, metashape)
+    np.testing.assert_array_equal(colmap, 255 - plain)
+    assert set(np.unique(colmap)) <= {0, 255}
+    with Image.open(tmp_path / "l/a0.defocus.mask.png") as mask:
+        assert mask.size == (120, 100)
+
+
+def test_bad_input_costs_one_line(run, shoot, tmp_path):
+    (shoot / "a1.jpg").write_bytes(b"no photograph")
+    code, out, err = run("sharpen", shoot, "--json", "-q")
+    assert code == 1
+    assert "a1.jpg" in err
+    assert "Traceback" not in err
+    assert [("error" in json.loads(line)) for line in out.splitlines()] == [False, True]
+    for arguments in (
+        ["magnify", shoot, "--aperture-shape", "star"],
+        ["magnify", shoot, "--focus", "middle"],
+        ["segment", shoot, "--naming", "other"],
+        ["segment", shoot, "--auto", "--threshold", "1"],
+        ["sharpen", shoot, "--map", shoot / "a0.jpg"],
+        ["sharpen", shoot, "--method", "none"],
+    ):
+        code, _, err = run(*arguments)
+        assert code == 2
+        assert "Traceback" not in err
+    code, _, err = run("magnify", shoot / "a0.jpg", "--map", shoot, "-q")
+    assert code == 1
+    assert "estimate it first" in err
