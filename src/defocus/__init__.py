@@ -19,6 +19,9 @@ from defocus.methods import methods
 from defocus.version import __version__
 
 if TYPE_CHECKING:
+    from defocus.applications.depth import Depth as Depth
+    from defocus.applications.depth import Lens as Lens
+    from defocus.applications.depth import depth as depth
     from defocus.applications.magnify import magnify as magnify
     from defocus.applications.segment import Segmentation as Segmentation
     from defocus.applications.segment import segment as segment
@@ -33,9 +36,12 @@ if TYPE_CHECKING:
 _HOME = {
     "DHDEParameters": "defocus.methods.dhde",
     "DefocusMap": "defocus.defocus_map",
+    "Depth": "defocus.applications.depth",
+    "Lens": "defocus.applications.depth",
     "Photograph": "defocus.photograph",
     "Seeds": "defocus.defocus_map",
     "Segmentation": "defocus.applications.segment",
+    "depth": "defocus.applications.depth",
     "load": "defocus.defocus_map",
     "magnify": "defocus.applications.magnify",
     "read_photograph": "defocus.photograph",
@@ -47,6 +53,8 @@ __all__ = [
     "DHDEParameters",
     "DefocusError",
     "DefocusMap",
+    "Depth",
+    "Lens",
     "MapFileError",
     "ParameterError",
     "Photograph",
@@ -55,6 +63,7 @@ __all__ = [
     "Segmentation",
     "WeightsError",
     "__version__",
+    "depth",
     "estimate",
     "load",
     "magnify",

@@ -49,6 +49,7 @@ def _run() -> None:
     app.command("segment", epilog=applications.SEGMENT_EXAMPLES)(applications.segment_command)
     app.command("magnify", epilog=applications.MAGNIFY_EXAMPLES)(applications.magnify_command)
     app.command("sharpen", epilog=applications.SHARPEN_EXAMPLES)(applications.sharpen_command)
+    app.command("depth", epilog=applications.DEPTH_EXAMPLES)(applications.depth_command)
     app.command("methods")(methods.command)
     app.command("train", epilog=train.TRAIN_EXAMPLES)(train.train_command)
     app.command("benchmark", epilog=benchmark.EXAMPLES)(benchmark.command)

@@ -1,4 +1,4 @@
-"""`defocus segment`, `magnify` and `sharpen`: photographs in, masks and edited photographs out."""
+"""`defocus segment`, `magnify`, `sharpen` and `depth`: photographs in; masks, edits and surfaces out."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # numpy must not load for --help
     import numpy as np
     from numpy.typing import NDArray
 
+    from defocus.applications.depth import Depth
     from defocus.applications.segment import Segmentation
     from defocus.defocus_map import DefocusMap
     from defocus.photograph import Photograph
@@ -38,6 +39,15 @@ defocus magnify portrait.jpg --amount 3
 defocus magnify portrait.jpg --amount 2 --aperture-shape hexagon -o edited
 
 defocus magnify portrait.jpg --focus 820,300
+"""
+
+DEPTH_EXAMPLES = """[bold]Examples[/bold]
+
+defocus depth portrait.jpg
+
+defocus depth portrait.jpg --focus-distance 1.8 --side behind
+
+defocus depth scan.tif --focal-length 50 --f-number 2 --focus-distance 1.2 --sensor-width 36
 """
 
 SHARPEN_EXAMPLES = """[bold]Examples[/bold]
@@ -232,6 +242,90 @@ def sharpen_command(
     _run(photos, output, map_file, method, as_json, quiet, work)
 
 
+def depth_command(
+    photos: Photos,
+    output: Output = None,
+    focal_length: Annotated[
+        float | None, typer.Option("--focal-length", metavar="MM", help="Of the lens itself; from EXIF if left out.")
+    ] = None,
+    f_number: Annotated[
+        float | None, typer.Option("--f-number", metavar="N", help="Aperture; from EXIF if left out.")
+    ] = None,
+    focus_distance: Annotated[
+        float | None, typer.Option("--focus-distance", metavar="M", help="What is in focus, m; few cameras write it.")
+    ] = None,
+    sensor_width: Annotated[
+        float | None, typer.Option("--sensor-width", metavar="MM", help="Along the photograph's width; from EXIF.")
+    ] = None,
+    side: Annotated[
+        str, typer.Option(metavar="behind|front|auto", help="Where what is blurred lies, seen from what is in focus.")
+    ] = "auto",
+    meshes: Annotated[bool, typer.Option("--mesh/--no-mesh", help="Also .glb, .ply, a turntable and a viewer.")] = True,
+    map_file: MapFile = None,
+    method: MethodName = "dhde",
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Depth from defocus: in metres where the lens is known, else relative.
+
+    Writes NAME.defocus.depth.png (16 bit; mm, or 0 near to 65535 far where it
+    is relative), NAME.defocus.depth.tiff (float; m with nearest and farthest,
+    or 0..1), and with --mesh a surface, a turntable GIF and a viewer that
+    opens offline. Blur alone does not tell before from behind the plane of
+    focus, nor soft texture from defocus.
+    """
+    from defocus.applications.depth import AMBIGUITIES, SIDES, Lens, depth, lens_from_exif
+    from defocus.applications.surface import save_mesh, save_turntable, save_viewer, surface
+    from defocus.cli.files import DEPTH_ENDING, with_ending
+
+    if side not in SIDES:
+        raise typer.BadParameter(f"--side is one of {', '.join(SIDES)}, not {side}.")
+    given = {
+        "focal_length": focal_length,
+        "f_number": f_number,
+        "focus_distance": focus_distance,
+        "sensor_width": sensor_width,
+    }
+
+    def work(
+        photograph: Photograph, found: DefocusMap, beginning: Path, progress: Progress
+    ) -> tuple[dict[str, Any], dict[str, Path]]:
+        import numpy as np
+
+        lens = lens_from_exif(photograph, given)
+        missing = lens if isinstance(lens, list) else []
+        if missing and any(value is not None for value in given.values()):
+            names = ", ".join("--" + name.replace("_", "-") for name in missing)
+            raise ParameterError(f"metric depth also needs {names}: {photograph.path} does not hold it.")
+        d = depth(photograph, found, lens=lens if isinstance(lens, Lens) else None, side=side, progress=progress)
+        outputs = {
+            "depth": with_ending(beginning, DEPTH_ENDING),
+            "depth_tiff": with_ending(beginning, ".defocus.depth.tiff"),
+        }
+        levels = d.depth * (65535 if d.unit == "relative" else 1000)
+        _write_picture(outputs["depth"], np.rint(np.minimum(levels, 65535)).astype(np.uint16))
+        _write_depth(outputs["depth_tiff"], d)
+        if meshes:
+            rgb = np.rint(photograph.as_float(np.float32) * 255).astype(np.uint8)
+            made = surface(rgb, d)
+            for kind in ("glb", "ply"):
+                outputs[kind] = with_ending(beginning, f".defocus.{kind}")
+                save_mesh(outputs[kind], made)
+            outputs["turntable"] = with_ending(beginning, ".defocus.turntable.gif")
+            save_turntable(outputs["turntable"], made)
+            outputs["viewer"] = with_ending(beginning, ".defocus.viewer.html")
+            save_viewer(outputs["viewer"], made, d, beginning.name, AMBIGUITIES)
+        percentiles = np.percentile(d.depth, (5, 50, 95))
+        return {
+            "unit": d.unit,
+            "side": d.side,
+            "depth_percentiles": {k: round(float(v), 4) for k, v in zip(("5", "50", "95"), percentiles, strict=True)},
+            "note": AMBIGUITIES,
+        }, outputs
+
+    _run(photos, output, map_file, method, as_json, quiet, work)
+
+
 def outline(photograph: Photograph, s: Segmentation) -> NDArray[np.uint8]:
     """The photograph, what is blurred darkened, the boundary in yellow, what is undecided hatched."""
     import numpy as np
@@ -343,6 +437,23 @@ def _save(pixels: NDArray[Any], photograph: Photograph, beginning: Path, ending:
     return path
 
 
+def _write_depth(path: Path, d: Depth) -> None:
+    """Float TIFF: depth first, and for metres the nearest and farthest it may be."""
+    import tifffile
+
+    from defocus.atomic import atomic_write
+
+    planes = (
+        {"depth": d.depth}
+        if d.nearest is None or d.farthest is None
+        else {"depth": d.depth, "nearest": d.nearest, "farthest": d.farthest}
+    )
+    with atomic_write(path) as file, tifffile.TiffWriter(file) as tiff:
+        for name, plane in planes.items():
+            words = f"{name}, {d.unit}"
+            tiff.write(plane, compression="zlib", predictor=True, description=words, metadata=None)
+
+
 def _write_grey(path: Path, levels: NDArray[np.uint8], size: tuple[int, int] | None) -> None:
     import numpy as np
     from PIL import Image
@@ -353,7 +464,7 @@ def _write_grey(path: Path, levels: NDArray[np.uint8], size: tuple[int, int] | N
     _write_picture(path, levels)
 
 
-def _write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
+def _write_picture(path: Path, picture: NDArray[np.uint8] | NDArray[np.uint16]) -> None:
     from defocus.cli.estimate import write_png
 
     write_png(path, picture)

@@ -46,8 +46,9 @@ CONFIDENCE_LEAK = 3e-3
 FLAT = 0.15
 """px; a map that spans less has no depth to tell."""
 ORDERS = ("auto", "sharp near", "sharp far")
-CLEAR_ORDER = 0.3
-"""Rank correlation of blur with the row above which blur growing downwards turns the order."""
+CLEAR_ORDER = 0.6
+"""Rank correlation of blur with the row, and share of its range that rows span, above which blur that grows downwards
+turns the order."""
 _AT_ONCE = 100_000
 _COLOUR_STEP = 0.08
 _DISTANCE_STEP = 40.0
@@ -261,14 +262,20 @@ def relative_depth(sigma: NDArray[np.float32], rgb: NDArray[np.float32], order: 
         return np.full(sigma.shape, 0.5, np.float32)
     depth = (sigma - low) / (high - low)
     if order == "auto":
-        # What is lower in the frame mostly is nearer: blur that grows downwards belongs to the foreground.
-        by_row = float(spearmanr(np.arange(len(sigma)), sigma.mean(axis=1)).statistic) if len(sigma) > 2 else 0.0
-        spans = np.ptp(sigma.mean(axis=1)) > CLEAR_ORDER * (high - low)
-        order = "sharp far" if spans and by_row > CLEAR_ORDER else "sharp near"
+        order = order_cue(sigma)
     if order == "sharp far":
         depth = 1 - depth
     smooth = domain_transform(depth, rgb, 8.0, 0.2, 3)
     return np.clip(smooth, 0, 1).astype(np.float32)
+
+
+def order_cue(sigma: NDArray[np.float32]) -> str:
+    """Return "sharp near", or "sharp far" where blur clearly grows downwards: what is lower mostly is nearer."""
+    rows = sigma.mean(axis=1)
+    low, high = np.percentile(sigma, [1, 99])
+    if np.ptp(rows) <= CLEAR_ORDER * (high - low):
+        return "sharp near"
+    return "sharp far" if spearmanr(np.arange(len(rows)), rows).statistic > CLEAR_ORDER else "sharp near"
 
 
 def _spread(seeds: Floats, weights: Floats, rgb: NDArray[np.float32], parameters: Shi2015TOGParameters) -> Floats:

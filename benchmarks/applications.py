@@ -1,0 +1,155 @@
+"""The applications measured: masks, sharpening on scenes of known truth, seconds and memory.
+
+    python benchmarks/applications.py --data ../shared/data/dev
+
+Masks: `masks` of the development sets, F (beta^2 = 0.3) and boundary F (a pixel of one boundary counts where the other
+is within 4 px) of every rule, with and without refinement; thresholds in px are not chosen, they are listed.
+Sharpening: `depth` rendered with sigma up to 1.5 and 3 px (linear light, clean and with noise of 2/255 and JPEG 92);
+PSNR and SSIM (scikit-image) against the sharp picture, for the photograph, this package with its own map and with the
+true one, unsharp masking (radius 1.5, amount 1) and Richardson-Lucy (20 iterations, one sigma: the mean of the map).
+Costs: a process of its own for each application and size, with a map made beforehand; peak of the resident set.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from skimage import data as pictures
+from skimage.filters import unsharp_mask
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from skimage.restoration import richardson_lucy
+
+import defocus
+from defocus.evaluation import generators
+from defocus.evaluation.datasets import read_depth, read_masks
+from defocus.evaluation.metrics import f_beta
+from defocus.evaluation.render import gaussian_kernel
+
+SIZES = {"0.3 MP": (480, 640), "6 MP": (2000, 3000), "24 MP": (4000, 6000)}
+BOUNDARY = 4
+APPLICATIONS = ("segment", "segment --refine", "magnify", "sharpen")
+
+# Runs in a fresh process.
+COST = """
+import sys, time, numpy as np, defocus
+from defocus.evaluation.benchmark import peak_megabytes
+photo, found = np.load(sys.argv[1]), defocus.load(sys.argv[2])
+name, _, refine = sys.argv[3].partition(" ")
+begin = time.perf_counter()
+getattr(defocus, name)(photo, found, **({"refine": True} if refine else {}))
+print(f"{time.perf_counter() - begin:.2f} s, {peak_megabytes():.0f} MB")
+"""
+
+
+def boundary_f(mask: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
+    """Harmonic mean of the shares of each boundary that the other one is near to."""
+    ours, theirs = (m ^ ndimage.binary_erosion(m, border_value=1) for m in (mask, truth))
+    if not ours.any() or not theirs.any():
+        return 0.0
+    precision = (ndimage.distance_transform_edt(~theirs)[ours] <= BOUNDARY).mean()
+    recall = (ndimage.distance_transform_edt(~ours)[theirs] <= BOUNDARY).mean()
+    return float(f_beta(precision, recall, 1.0))
+
+
+def masks(data: Path) -> None:
+    """Print F and boundary F of every rule."""
+    rules = {"alpha 0.3": {}, "0.9 px": {"threshold": 0.9}, "1.1 px": {"threshold": 1.1}, "auto": {"auto": True}}
+    found: dict[tuple[str, bool], list[tuple[float, float]]] = {}
+    for e in read_masks(data):
+        m = defocus.estimate(e.image)
+        for name, options in rules.items():
+            for refine in (False, True):
+                mask = defocus.segment(e.image, m, refine=refine, **options).mask
+                hits = float((mask & e.truth).sum())
+                f = float(f_beta(hits / max(mask.sum(), 1), hits / e.truth.sum()))
+                found.setdefault((name, refine), []).append((f, boundary_f(mask, e.truth)))
+    print("| rule | F | boundary F | F, refined | boundary F, refined |\n|---|---|---|---|---|")
+    for name in rules:
+        cells = [f"{v:.3f}" for refine in (False, True) for v in np.mean(found[name, refine], axis=0)]
+        print(f"| {name} | " + " | ".join(cells) + " |")
+
+
+def sharpening(data: Path) -> None:
+    """Print PSNR and SSIM of every scene."""
+    sharp = {e.name: e.image for e in read_depth(data)}
+    scenes = generators.depth_rendered("depth", lambda: read_depth(data), largest=(1.5, 3.0))
+    names = ("photograph", "own map", "true map", "unsharp mask", "Richardson-Lucy")
+    rows: dict[str, list[list[tuple[float, float]]]] = {}
+    print("| scene | " + " | ".join(f"{n}, PSNR / SSIM" for n in names) + " |\n|---|" + "---|" * len(names))
+    for e in scenes.examples():
+        truth = sharp[e.source]
+        m = defocus.estimate(e.image)
+        exact = defocus.DefocusMap(e.truth, m.confidence, m.saturated, m.seeds, "truth", (0.0, 10.0))
+        kernel = gaussian_kernel(float(m.sigma.mean()))
+        lucy = np.stack([richardson_lucy(c / 255, np.outer(kernel, kernel), 20) for c in np.moveaxis(e.image, 2, 0)], 2)
+        made = (
+            e.image,
+            defocus.sharpen(e.image, m),
+            defocus.sharpen(e.image, exact),
+            np.rint(255 * unsharp_mask(e.image, 1.5, 1.0, channel_axis=2)).astype(np.uint8),
+            np.rint(255 * np.clip(lucy, 0, 1)).astype(np.uint8),
+        )
+        values = [(peak_signal_noise_ratio(truth, p), structural_similarity(truth, p, channel_axis=2)) for p in made]
+        rows.setdefault(e.name.split("@")[1], []).append(values)
+        print(f"| {e.name} | " + " | ".join(f"{p:.2f} / {s:.3f}" for p, s in values) + " |")
+    print("\n| kind | " + " | ".join(names[1:]) + " |\n|---|" + "---|" * (len(names) - 1))
+    for kind, of_kind in rows.items():
+        table = np.array(of_kind)
+        change = table[:, 1:] - table[:, :1]
+        cells = [
+            f"{change[:, k, 0].mean():+.2f} dB (worst {change[:, k, 0].min():+.2f}), "
+            f"{change[:, k, 1].mean():+.3f} (worst {change[:, k, 1].min():+.3f})"
+            for k in range(len(names) - 1)
+        ]
+        print(f"| {kind} | " + " | ".join(cells) + " |")
+
+
+def costs() -> None:
+    """Print seconds and peak memory of each application at each size."""
+    print("| application | " + " | ".join(SIZES) + " |\n|---|" + "---|" * len(SIZES))
+    cells: dict[str, list[str]] = {name: [] for name in APPLICATIONS}
+    with tempfile.TemporaryDirectory() as folder:
+        photo, saved = Path(folder) / "photo.npy", Path(folder) / "map.tiff"
+        for height, width in SIZES.values():
+            source = pictures.astronaut()
+            tiles = -(-height // len(source)), -(-width // source.shape[1]), 1
+            np.save(photo, np.tile(source, tiles)[:height, :width])
+            # A sharp subject before a ground whose blur grows with the picture, as photographs of one scene have it.
+            x = np.linspace(0, 1, width, dtype=np.float32)[None].repeat(height, axis=0)
+            sigma = 0.5 + 10 * (width / 6000) * x
+            sigma[height // 4 : -height // 4, width // 10 : width // 2] = 0.5
+            everywhere = np.ones(sigma.shape, np.float32)
+            none = defocus.Seeds.none((height, width))
+            defocus.DefocusMap(sigma, everywhere, sigma < 0, none, "made", (0.0, 40.0)).save(saved)
+            for name in APPLICATIONS:
+                command = [sys.executable, "-W", "ignore", "-c", COST, str(photo), str(saved), name]
+                cells[name].append(subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip())
+    for name, row in cells.items():
+        print(f"| {name} | " + " | ".join(row) + " |")
+
+
+def main() -> None:
+    """Print all tables."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="root folder of the development sets")
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore")
+    for title, table in (
+        ("Masks", lambda: masks(arguments.data)),
+        ("Sharpening", lambda: sharpening(arguments.data)),
+        ("Costs", costs),
+    ):
+        print(f"\n### {title}\n")
+        table()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,208 @@
+"""A coloured surface of a photograph and its depth: mesh, turntable and viewer."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
+
+from defocus.atomic import atomic_write, write_text
+from defocus.errors import DefocusError
+
+if TYPE_CHECKING:
+    from defocus.applications.depth import Depth
+
+MOST_VERTICES = 200_000
+JUMP = 1.08
+"""Ratio of distances within a face above which it is a jump between things, not a surface, and is cut."""
+NEAR, FAR = 1.0, 2.5
+"""Distances that relative depth is spread over."""
+FOCAL = 1.2
+"""Focal length for relative depth, in longer sides of the photograph."""
+FRAMES, SWING, FRAME_WIDTH = 24, 12.0, 360
+"""Of the turntable: pictures, degrees to each side, px."""
+
+
+class Surface(NamedTuple):
+    """Vertices n x 3 float32 (x right, y up, z towards the viewer; m or relative), faces m x 3, colours n x 3 uint8."""
+
+    vertices: NDArray[np.float32]
+    faces: NDArray[np.int64]
+    colours: NDArray[np.uint8]
+
+
+def surface(rgb: NDArray[np.uint8], depth: Depth) -> Surface:
+    """Put every pixel at its distance; large photographs are thinned to 200,000 vertices.
+
+    Faces look at the camera. Those that would join things at different distances are left out.
+    """
+    height, width = depth.depth.shape
+    step = max(1, int(np.ceil(np.sqrt(height * width / MOST_VERTICES))))
+    rows, columns = np.arange(0, height, step), np.arange(0, width, step)
+    z = depth.depth[np.ix_(rows, columns)].astype(np.float64)
+    if depth.lens is None:
+        z, focal = NEAR + (FAR - NEAR) * z, FOCAL * max(height, width)
+    else:
+        focal = depth.lens.focal_length / depth.lens.sensor_width * width
+    y, x = rows[:, None] - (height - 1) / 2, columns[None, :] - (width - 1) / 2
+    vertices = np.stack([x * z / focal, -y * z / focal, -z], axis=2).reshape(-1, 3).astype(np.float32)
+    index = np.arange(z.size).reshape(z.shape)
+    a, b, c, d = index[:-1, :-1], index[1:, :-1], index[1:, 1:], index[:-1, 1:]
+    corners = np.stack([z[:-1, :-1], z[1:, :-1], z[1:, 1:], z[:-1, 1:]])
+    whole = corners.max(axis=0) / corners.min(axis=0) < JUMP
+    # Counter-clockwise as the camera sees them.
+    faces = np.concatenate([np.stack([p[whole] for p in of], axis=1) for of in ((a, b, c), (a, c, d))])
+    return Surface(vertices, faces, rgb[np.ix_(rows, columns)].reshape(-1, 3))
+
+
+def save_mesh(path: Path, made: Surface) -> None:
+    """Write .glb or .ply through trimesh.
+
+    Raises
+    ------
+    DefocusError
+        If trimesh is not installed.
+    """
+    try:
+        import trimesh
+    except ImportError as error:
+        raise DefocusError("Meshes need the package trimesh: run pip install 'defocus[mesh]'.") from error
+    mesh = trimesh.Trimesh(made.vertices, made.faces, vertex_colors=made.colours, process=False)
+    with atomic_write(path) as file:
+        file.write(mesh.export(file_type=path.suffix.removeprefix(".")))
+
+
+def turntable(made: Surface) -> list[Image.Image]:
+    """Pictures of the surface, swung from side to side about its middle."""
+    points = made.vertices.astype(np.float64)
+    centre = np.array([0, 0, float(np.median(points[:, 2]))])
+    aspect = np.ptp(points[:, 1] / -points[:, 2]) / max(np.ptp(points[:, 0] / -points[:, 2]), 1e-9)
+    width, height = FRAME_WIDTH, max(2, round(FRAME_WIDTH * aspect))
+    scale = width / np.ptp(points[:, 0] / -points[:, 2]) * 0.92
+    frames = []
+    for k in range(FRAMES):
+        angle = np.radians(SWING) * np.sin(2 * np.pi * k / FRAMES)
+        cos, sin = np.cos(angle), np.sin(angle)
+        moved = (points - centre) @ np.array([[cos, 0, -sin], [0, 1, 0], [sin, 0, cos]]) + centre
+        distance = np.maximum(-moved[:, 2], 1e-6)
+        columns = np.rint(moved[:, 0] / distance * scale + width / 2).astype(int)
+        rows = np.rint(-moved[:, 1] / distance * scale + height / 2).astype(int)
+        picture = np.full((height, width, 3), 24, np.uint8)
+        drawn = np.zeros((height, width), bool)
+        order = np.argsort(-distance)  # the nearest is drawn last
+        for dy in (0, 1):
+            for dx in (0, 1):
+                r, c = rows[order] + dy, columns[order] + dx
+                inside = (r >= 0) & (r < height) & (c >= 0) & (c < width)
+                picture[r[inside], c[inside]] = made.colours[order][inside]
+                drawn[r[inside], c[inside]] = True
+        frames.append(Image.fromarray(_closed(picture, drawn)))
+    return frames
+
+
+def _closed(picture: NDArray[np.uint8], drawn: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Fill pixels between points that lie apart after turning: those with most of their neighbours drawn."""
+    filled = picture.astype(np.float32)
+    for _ in range(3):
+        share = ndimage.uniform_filter(drawn.astype(np.float32), 3)
+        holes = ~drawn & (share > 0.45)
+        around = ndimage.uniform_filter(np.where(drawn[..., None], filled, 0), (3, 3, 1))
+        filled[holes] = around[holes] / share[holes, None]
+        drawn = drawn | holes
+    return np.rint(filled).astype(np.uint8)
+
+
+def save_turntable(path: Path, made: Surface) -> None:
+    """Write the turntable as an animated GIF that repeats for ever."""
+    frames = turntable(made)
+    with atomic_write(path) as file:
+        frames[0].save(file, format="GIF", save_all=True, append_images=frames[1:], duration=80, loop=0)
+
+
+def save_viewer(path: Path, made: Surface, depth: Depth, title: str, words: str) -> None:
+    """Write one HTML file that shows the points and opens offline: drag turns, the wheel comes nearer.
+
+    Parameters
+    ----------
+    path : where to.
+    made : the surface; its points are shown.
+    depth : what it was made of.
+    title : shown on top.
+    words : what the viewer has to know.
+    """
+    centre = np.array([0, 0, np.median(made.vertices[:, 2])], np.float32)
+    size = float(np.percentile(np.abs(made.vertices - centre).max(axis=1), 99)) or 1.0
+    points = np.clip((made.vertices - centre) / size, -4, 4).astype("<f4")
+    data = {
+        "points": base64.b64encode(points.tobytes()).decode(),
+        "colours": base64.b64encode(made.colours.tobytes()).decode(),
+        "eye": float(-centre[2] / size),
+    }
+    unit = "metres" if depth.unit == "m" else "relative depth, without scale"
+    page = _VIEWER.replace("{title}", html.escape(title)).replace("{words}", html.escape(f"{unit}. {words}"))
+    write_text(path, page.replace("{data}", json.dumps(data)))
+
+
+_VIEWER = """<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title>
+<style>html,body{margin:0;height:100%;background:#181818;color:#ddd;font:14px system-ui,sans-serif;overflow:hidden}
+canvas{width:100%;height:100%;display:block;touch-action:none}p{position:fixed;margin:.8em;max-width:44em}</style>
+<p><b>{title}</b><br>{words} Drag to turn, scroll to come nearer.</p><canvas></canvas>
+<script>
+const data = {data};
+const bytes = text => Uint8Array.from(atob(text), c => c.charCodeAt(0));
+const points = new Float32Array(bytes(data.points).buffer), colours = bytes(data.colours);
+const canvas = document.querySelector('canvas'), gl = canvas.getContext('webgl');
+if (!gl) document.querySelector('p').append(' This browser has no WebGL: open the .glb file instead.');
+const shader = (kind, text) => {
+  const s = gl.createShader(kind); gl.shaderSource(s, text); gl.compileShader(s); return s;
+};
+const program = gl.createProgram();
+gl.attachShader(program, shader(gl.VERTEX_SHADER, `
+  attribute vec3 point; attribute vec3 colour; uniform vec2 turn; uniform float eye, aspect, dot; varying vec3 shown;
+  void main() {
+    float a = cos(turn.x), b = sin(turn.x), c = cos(turn.y), d = sin(turn.y);
+    vec3 p = vec3(a * point.x + b * point.z, point.y, a * point.z - b * point.x);
+    p = vec3(p.x, c * p.y - d * p.z, d * p.y + c * p.z);
+    float w = eye - p.z;
+    gl_Position = vec4(p.x * 2.2 / aspect, p.y * 2.2, (w - 0.02) / 40.0 * w, w);
+    gl_PointSize = max(dot / w, 1.0);
+    shown = colour;
+  }`));
+gl.attachShader(program, shader(gl.FRAGMENT_SHADER,
+  'precision mediump float; varying vec3 shown; void main() { gl_FragColor = vec4(shown, 1.0); }'));
+gl.linkProgram(program); gl.useProgram(program); gl.enable(gl.DEPTH_TEST);
+const feed = (name, array, kind, normal) => {
+  gl.bindBuffer(gl.ARRAY_BUFFER, gl.createBuffer()); gl.bufferData(gl.ARRAY_BUFFER, array, gl.STATIC_DRAW);
+  const at = gl.getAttribLocation(program, name); gl.enableVertexAttribArray(at);
+  gl.vertexAttribPointer(at, 3, kind, normal, 0, 0);
+};
+feed('point', points, gl.FLOAT, false); feed('colour', colours, gl.UNSIGNED_BYTE, true);
+const uniform = name => gl.getUniformLocation(program, name);
+let turn = [0, 0], eye = data.eye;
+function draw() {
+  canvas.width = canvas.clientWidth * devicePixelRatio; canvas.height = canvas.clientHeight * devicePixelRatio;
+  gl.viewport(0, 0, canvas.width, canvas.height); gl.clearColor(.094, .094, .094, 1);
+  gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT);
+  gl.uniform2f(uniform('turn'), turn[0], turn[1]); gl.uniform1f(uniform('eye'), eye);
+  gl.uniform1f(uniform('aspect'), canvas.width / canvas.height);
+  gl.uniform1f(uniform('dot'), canvas.height * 4.4 * data.eye / Math.sqrt(points.length / 3) / 1.6);
+  gl.drawArrays(gl.POINTS, 0, points.length / 3);
+}
+canvas.onpointerdown = e => canvas.setPointerCapture(e.pointerId);
+canvas.onpointermove = e => {
+  if (!e.buttons) return;
+  turn[0] += e.movementX * .004; turn[1] += e.movementY * .004; draw();
+};
+canvas.onwheel = e => {
+  e.preventDefault(); eye = Math.min(20, Math.max(.1, eye * Math.exp(e.deltaY * .001))); draw();
+};
+onresize = draw; draw();
+</script></html>
+"""
