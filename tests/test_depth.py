@@ -67,7 +67,7 @@ def test_rendered_defocus_is_inverted_back_to_its_depth():
     texture = np.kron(random.random((9, 12, 3)), np.ones((32, 32, 1)))  # edges far enough apart for the method
     sharp = np.rint(255 * (0.2 + 0.6 * texture)).astype(np.uint8)
     lens = defocus.Lens(35, 2.8, 1.0, 2.0)
-    for distance in (1.15, 1.3):
+    for distance in (1.08, 1.15):
         sigma = float(lens.sigma(np.array([distance]), sharp.shape[1])[0])
         assert 1 < sigma < 4
         picture = render.gaussian_blur(sharp, sigma, linear_light=False)

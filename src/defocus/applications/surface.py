@@ -26,7 +26,7 @@ NEAR, FAR = 1.0, 2.5
 """Distances that relative depth is spread over."""
 FOCAL = 1.2
 """Focal length for relative depth, in longer sides of the photograph."""
-FRAMES, SWING, FRAME_WIDTH = 24, 12.0, 360
+FRAMES, SWING, FRAME_WIDTH = 24, 8.0, 360
 """Of the turntable: pictures, degrees to each side, px."""
 
 
@@ -81,7 +81,10 @@ def save_mesh(path: Path, made: Surface) -> None:
 
 def turntable(made: Surface) -> list[Image.Image]:
     """Pictures of the surface, swung from side to side about its middle."""
-    points = made.vertices.astype(np.float64)
+    shown = np.unique(made.faces)  # points between things, at a jump, would hang in the air
+    points, colours = made.vertices[shown].astype(np.float64), made.colours[shown]
+    if not len(points):
+        points, colours = made.vertices.astype(np.float64), made.colours
     centre = np.array([0, 0, float(np.median(points[:, 2]))])
     aspect = np.ptp(points[:, 1] / -points[:, 2]) / max(np.ptp(points[:, 0] / -points[:, 2]), 1e-9)
     width, height = FRAME_WIDTH, max(2, round(FRAME_WIDTH * aspect))
@@ -101,7 +104,7 @@ def turntable(made: Surface) -> list[Image.Image]:
             for dx in (0, 1):
                 r, c = rows[order] + dy, columns[order] + dx
                 inside = (r >= 0) & (r < height) & (c >= 0) & (c < width)
-                picture[r[inside], c[inside]] = made.colours[order][inside]
+                picture[r[inside], c[inside]] = colours[order][inside]
                 drawn[r[inside], c[inside]] = True
         frames.append(Image.fromarray(_closed(picture, drawn)))
     return frames
