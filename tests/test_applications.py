@@ -76,6 +76,12 @@ def test_the_automatic_threshold_listens_to_confidence():
     np.testing.assert_array_equal(s.undecided, confidence < 0.1)
 
 
+def test_a_photograph_of_one_sharpness_is_not_divided():
+    ripple = 1 + 0.05 * np.sin(np.arange(256))[None].repeat(256, 0)
+    assert not defocus.segment(PHOTO, map_of(0.6 * ripple), auto=True).mask.any()
+    assert defocus.segment(PHOTO, map_of(3.0 * ripple), auto=True).mask.all()
+
+
 def test_refinement_follows_the_object():
     rows, columns = np.mgrid[:200, :240]
     truth = np.hypot(rows - 100, columns - 120) > 60

@@ -1,7 +1,7 @@
-"""Make the pictures of the README and of docs/benchmark.md: `python docs/images/make.py`.
+"""Make the pictures of the README and of docs: `python docs/images/make.py`.
 
-The photographs ship with scikit-image: "chelsea" by Stéfan van der Walt (CC0), "coffee" by Rachel Michetti (CC0) and
-"rocket" by SpaceX (CC0).
+The photographs ship with scikit-image: "chelsea" by Stéfan van der Walt (CC0), "coffee" by Rachel Michetti (CC0),
+"rocket" by SpaceX (CC0) and "astronaut" by NASA (public domain).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 from skimage import data
 
 import defocus
+from defocus.cli.applications import outline
 from defocus.photograph import as_photograph
 from defocus.preview import overlay
 
@@ -50,10 +51,30 @@ def gallery_of_the_methods() -> None:
     Image.fromarray(np.concatenate(rows)).save(HERE / "methods.jpg", quality=80)
 
 
-def _tile(picture: NDArray[np.uint8], caption: str) -> NDArray[np.uint8]:
-    height = round(len(picture) * WIDTH / picture.shape[1])
-    tile = Image.new("RGB", (WIDTH + MARGIN, height + CAPTION + MARGIN), "white")
-    tile.paste(Image.fromarray(picture).resize((WIDTH, height), Image.Resampling.BOX))
+def gallery_of_the_applications() -> None:
+    """Write applications.jpg: photographs, their map, and what each application makes of them."""
+    rows = []
+    for pixels in (data.chelsea(), data.coffee(), data.astronaut(), data.rocket()):
+        m = defocus.estimate(pixels)
+        depth = np.rint(defocus.depth(pixels, m).depth * 255).astype(np.uint8)
+        tiles = {
+            "photograph": pixels,
+            "map, 0 to 3 px": m.preview(sigma_limits=(0.0, 3.0)),
+            "segment --auto --refine": outline(
+                as_photograph(pixels), defocus.segment(pixels, m, auto=True, refine=True)
+            ),
+            "magnify --amount 4": defocus.magnify(pixels, m, amount=4),
+            "sharpen": defocus.sharpen(pixels, m),
+            "depth, relative": np.repeat(depth[..., None], 3, axis=2),
+        }
+        rows.append(np.concatenate([_tile(picture, caption, 230) for caption, picture in tiles.items()], axis=1))
+    Image.fromarray(np.concatenate(rows)).save(HERE / "applications.jpg", quality=82)
+
+
+def _tile(picture: NDArray[np.uint8], caption: str, width: int = WIDTH) -> NDArray[np.uint8]:
+    height = round(len(picture) * width / picture.shape[1])
+    tile = Image.new("RGB", (width + MARGIN, height + CAPTION + MARGIN), "white")
+    tile.paste(Image.fromarray(picture).resize((width, height), Image.Resampling.BOX))
     ImageDraw.Draw(tile).text((2, height + 1), caption, fill=(40, 40, 40))
     return np.asarray(tile)
 
@@ -61,3 +82,4 @@ def _tile(picture: NDArray[np.uint8], caption: str) -> NDArray[np.uint8]:
 if __name__ == "__main__":
     picture_of_the_readme()
     gallery_of_the_methods()
+    gallery_of_the_applications()

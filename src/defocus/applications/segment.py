@@ -31,6 +31,7 @@ SOFTNESS = 0.25
 """Share of the threshold over which an unrefined matte goes from 0 to 1."""
 BAND = 0.02
 """Half width of what is unknown to the refinement, a share of the photograph's longer side."""
+ONE_CLASS, SHARP_PX = 1.25, 1.0
 _BINS = 128
 _SMALLEST = 0.05
 
@@ -118,7 +119,11 @@ def alpha_threshold(sigma: NDArray[np.float32], alpha: float) -> float:
 
 
 def otsu_threshold(found: DefocusMap) -> float:
-    """The value that divides log sigma into two classes with the largest variance between them."""
+    """The value that divides log sigma into two classes with the largest variance between them.
+
+    Where the classes' means differ by less than a quarter there is only one: all in focus if the median is below 1 px,
+    else all blurred.
+    """
     values = np.log(np.maximum(found.sigma, _SMALLEST)).ravel()
     if np.ptp(values) < 1e-6:
         return float(found.sigma.max())
@@ -129,6 +134,9 @@ def otsu_threshold(found: DefocusMap) -> float:
     mean_below = np.cumsum(counts * middles)[:-1] / np.maximum(below, 1e-12)
     mean_above = np.cumsum((counts * middles)[::-1])[::-1][1:] / np.maximum(above, 1e-12)
     best = int(np.argmax(below * above * (mean_above - mean_below) ** 2))
+    if found.unit == "px" and mean_above[best] - mean_below[best] < np.log(ONE_CLASS):
+        everywhere_sharp = float(np.median(found.sigma)) < SHARP_PX
+        return float(found.sigma.max()) * 1.01 if everywhere_sharp else float(found.sigma.min())
     return float(np.exp(edges[best + 1]))
 
 
