@@ -23,10 +23,12 @@ from defocus.progress import Progress
 if TYPE_CHECKING:
     from defocus.defocus_map import DefocusMap
 
-HIGHLIGHT = 0.92
+HIGHLIGHT = 0.95
 """sRGB value above which a highlight is taken for clipped."""
-HIGHLIGHT_WINDOW = 61
-"""px; highlights that fill half of such a window are surfaces, and stay as they are."""
+WIDEST_LAMP = 1 / 30
+"""Of the longer side; highlights wider and higher than this are surfaces, and stay as they are."""
+FAINT, CLEAR = 0.15, 0.3
+"""How much brighter than its surroundings, sRGB, a lamp has to be to shine not at all, and fully."""
 HIGHLIGHT_GAIN = 2.0
 """Times its value that a fully clipped highlight is taken to have had on top."""
 
@@ -96,15 +98,19 @@ def magnify(
 
     full = np.float32(1 if pixels.dtype.kind == "f" else np.iinfo(pixels.dtype).max)
     result = np.empty_like(pixels)
+    widest_lamp = max(5, round(WIDEST_LAMP * max(pixels.shape[:2])) | 1)
 
     def light(window: tuple[slice, slice]) -> NDArray[np.float32]:
         shown = pixels[window].astype(np.float32) / full
         linear = linear_from_srgb(shown)
         if highlights:
-            clipped = np.clip((shown.max(axis=2) - HIGHLIGHT) / (1 - HIGHLIGHT), 0, 1) ** 2
-            # A lamp, not a sky: bright alone among what is not.
-            alone = np.maximum(1 - 2 * ndimage.uniform_filter(clipped, HIGHLIGHT_WINDOW, mode="nearest"), 0)
-            linear *= 1 + (HIGHLIGHT_GAIN * clipped * alone * np.clip(added[window], 0, 1))[..., None]
+            brightest = shown.max(axis=2)
+            clipped = np.clip((brightest - HIGHLIGHT) / (1 - HIGHLIGHT), 0, 1) ** 2
+            # A lamp, not a sky or a shining floor: what an opening takes away is small.
+            lamp = clipped - ndimage.grey_opening(clipped, (widest_lamp, widest_lamp), mode="nearest")
+            around = ndimage.uniform_filter(brightest, 3 * widest_lamp, mode="nearest")
+            lamp *= np.clip((brightest - around - FAINT) / (CLEAR - FAINT), 0, 1)
+            linear *= 1 + (HIGHLIGHT_GAIN * lamp * np.clip(added[window], 0, 1))[..., None]
         return linear
 
     def write(window: tuple[slice, slice], linear: NDArray[np.float32]) -> None:
