@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 from scipy import ndimage
 from skimage import data
@@ -18,6 +19,7 @@ from defocus.applications.segment import refined
 from defocus.cli.app import main
 from defocus.errors import ParameterError
 from defocus.light import linear_from_srgb, srgb_from_linear
+from defocus.photograph import read_photograph
 
 PHOTO = data.astronaut()[::2, ::2]
 
@@ -318,6 +320,32 @@ def test_masks_for_photogrammetry(run, shoot, tmp_path):
     assert set(np.unique(colmap)) <= {0, 255}
     with Image.open(tmp_path / "l/a0.defocus.mask.png") as mask:
         assert mask.size == (120, 100)
+
+
+def test_masks_never_replace_photographs_or_each_other(run, shoot):
+    Image.fromarray(PHOTO).save(shoot / "b.png")
+    before = {path: path.read_bytes() for path in shoot.iterdir()}
+    code, _, err = run("segment", shoot / "b.png", "--suffix", ".png", "-q")
+    assert code == 1
+    assert "would replace" in err
+    Image.fromarray(PHOTO).save(shoot / "b.jpg")
+    code, _, err = run("segment", shoot / "b.png", shoot / "b.jpg", "--naming", "metashape", "-q")
+    assert code == 1
+    assert "would replace" in err
+    assert all(path.read_bytes() == bytes_ for path, bytes_ in before.items())
+
+
+def test_edits_keep_depth_and_exif(run, tmp_path):
+    exif = Image.Exif()
+    exif[271] = "Maker"
+    Image.fromarray(PHOTO).save(tmp_path / "a.jpg", exif=exif.tobytes())
+    tifffile.imwrite(tmp_path / "b.tif", PHOTO.astype(np.uint16) * 257, photometric="rgb")
+    for name, made in (("a.jpg", "a.defocus.magnified.jpg"), ("b.tif", "b.defocus.magnified.tif")):
+        assert run("magnify", tmp_path / name, "-q")[0] == 0
+        edited = read_photograph(tmp_path / made)
+        assert edited.pixels.dtype == (np.uint8 if name == "a.jpg" else np.uint16)
+    with Image.open(tmp_path / "a.defocus.magnified.jpg") as picture:
+        assert picture.getexif()[271] == "Maker"
 
 
 def test_bad_input_costs_one_line(run, shoot, tmp_path):

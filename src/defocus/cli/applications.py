@@ -115,7 +115,7 @@ def segment_command(
     with the boundary drawn and what the map is not sure of hatched.
     """
     from defocus.applications.segment import segment
-    from defocus.cli.files import with_ending
+    from defocus.cli.files import find_photographs, with_ending
     from defocus.photograph import read_photograph
 
     if naming not in (None, "colmap", "metashape"):
@@ -132,6 +132,8 @@ def segment_command(
             raise typer.BadParameter(str(error)) from error
         wanted = like.width, like.height
     alone = naming is not None or suffix is not None
+    # With names of the user's choice a mask could land on a photograph, or on another one's mask.
+    taken = {source.path.resolve() for source in find_photographs(photos).photographs}
 
     def work(
         photograph: Photograph, found: DefocusMap, beginning: Path, progress: Progress
@@ -143,6 +145,9 @@ def segment_command(
         ending = {"colmap": f"{photograph.path.suffix}.png", "metashape": "_mask.png"}.get(naming or "", suffix)
         stem = beginning.with_name(photograph.path.stem) if alone else beginning
         outputs = {"mask": with_ending(stem, ending if ending is not None else ".defocus.mask.png")}
+        if outputs["mask"].resolve() in taken:
+            raise ParameterError(f"its mask {outputs['mask']} would replace another file of this run: use -o DIR.")
+        taken.add(outputs["mask"].resolve())
         white = ~s.mask if invert or naming else s.mask
         _write_grey(outputs["mask"], np.uint8(255) * white, wanted)
         if soft:
