@@ -1,11 +1,14 @@
 """What several tests need: the shared measurements, where they are at hand, and a method that answers at once."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import defocus
+from defocus.cli.app import main
 from defocus.methods import METHODS, Method
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
@@ -23,6 +26,39 @@ def fake_method(monkeypatch):
     """Register `fake_method.py` as the method "fake"."""
     monkeypatch.setitem(METHODS, "fake", Method("fake", "sigma from brightness", "fake_method", "px"))
     return "fake"
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run the command in this process: exit code, standard output, standard error."""
+
+    def command(*arguments):
+        monkeypatch.setattr(sys, "argv", ["defocus", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        out, err = capsys.readouterr()
+        return left.value.code or 0, out, err
+
+    return command
+
+
+@pytest.fixture
+def map_of():
+    """Make a map of given sigma, sure everywhere."""
+
+    def made(sigma, confidence=1.0, unit="px"):
+        sigma = np.asarray(sigma, np.float32)
+        return defocus.DefocusMap(
+            sigma=sigma,
+            confidence=np.full(sigma.shape, confidence, np.float32),
+            saturated=np.zeros(sigma.shape, bool),
+            seeds=defocus.Seeds.none(sigma.shape),
+            method="made",
+            sigma_range=(0.0, 40.0),
+            unit=unit,
+        )
+
+    return made
 
 
 @pytest.fixture(scope="session")

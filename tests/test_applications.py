@@ -1,7 +1,6 @@
 """Masks, more blur, less blur: what a photographer would notice, and the physics that must hold."""
 
 import json
-import sys
 
 import numpy as np
 import pytest
@@ -16,7 +15,6 @@ import defocus
 from defocus.applications import layered_blur
 from defocus.applications.layered_blur import APERTURES, aperture_kernel
 from defocus.applications.segment import refined
-from defocus.cli.app import main
 from defocus.errors import ParameterError
 from defocus.light import linear_from_srgb, srgb_from_linear
 from defocus.photograph import read_photograph
@@ -24,29 +22,22 @@ from defocus.photograph import read_photograph
 PHOTO = data.astronaut()[::2, ::2]
 
 
-def map_of(sigma, confidence=1.0, unit="px"):
-    sigma = np.asarray(sigma, np.float32)
-    return defocus.DefocusMap(
-        sigma=sigma,
-        confidence=np.full(sigma.shape, confidence, np.float32),
-        saturated=np.zeros(sigma.shape, bool),
-        seeds=defocus.Seeds.none(sigma.shape),
-        method="made",
-        sigma_range=(0.0, 40.0),
-        unit=unit,
-    )
+@pytest.fixture
+def halves(map_of):
+    """Make a map of two sigmas, left and right."""
 
+    def made(left, right):
+        sigma = np.full(PHOTO.shape[:2], left, np.float32)
+        sigma[:, PHOTO.shape[1] // 2 :] = right
+        return map_of(sigma)
 
-def halves(left, right, shape=PHOTO.shape[:2]):
-    sigma = np.full(shape, left, np.float32)
-    sigma[:, shape[1] // 2 :] = right
-    return map_of(sigma)
+    return made
 
 
 # Segmentation
 
 
-def test_the_three_rules():
+def test_the_three_rules(halves):
     m = halves(0.5, 2.0)
     for options, threshold in (({}, 0.95), ({"alpha": 0.5}, 1.25), ({"threshold": 1.0}, 1.0)):
         s = defocus.segment(PHOTO, m, **options)
@@ -58,12 +49,12 @@ def test_the_three_rules():
     assert not s.undecided.any()
 
 
-def test_one_threshold_in_px_means_the_same_everywhere():
+def test_one_threshold_in_px_means_the_same_everywhere(halves):
     assert defocus.segment(PHOTO, halves(1.2, 2.0), threshold=1.0).mask.all()
     assert not defocus.segment(PHOTO, halves(0.2, 0.8), threshold=1.0).mask.any()
 
 
-def test_the_automatic_threshold_listens_to_confidence():
+def test_the_automatic_threshold_listens_to_confidence(map_of):
     sigma = np.full(PHOTO.shape[:2], 0.6, np.float32)
     sigma[:, 100:180], sigma[:, 180:] = 1.1, 3.0
     confidence = np.ones_like(sigma)
@@ -78,7 +69,7 @@ def test_the_automatic_threshold_listens_to_confidence():
     np.testing.assert_array_equal(s.undecided, confidence < 0.1)
 
 
-def test_a_photograph_of_one_sharpness_is_not_divided():
+def test_a_photograph_of_one_sharpness_is_not_divided(map_of):
     ripple = 1 + 0.05 * np.sin(np.arange(256))[None].repeat(256, 0)
     assert not defocus.segment(PHOTO, map_of(0.6 * ripple), auto=True).mask.any()
     assert defocus.segment(PHOTO, map_of(3.0 * ripple), auto=True).mask.all()
@@ -95,7 +86,7 @@ def test_refinement_follows_the_object():
     assert 0 <= matte.min() <= matte.max() <= 1
 
 
-def test_a_score_can_be_segmented_but_not_refocused():
+def test_a_score_can_be_segmented_but_not_refocused(map_of):
     m = map_of(np.linspace(0, 1, PHOTO.shape[1])[None].repeat(len(PHOTO), 0), unit="score")
     assert defocus.segment(PHOTO, m, threshold=0.5).unit == "score"
     for edit in (defocus.magnify, defocus.sharpen):
@@ -107,7 +98,7 @@ def test_a_score_can_be_segmented_but_not_refocused():
 
 
 @pytest.mark.parametrize("pixels", [PHOTO, PHOTO.astype(np.uint16) * 257 + 5, (PHOTO / 255).astype(np.float32)])
-def test_amount_1_returns_the_input_bit_for_bit(pixels):
+def test_amount_1_returns_the_input_bit_for_bit(pixels, halves):
     m = halves(0.5, 3.0)
     same = defocus.magnify(pixels, m, amount=1)
     assert same.dtype == pixels.dtype
@@ -120,7 +111,7 @@ def test_amount_1_returns_the_input_bit_for_bit(pixels):
 
 
 @pytest.mark.parametrize("aperture", APERTURES)
-def test_a_bright_sharp_subject_does_not_bleed_into_the_dark_ground(aperture):
+def test_a_bright_sharp_subject_does_not_bleed_into_the_dark_ground(aperture, map_of):
     pixels = np.full((240, 240, 3), 8, np.uint8)
     pixels[80:160, 80:160] = 250
     sigma = np.full((240, 240), 4.0, np.float32)
@@ -168,7 +159,7 @@ def test_kernels_have_their_variance_and_are_centred(aperture, sigma):
         assert np.sqrt((profile * at**2).sum()) == pytest.approx(sigma, rel=0.03 if sigma > 1 else 0.06)
 
 
-def test_tiles_do_not_show(monkeypatch):
+def test_tiles_do_not_show(monkeypatch, map_of):
     sigma = map_of(0.4 + 3 * np.linspace(0, 1, 256)[None].repeat(256, 0) ** 2)
     whole = defocus.magnify(PHOTO, sigma, amount=2, aperture="gaussian")
     monkeypatch.setattr(layered_blur, "TILE", 96)
@@ -178,13 +169,13 @@ def test_tiles_do_not_show(monkeypatch):
     assert np.abs(whole.astype(int) - tiled).mean() < 0.1
 
 
-def test_one_colour_stays_one_colour():
+def test_one_colour_stays_one_colour(map_of):
     pixels = np.full((200, 260, 3), (200, 120, 40), np.uint8)
     made = defocus.magnify(pixels, map_of(0.3 + np.linspace(0, 6, 260)[None].repeat(200, 0)), amount=3)
     assert np.abs(made.astype(int) - pixels).max() <= 1
 
 
-def test_a_lamp_becomes_a_bright_disc():
+def test_a_lamp_becomes_a_bright_disc(map_of):
     pixels = np.full((200, 200, 3), 20, np.uint8)
     pixels[98:103, 98:103] = 255
     sigma = np.full((200, 200), 3.0, np.float32)
@@ -194,7 +185,7 @@ def test_a_lamp_becomes_a_bright_disc():
     assert lit > dull + 10
 
 
-def test_the_focus_moves():
+def test_the_focus_moves(halves):
     soft = np.rint(ndimage.gaussian_filter(PHOTO.astype(float), (2, 2, 0))).astype(np.uint8)
     pixels = np.concatenate([PHOTO[:, :128], soft[:, 128:]], axis=1)
     made = defocus.magnify(pixels, halves(0.4, 2.0), focus=(200, 100))
@@ -211,7 +202,7 @@ def test_the_focus_moves():
 
 
 @pytest.mark.parametrize("sigma", [1.0, 1.5, 2.0, 3.0])
-def test_known_blur_is_taken_back(sigma):
+def test_known_blur_is_taken_back(sigma, halves):
     soft = np.rint(ndimage.gaussian_filter(PHOTO.astype(float), (sigma, sigma, 0), mode="nearest")).astype(np.uint8)
     pixels = np.concatenate([PHOTO[:, :128], soft[:, 128:]], axis=1)
     made = defocus.sharpen(pixels, halves(0.3, sigma))
@@ -220,7 +211,7 @@ def test_known_blur_is_taken_back(sigma):
     assert np.abs(PHOTO[:, :124].astype(int) - made[:, :124]).mean() < 0.5
 
 
-def test_noise_does_not_become_detail():
+def test_noise_does_not_become_detail(halves):
     random = np.random.default_rng(0)
     soft = ndimage.gaussian_filter(PHOTO.astype(float), (2, 2, 0))
     noisy = np.rint(np.clip(soft + random.normal(0, 6, soft.shape), 0, 255)).astype(np.uint8)
@@ -228,7 +219,7 @@ def test_noise_does_not_become_detail():
     assert psnr(PHOTO, made) > psnr(PHOTO, noisy) - 0.1
 
 
-def test_strength_and_16_bit():
+def test_strength_and_16_bit(halves):
     m = halves(0.3, 2.0)
     np.testing.assert_array_equal(defocus.sharpen(PHOTO, m, strength=0), PHOTO)
     deep = PHOTO.astype(np.uint16) * 257
@@ -237,7 +228,7 @@ def test_strength_and_16_bit():
     assert np.abs(made / 257 - defocus.sharpen(PHOTO, m)).max() < 1.5
 
 
-def test_wrong_input_is_one_sentence():
+def test_wrong_input_is_one_sentence(halves):
     m = halves(0.5, 2.0)
     for call, words in (
         (lambda: defocus.magnify(PHOTO, m, amount=0.5), "1 or more"),
@@ -259,18 +250,6 @@ def test_light_and_back():
 
 
 # Command line
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    def command(*arguments):
-        monkeypatch.setattr(sys, "argv", ["defocus", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        out, err = capsys.readouterr()
-        return left.value.code or 0, out, err
-
-    return command
 
 
 @pytest.fixture

@@ -243,18 +243,12 @@ def test_one_bad_photograph_costs_one_line(tmp_path):
     assert "at least 3 x 3" in (tmp_path / "report.html").read_text()
 
 
-def test_sigma_sets_in_the_command(tmp_path, monkeypatch, capsys):
-    import sys
-
-    from defocus.cli.app import main
-
+def test_sigma_sets_in_the_command(tmp_path, run):
     write(tmp_path / "photos/a.png", data.astronaut()[::4, ::4])
     arguments = ["benchmark", "--data", tmp_path / "photos", "--methods", "karaali2018,shi2014", "--limit", "1"]
-    monkeypatch.setattr(sys, "argv", ["defocus", *map(str, [*arguments, "-o", tmp_path / "r", "--no-costs", "--json"])])
-    with pytest.raises(SystemExit) as left:
-        main()
-    assert not left.value.code
-    figures = json.loads(capsys.readouterr().out)
+    code, out, _ = run(*arguments, "-o", tmp_path / "r", "--no-costs", "--json")
+    assert code == 0
+    figures = json.loads(out)
     of = {(f["set"], f["metric"]): f for f in figures}
     assert of["uniform-gaussian", "MAE"]["configuration"] == "karaali2018"
     assert {"RMSE", "relative error", "bias", "calibration error"} <= {m for _, m in of}

@@ -16,7 +16,6 @@ from PIL import Image
 
 import defocus
 from defocus import load
-from defocus.cli.app import main
 
 PICTURE = skimage.data.astronaut()[100:140, 200:260]
 FAKE = ["--method", "fake"]
@@ -30,18 +29,9 @@ PROCESS = [
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
 
 
-@pytest.fixture
-def run(monkeypatch, capsys, fake_method):
-    """Run the command in this process: exit code, lines of standard output, standard error."""
-
-    def command(*arguments):
-        monkeypatch.setattr(sys, "argv", ["defocus", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        out, err = capsys.readouterr()
-        return left.value.code or 0, out, err
-
-    return command
+@pytest.fixture(autouse=True)
+def _with_fake_method(fake_method):
+    """The commands of this file know the method "fake"."""
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 
 import numpy as np
 import pytest
@@ -14,26 +13,12 @@ from skimage.io import imread
 import defocus
 from defocus.applications.depth import FARTHEST, lens_from_exif
 from defocus.applications.surface import save_mesh, save_viewer, surface, turntable
-from defocus.cli.app import main
 from defocus.errors import ParameterError
 from defocus.evaluation import render
 from defocus.photograph import read_photograph
 
 PHOTO = data.astronaut()[::2, ::2]
 LENS = defocus.Lens(focal_length=50, f_number=2, focus_distance=2.0, sensor_width=36)
-
-
-def map_of(sigma, unit="px"):
-    sigma = np.asarray(sigma, np.float32)
-    return defocus.DefocusMap(
-        sigma=sigma,
-        confidence=np.ones_like(sigma),
-        saturated=np.zeros(sigma.shape, bool),
-        seeds=defocus.Seeds.none(sigma.shape),
-        method="made",
-        sigma_range=(0.0, 40.0),
-        unit=unit,
-    )
 
 
 def test_the_lens_equation_by_hand():
@@ -47,7 +32,7 @@ def test_the_lens_equation_by_hand():
 
 
 @pytest.mark.parametrize(("side", "distances"), [("behind", (2.0, 6.0)), ("front", (0.8, 2.0))])
-def test_the_depth_of_a_known_map_comes_back(side, distances):
+def test_the_depth_of_a_known_map_comes_back(side, distances, map_of):
     truth = np.linspace(*distances, 256)[None].repeat(256, axis=0)
     blur = LENS.sigma(truth, width=256 * 4)
     found = map_of(np.hypot(blur, 0.5))  # a method reads half a pixel in focus
@@ -77,7 +62,7 @@ def test_rendered_defocus_is_inverted_back_to_its_depth():
         assert np.median(d.depth) == pytest.approx(distance, rel=0.05)
 
 
-def test_relative_depth_says_so():
+def test_relative_depth_says_so(map_of):
     sigma = np.full(PHOTO.shape[:2], 0.6, np.float32)
     sigma[:, 128:] = 2.0
     d = defocus.depth(PHOTO, map_of(sigma), side="behind")
@@ -120,7 +105,7 @@ def test_what_the_exif_lacks_is_named(tmp_path):
     assert lens_from_exif(read_photograph(tmp_path / "a.jpg")) == ["f_number", "focus_distance", "sensor_width"]
 
 
-def test_surfaces_are_cut_where_depth_jumps(tmp_path):
+def test_surfaces_are_cut_where_depth_jumps(tmp_path, map_of):
     trimesh = pytest.importorskip("trimesh")
     sigma = np.full((60, 80), 0.5, np.float32)
     sigma[:, 40:] = 2.5
@@ -150,22 +135,19 @@ def test_surfaces_are_cut_where_depth_jumps(tmp_path):
     assert not re.findall(r"(?:src|href)\s*=|https?:", page)  # opens offline
 
 
-def test_the_command_writes_what_it_says(tmp_path, monkeypatch, capsys):
+def test_the_command_writes_what_it_says(tmp_path, run):
     pytest.importorskip("trimesh")
 
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["defocus", "depth", str(tmp_path / "a.jpg"), *arguments, "--json", "-q"])
-        with pytest.raises(SystemExit) as left:
-            main()
-        out, err = capsys.readouterr()
-        return left.value.code or 0, json.loads(out), err
+    def depth_of(*arguments):
+        code, out, err = run("depth", tmp_path / "a.jpg", *arguments, "--json", "-q")
+        return code, json.loads(out), err
 
     Image.fromarray(PHOTO).save(tmp_path / "a.jpg", exif=exif(focal_length=50.0, f_number=2.0, equivalent=50).tobytes())
-    code, record, _ = run("--no-mesh")
+    code, record, _ = depth_of("--no-mesh")
     assert (code, record["unit"]) == (0, "relative")
     assert "before or behind" in record["note"]
     assert imread(record["outputs"]["depth"]).dtype == np.uint16
-    code, record, _ = run("--focus-distance", "1.5")
+    code, record, _ = depth_of("--focus-distance", "1.5")
     assert (code, record["unit"]) == (0, "m")
     assert set(record["outputs"]) == {"depth", "depth_tiff", "glb", "ply", "turntable", "viewer"}
     with tifffile.TiffFile(record["outputs"]["depth_tiff"]) as tiff:
@@ -175,13 +157,13 @@ def test_the_command_writes_what_it_says(tmp_path, monkeypatch, capsys):
     in_mm = np.minimum(depth * 1000, 65535)
     np.testing.assert_allclose(imread(record["outputs"]["depth"]), in_mm, atol=0.51)
     Image.fromarray(PHOTO).save(tmp_path / "a.jpg")
-    code, record, err = run("--focus-distance", "1.5")
+    code, record, err = depth_of("--focus-distance", "1.5")
     assert code == 1
     assert "--focal-length, --f-number, --sensor-width" in record["error"]
     assert "Traceback" not in err
 
 
-def test_wrong_input_is_one_sentence():
+def test_wrong_input_is_one_sentence(map_of):
     for call, words in (
         (lambda: defocus.Lens(50, 0, 2, 36), "f_number"),
         (lambda: defocus.Lens(50, 2, 0.04, 36), "focal length"),

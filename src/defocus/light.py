@@ -1,12 +1,28 @@
-"""Display-referred sRGB and linear light: lenses add up light, files hold its sRGB curve (IEC 61966-2-1)."""
+"""Display-referred sRGB and linear light: lenses add up light, files hold its sRGB curve (IEC 61966-2-1).
+
+Two ways: exact in float64, and by table in float32 for photographs of many megapixels.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
+Floats = NDArray[np.float64]
+
 _ENTRIES = 65536
 _tables: dict[str, NDArray[np.float32]] = {}
+
+
+def srgb_to_linear(values: Floats) -> Floats:
+    """Decode sRGB values 0..1 to linear light 0..1 (IEC 61966-2-1)."""
+    return np.where(values <= 0.04045, values / 12.92, ((np.maximum(values, 0) + 0.055) / 1.055) ** 2.4)
+
+
+def linear_to_srgb(values: Floats) -> Floats:
+    """Encode linear light 0..1 as sRGB values 0..1 (IEC 61966-2-1)."""
+    curved: Floats = 1.055 * np.maximum(values, 0) ** (1 / 2.4) - 0.055
+    return np.where(values <= 0.0031308, values * 12.92, curved)
 
 
 def linear_from_srgb(values: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -27,10 +43,6 @@ def _places(values: NDArray[np.floating]) -> NDArray[np.uint16]:
 def _table(name: str) -> NDArray[np.float32]:
     if name not in _tables:
         x = np.linspace(0, 1, _ENTRIES)
-        if name == "decode":
-            y = np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** 2.4)
-        else:
-            light = x**2
-            y = np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
+        y = srgb_to_linear(x) if name == "decode" else linear_to_srgb(x**2)
         _tables[name] = y.astype(np.float32)
     return _tables[name]

@@ -22,6 +22,7 @@ from PIL import Image
 from scipy import ndimage, signal
 
 from defocus.errors import DefocusError
+from defocus.light import linear_to_srgb, srgb_to_linear
 
 Floats = NDArray[np.float64]
 Picture = NDArray[Any]
@@ -59,17 +60,6 @@ def _like(values: Floats, image: Picture) -> Picture:
     if np.issubdtype(image.dtype, np.integer):
         return np.rint(values * np.iinfo(image.dtype).max).astype(image.dtype)
     return values.astype(image.dtype)
-
-
-def srgb_to_linear(values: Floats) -> Floats:
-    """Decode sRGB values 0..1 to linear light 0..1 (IEC 61966-2-1)."""
-    return np.where(values <= 0.04045, values / 12.92, ((np.maximum(values, 0) + 0.055) / 1.055) ** 2.4)
-
-
-def linear_to_srgb(values: Floats) -> Floats:
-    """Encode linear light 0..1 as sRGB values 0..1 (IEC 61966-2-1)."""
-    curved: Floats = 1.055 * np.maximum(values, 0) ** (1 / 2.4) - 0.055
-    return np.where(values <= 0.0031308, values * 12.92, curved)
 
 
 def gaussian_kernel(sigma: float) -> Floats:
