@@ -1,0 +1,161 @@
+"""Weights of the pyramid method's network, and the ONNX graph of one level that they make."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from defocus.atomic import atomic_write
+from defocus.errors import WeightsError
+
+STEM_CHANNELS, DEPTH_CHANNELS = 24, 48
+BINS_PER_LEVEL = 5
+"""Bins of an octave of blur: a level of the pyramid halves the photograph, so shifts them by this many."""
+BINS = 37
+LOG2_SHARPEST = -1.9
+"""log2 of the first bin's sigma in px, 0.268; the last one's is 39.4."""
+STRIDE = 4
+"""px of a level that one reading stands for, on each side."""
+
+_METADATA_KEY = "defocus"
+_KIND = "pyramid"
+
+
+def bin_sigmas() -> NDArray[np.float64]:
+    """Sigma in px that each of the 37 bins stands for."""
+    return np.asarray(2 ** (LOG2_SHARPEST + np.arange(BINS) / BINS_PER_LEVEL))
+
+
+def shapes(stem: int = STEM_CHANNELS, depth: int = DEPTH_CHANNELS) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of all parameters."""
+    kernels = {
+        "stem1": (stem, 1, 5, 5),
+        "stem2": (stem, stem, 3, 3),
+        "stem3": (depth, stem, 3, 3),
+        "read1": (depth, depth, 3, 3),
+        "read2": (depth, depth, 3, 3),
+        "join": (depth, 2 * depth, 1, 1),
+        "fuse1": (depth, depth, 3, 3),
+        "fuse2": (depth, depth, 3, 3),
+        "head": (BINS, depth, 1, 1),
+    }
+    named: dict[str, tuple[int, ...]] = {}
+    for name, shape in kernels.items():
+        named |= {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
+    return named
+
+
+@dataclass(frozen=True)
+class PyramidWeights:
+    """Everything the network has learnt.
+
+    Attributes
+    ----------
+    parameters : float32 arrays by the names and in the shapes of `shapes`.
+    card : where the weights come from: data, command, seed, figures.
+    """
+
+    parameters: Mapping[str, NDArray[np.float32]]
+    card: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, shape in shapes().items():
+            if name not in self.parameters:
+                raise WeightsError(f"The weights lack {name}; they are not those of a pyramid network.")
+            if self.parameters[name].shape != shape:
+                raise WeightsError(
+                    f"The weights have {name} of shape {self.parameters[name].shape}; the pyramid needs {shape}."
+                )
+            if not np.isfinite(self.parameters[name]).all():
+                raise WeightsError(f"The weights have numbers in {name} that are not finite; train them again.")
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the network as one ONNX file, complete under a temporary name and then renamed."""
+        with atomic_write(Path(path)) as file:
+            file.write(self.to_onnx())
+
+    def to_onnx(self) -> bytes:
+        """One level of the pyramid as an ONNX model.
+
+        Inputs: `pixels` 1 x 1 x H x W (0..1), `coarse_state` 1 x 48 x h x w and `coarse_logits` 1 x 37 x h x w of
+        the next coarser level (zeros at the coarsest), H and W divisible by 8, h = H / 8, w = W / 8. Outputs: `state`
+        and `logits` of this level, H / 4 x W / 4.
+        """
+        # The onnx package takes 0.2 s to import and is needed only here: an estimate reads the finished file.
+        from onnx import TensorProto, checker, helper, numpy_helper
+
+        constants = [
+            numpy_helper.from_array(np.ascontiguousarray(self.parameters[name], dtype=np.float32), name)
+            for name in shapes()
+        ]
+        for name, value in {
+            "middle": np.float32(0.5),
+            "gain": np.float32(4),
+            "twice": np.array([1, 1, 2, 2], np.float32),
+            "first": np.array([0], np.int64),
+            "kept": np.array([BINS - BINS_PER_LEVEL], np.int64),
+            "one": np.array([1], np.int64),
+            "repeated": np.array([1, BINS_PER_LEVEL, 1, 1], np.int64),
+        }.items():
+            constants.append(numpy_helper.from_array(value, name))
+        nodes = []
+
+        def node(operation: str, inputs: list[str], output: str, **attributes: Any) -> str:
+            nodes.append(helper.make_node(operation, inputs, [output], **attributes))
+            return output
+
+        def convolution(name: str, source: str, stride: int = 1) -> str:
+            border = self.parameters[f"{name}.weight"].shape[-1] // 2
+            inputs = [source, f"{name}.weight", f"{name}.bias"]
+            return node("Conv", inputs, name, pads=[border] * 4, strides=[stride] * 2)
+
+        def relu(source: str) -> str:
+            return node("Relu", [source], f"{source}.relu")
+
+        def doubled(source: str) -> str:
+            nearest = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+            return node("Resize", [source, "", "twice"], f"{source}.doubled", **nearest)
+
+        centred = node("Mul", [node("Sub", ["pixels", "middle"], "shifted"), "gain"], "centred")
+        x = relu(convolution("stem1", centred, 2))
+        x = relu(convolution("stem2", x))
+        x = relu(convolution("stem3", x, 2))
+        x = relu(node("Add", [x, convolution("read2", relu(convolution("read1", x)))], "read"))
+        x = relu(convolution("join", node("Concat", [x, doubled("coarse_state")], "joined", axis=1)))
+        x = node("Add", [x, convolution("fuse2", relu(convolution("fuse1", x)))], "fused")
+        state = node("Relu", [x], "state")
+        coarse = doubled("coarse_logits")
+        sharpest = node("Slice", [coarse, "first", "one", "one"], "sharpest")
+        shifted = [
+            node("Tile", [sharpest, "repeated"], "sharper"),
+            node("Slice", [coarse, "first", "kept", "one"], "blurrier"),
+        ]
+        node("Add", [node("Concat", shifted, "carried", axis=1), convolution("head", state)], "logits")
+
+        def plane(name: str, channels: int, height: str, width: str) -> Any:
+            return helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, channels, height, width])
+
+        depth = self.parameters["head.weight"].shape[1]
+        graph = helper.make_graph(
+            nodes,
+            "pyramid",
+            [
+                plane("pixels", 1, "H", "W"),
+                plane("coarse_state", depth, "h", "w"),
+                plane("coarse_logits", BINS, "h", "w"),
+            ],
+            [plane("state", depth, "a", "b"), plane("logits", BINS, "a", "b")],
+            constants,
+        )
+        # Opset 17 and IR 8 are read by every ONNX Runtime this package admits.
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        helper.set_model_props(model, {_METADATA_KEY: json.dumps({"kind": _KIND, "card": dict(self.card)})})
+        checker.check_model(model)
+        return bytes(model.SerializeToString())

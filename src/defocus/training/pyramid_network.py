@@ -1,0 +1,85 @@
+"""The network of the pyramid method in PyTorch: one reader for all levels of a resolution pyramid.
+
+`defocus.network.pyramid_weights` has the same network as ONNX, for estimates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from defocus.network.pyramid_weights import (
+    BINS,
+    BINS_PER_LEVEL,
+    DEPTH_CHANNELS,
+    STEM_CHANNELS,
+    PyramidWeights,
+)
+
+
+class PyramidNetwork(nn.Module):
+    """Log-likelihoods of blur at every fourth pixel of every level, each level adding to what the coarser one said."""
+
+    def __init__(self, stem: int = STEM_CHANNELS, depth: int = DEPTH_CHANNELS) -> None:
+        super().__init__()
+        self.depth = depth
+        self.stem1 = nn.Conv2d(1, stem, 5, 2, 2)
+        self.stem2 = nn.Conv2d(stem, stem, 3, 1, 1)
+        self.stem3 = nn.Conv2d(stem, depth, 3, 2, 1)
+        self.read1 = nn.Conv2d(depth, depth, 3, 1, 1)
+        self.read2 = nn.Conv2d(depth, depth, 3, 1, 1)
+        self.join = nn.Conv2d(2 * depth, depth, 1)
+        self.fuse1 = nn.Conv2d(depth, depth, 3, 1, 1)
+        self.fuse2 = nn.Conv2d(depth, depth, 3, 1, 1)
+        self.head = nn.Conv2d(depth, BINS, 1)
+        for layer in self.children():
+            convolution = cast(nn.Conv2d, layer)
+            nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
+            nn.init.zeros_(cast(Tensor, convolution.bias))
+        for last in (self.read2, self.fuse2, self.head):
+            nn.init.normal_(last.weight, std=0.01)
+
+    def level(self, pixels: Tensor, state: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """One level: its pixels, and the state and logits of the next coarser one at half its size."""
+        x = functional.relu(self.stem1((pixels - 0.5) * 4))
+        x = functional.relu(self.stem2(x))
+        x = functional.relu(self.stem3(x))
+        x = x + self.read2(functional.relu(self.read1(x)))
+        height, width = x.shape[2:]
+        state = state.repeat_interleave(2, 2).repeat_interleave(2, 3)[:, :, :height, :width]
+        logits = logits.repeat_interleave(2, 2).repeat_interleave(2, 3)[:, :, :height, :width]
+        x = functional.relu(self.join(torch.cat([functional.relu(x), state], 1)))
+        x = functional.relu(x + self.fuse2(functional.relu(self.fuse1(x))))
+        # What the coarser level calls sigma is 2 sigma here; its sharpest bin stands for all sharper ones.
+        carried = torch.cat([logits[:, :1].expand(-1, BINS_PER_LEVEL, -1, -1), logits[:, :-BINS_PER_LEVEL]], 1)
+        return x, carried + self.head(x)
+
+    def forward(self, pixels: Tensor, levels: int) -> list[Tensor]:
+        """Logits of all levels, the finest first.
+
+        Parameters
+        ----------
+        pixels : n x 1 x H x W, 0..1, display-referred luma; H and W divisible by 4 * 2**(levels - 1).
+        levels : of the pyramid, each half the size of the one before.
+        """
+        pyramid = [pixels]
+        for _ in range(levels - 1):
+            pyramid.append(functional.avg_pool2d(pyramid[-1], 2))
+        count, _, height, width = pyramid[-1].shape
+        shape = (-(-height // 8), -(-width // 8))
+        state = pixels.new_zeros((count, self.depth, *shape))
+        logits = pixels.new_zeros((count, BINS, *shape))
+        found: list[Tensor] = []
+        for plane in reversed(pyramid):
+            state, logits = self.level(plane, state, logits)
+            found.insert(0, logits)
+        return found
+
+    def weights(self, card: Mapping[str, Any]) -> PyramidWeights:
+        """The trained parameters, to be saved as ONNX."""
+        parameters = {name: value.detach().cpu().float().numpy() for name, value in self.state_dict().items()}
+        return PyramidWeights(parameters, card=card)
