@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from defocus.atomic import atomic_write
 from defocus.errors import WeightsError
 
-STEM_CHANNELS, DEPTH_CHANNELS = 24, 48
+STEM_CHANNELS, DEPTH_CHANNELS = 32, 64
 BINS_PER_LEVEL = 5
 """Bins of an octave of blur: a level of the pyramid halves the photograph, so shifts them by this many."""
 BINS = 37
@@ -36,9 +36,9 @@ def bin_sigmas() -> NDArray[np.float64]:
 def shapes(stem: int = STEM_CHANNELS, depth: int = DEPTH_CHANNELS) -> dict[str, tuple[int, ...]]:
     """Names and shapes of all parameters."""
     kernels = {
-        "stem1": (stem, 1, 5, 5),
+        "stem1": (stem, 1, 6, 6),
         "stem2": (stem, stem, 3, 3),
-        "stem3": (depth, stem, 3, 3),
+        "stem3": (depth, stem, 4, 4),
         "read1": (depth, depth, 3, 3),
         "read2": (depth, depth, 3, 3),
         "join": (depth, 2 * depth, 1, 1),
@@ -84,7 +84,7 @@ class PyramidWeights:
     def to_onnx(self) -> bytes:
         """One level of the pyramid as an ONNX model.
 
-        Inputs: `pixels` 1 x 1 x H x W (0..1), `coarse_state` 1 x 48 x h x w and `coarse_logits` 1 x 37 x h x w of
+        Inputs: `pixels` 1 x 1 x H x W (0..1), `coarse_state` 1 x 64 x h x w and `coarse_logits` 1 x 37 x h x w of
         the next coarser level (zeros at the coarsest), H and W divisible by 8, h = H / 8, w = W / 8. Outputs: `state`
         and `logits` of this level, H / 4 x W / 4.
         """
@@ -112,7 +112,7 @@ class PyramidWeights:
             return output
 
         def convolution(name: str, source: str, stride: int = 1) -> str:
-            border = self.parameters[f"{name}.weight"].shape[-1] // 2
+            border = (self.parameters[f"{name}.weight"].shape[-1] - 1) // 2
             inputs = [source, f"{name}.weight", f"{name}.bias"]
             return node("Conv", inputs, name, pads=[border] * 4, strides=[stride] * 2)
 

@@ -94,7 +94,7 @@ def fit(
         optimiser.load_state_dict(state["optimiser"])
         schedule.load_state_dict(state["schedule"])
         first = state["round"]
-    step = parameters.epochs * 0 + sum(sizes[part] // parameters.batch for _, part in rounds[:first])
+    step = sum(sizes[part] // parameters.batch for _, part in rounds[:first])
     running = 0.0
     for number, (epoch, part) in enumerate(rounds[first:], first):
         # Everything random in a round follows from its number, so a resumed training equals an uninterrupted one.

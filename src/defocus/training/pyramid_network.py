@@ -27,9 +27,10 @@ class PyramidNetwork(nn.Module):
     def __init__(self, stem: int = STEM_CHANNELS, depth: int = DEPTH_CHANNELS) -> None:
         super().__init__()
         self.depth = depth
-        self.stem1 = nn.Conv2d(1, stem, 5, 2, 2)
+        # Kernels of even width keep a reading in the middle of the 4 x 4 px it stands for.
+        self.stem1 = nn.Conv2d(1, stem, 6, 2, 2)
         self.stem2 = nn.Conv2d(stem, stem, 3, 1, 1)
-        self.stem3 = nn.Conv2d(stem, depth, 3, 2, 1)
+        self.stem3 = nn.Conv2d(stem, depth, 4, 2, 1)
         self.read1 = nn.Conv2d(depth, depth, 3, 1, 1)
         self.read2 = nn.Conv2d(depth, depth, 3, 1, 1)
         self.join = nn.Conv2d(2 * depth, depth, 1)
