@@ -362,7 +362,7 @@ def test_bar_on_a_terminal_only_and_json_stays_clean(tmp_path):
     [
         (["--method", "zhuo2011", "--out", "x.npz"], "no weights to train"),
         (["--method", "shi2014", "--out", "x.onnx"], "must end in .npz"),
-        (["--method", "shi2014", "--out", "x.npz", "--epochs", "3"], "--epochs is dhde's alone"),
+        (["--method", "shi2014", "--out", "x.npz", "--epochs", "3"], "--epochs is for pyramid and dhde, not shi2014"),
         (["--method", "shi2014", "--out", "x.npz"], "There is no folder"),
     ],
 )

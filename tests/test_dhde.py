@@ -28,7 +28,7 @@ def test_released_preset_reproduces_the_authors_sparse_map(name, authors_golden,
     pixels, golden = authors_golden(name)
     # The sparse map does not depend on how it is propagated; a coarse solve saves the test 5 s.
     parameters = replace(PRESETS["released"], reduction=4, median_iterations=0)
-    found = defocus.estimate(pixels, parameters=parameters, weights=authors_weights)
+    found = defocus.estimate(pixels, parameters=parameters, weights=authors_weights, method="dhde")
     edges = golden["edges"] > 0
     assert np.array_equal(np.isfinite(found.seeds.sigma), edges)
     assert np.mean(np.abs(found.seeds.sigma - golden["sparse_sigma"])[edges] < 1e-3) >= 0.995  # the project's bar
@@ -38,7 +38,7 @@ def test_released_preset_reproduces_the_authors_sparse_map(name, authors_golden,
 def test_known_blur_in_known_sigma_out(photograph):
     readings = []
     for sigma in (0.65, 1.1, 1.55):
-        m = defocus.estimate(blurred(photograph, sigma))
+        m = defocus.estimate(blurred(photograph, sigma), method="dhde")
         seeds = m.seeds.sigma[np.isfinite(m.seeds.sigma)]
         readings.append((float(np.median(seeds)), float(np.median(m.sigma))))
     # The photograph's own softness adds up to 0.1 px in quadrature at 0.65, and labels are 0.15 px apart.
@@ -47,17 +47,20 @@ def test_known_blur_in_known_sigma_out(photograph):
 
 
 def test_blur_beyond_the_range_is_saturated(photograph):
-    m = defocus.estimate(blurred(photograph, 3.5))
+    m = defocus.estimate(blurred(photograph, 3.5), method="dhde")
     assert m.saturated.mean() > 0.8
     assert m.sigma.max() <= 2.0
-    assert defocus.estimate(blurred(photograph, 0.8)).saturated.mean() < 0.05
+    assert defocus.estimate(blurred(photograph, 0.8), method="dhde").saturated.mean() < 0.05
 
 
 @pytest.mark.parametrize("turn", [lambda a: a[:, ::-1], np.rot90], ids=["mirrored", "turned"])
 def test_turned_photographs_give_the_turned_map(photograph, turn):
     pixels = blurred(photograph, 1.0)
     pixels[:, 128:] = blurred(photograph, 1.8)[:, 128:]
-    straight, turned = defocus.estimate(pixels), defocus.estimate(np.ascontiguousarray(turn(pixels)))
+    straight, turned = (
+        defocus.estimate(pixels, method="dhde"),
+        defocus.estimate(np.ascontiguousarray(turn(pixels)), method="dhde"),
+    )
     difference = np.abs(turned.sigma - turn(straight.sigma))
     # Forward differences, zero padding and the learnt filters look to one side: not exact, but well below a label.
     assert difference.mean() < 0.05
@@ -67,17 +70,17 @@ def test_turned_photographs_give_the_turned_map(photograph, turn):
 def test_exposure_does_not_change_the_map(photograph):
     pixels = blurred(photograph, 1.2)
     darker = np.rint(pixels * 0.6).astype(np.uint8)
-    difference = np.abs(defocus.estimate(darker).sigma - defocus.estimate(pixels).sigma)
+    difference = np.abs(defocus.estimate(darker, method="dhde").sigma - defocus.estimate(pixels, method="dhde").sigma)
     # The network has seen contrasts of 0.15 to 1, but features are not normalised: about half a label is the most.
     assert difference.mean() < 0.08
 
 
 def test_8_and_16_bit_and_float_agree(photograph):
     pixels = blurred(photograph, 1.2)
-    eight = defocus.estimate(pixels)
+    eight = defocus.estimate(pixels, method="dhde")
     # 257 maps 8 bit onto 16 bit exactly, so only rounding of float32 differs.
     for other in (pixels.astype(np.uint16) * 257, pixels / 255):
-        assert np.abs(defocus.estimate(other).sigma - eight.sigma).max() < 1e-3
+        assert np.abs(defocus.estimate(other, method="dhde").sigma - eight.sigma).max() < 1e-3
 
 
 def test_a_blurred_background_without_strong_edges_gets_seeds():
@@ -88,9 +91,9 @@ def test_a_blurred_background_without_strong_edges_gets_seeds():
     subject = np.kron(random.random((20, 20)) > 0.5, np.ones((5, 5)))
     grey[70:170, 20:120] = subject
     pixels = np.rint(255 * np.clip(grey + random.normal(0, 0.002, grey.shape), 0, 1)).astype(np.uint8)
-    m = defocus.estimate(pixels)
+    m = defocus.estimate(pixels, method="dhde")
     background = np.s_[:, 170:]
-    released = defocus.estimate(pixels, parameters="released")
+    released = defocus.estimate(pixels, parameters="released", method="dhde")
     assert not np.isfinite(released.seeds.sigma[background]).any()
     seeds = m.seeds.sigma[background]
     assert np.isfinite(seeds).sum() > 100
@@ -103,7 +106,7 @@ def test_a_blurred_background_without_strong_edges_gets_seeds():
 def test_confidence_fades_away_from_the_seeds():
     pixels = np.full((240, 320, 3), 128, np.uint8)
     pixels[100:140, 20:60] = np.random.default_rng(1).integers(0, 256, (40, 40, 1), dtype=np.uint8)
-    m = defocus.estimate(pixels)
+    m = defocus.estimate(pixels, method="dhde")
     assert m.confidence[120, 40] > 2 * m.confidence[120, 300]
 
 

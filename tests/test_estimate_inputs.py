@@ -47,7 +47,7 @@ def test_parameters_by_default_name_and_object(fake_method):
 
 
 def test_wrong_parameters_list_the_right_ones(fake_method):
-    with pytest.raises(ParameterError, match=r"choose one of dhde, .*, fake"):
+    with pytest.raises(ParameterError, match=r"choose one of pyramid, dhde, .*, fake"):
         estimate(PICTURE, method="dhdee")
     with pytest.raises(ParameterError, match="default, released"):
         estimate(PICTURE, method=fake_method, parameters="realised")

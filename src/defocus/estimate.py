@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # numpy and Pillow must not load for `defocus --help`
 def estimate(
     photo: PhotographLike,
     *,
-    method: str = "dhde",
+    method: str = "pyramid",
     parameters: Any = None,
     weights: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,

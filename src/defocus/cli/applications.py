@@ -105,7 +105,7 @@ def segment_command(
         typer.Option("--size-like", metavar="FILE", exists=True, help="Masks of the size of this picture."),
     ] = None,
     map_file: MapFile = None,
-    method: MethodName = "dhde",
+    method: MethodName = "pyramid",
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -181,7 +181,7 @@ def magnify_command(
     ] = None,
     highlights: Annotated[bool, typer.Option(help="Let clipped lamps shine when they are blurred.")] = True,
     map_file: MapFile = None,
-    method: MethodName = "dhde",
+    method: MethodName = "pyramid",
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -227,7 +227,7 @@ def sharpen_command(
         float, typer.Option(metavar="S", min=0, max=2, help="0 nothing, 1 as much as the map says.")
     ] = 1.0,
     map_file: MapFile = None,
-    method: MethodName = "dhde",
+    method: MethodName = "pyramid",
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -267,7 +267,7 @@ def depth_command(
     ] = "auto",
     meshes: Annotated[bool, typer.Option("--mesh/--no-mesh", help="Also .glb, .ply, a turntable and a viewer.")] = True,
     map_file: MapFile = None,
-    method: MethodName = "dhde",
+    method: MethodName = "pyramid",
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:

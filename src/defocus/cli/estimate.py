@@ -51,7 +51,7 @@ def command(
         Path | None,
         typer.Option("--output", "-o", metavar="DIR", help="Write here, not beside each photograph."),
     ] = None,
-    method: Annotated[str, typer.Option(metavar="NAME", help="One of `defocus methods`.")] = "dhde",
+    method: Annotated[str, typer.Option(metavar="NAME", help="One of `defocus methods`.")] = "pyramid",
     parameters: Annotated[
         str, typer.Option(metavar="PRESET", help="The method's parameters: default, or released (dhde).")
     ] = "default",

@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 
@@ -15,14 +16,21 @@ from defocus.errors import DefocusError
 if TYPE_CHECKING:  # PyTorch takes seconds to import, which --help must not wait for
     from defocus.training.photographs import Report
 
-TRAINED = ("dhde", "shi2014", "shi2015jnb", "shi2015tog")
-"""Methods with weights. All but dhde, which has options of its own, are trained by `train` of their module."""
+NETWORKS: dict[str, tuple[str, ...]] = {
+    "pyramid": ("device", "resume", "epochs", "processes"),
+    "dhde": ("device", "resume", "epochs", "processes", "patches", "released_recipe"),
+}
+"""Methods with a network that PyTorch fits, and which of the options below they take."""
+TRAINED = (*NETWORKS, "shi2014", "shi2015jnb", "shi2015tog")
+"""Methods with weights; each but dhde is trained by `train` of its module."""
 
 TRAIN_EXAMPLES = """[bold]Examples[/bold]
 
-defocus train --photos sharp/ --out dhde.onnx
+defocus train --photos sharp/ --out pyramid.onnx --processes 2
 
-defocus train --photos sharp/ --out dhde.onnx --resume
+defocus train --photos sharp/ --out pyramid.onnx --processes 2 --resume
+
+defocus train --method dhde --photos sharp/ --out dhde.onnx
 
 defocus train --method shi2015jnb --photos sharp/ --out jnb.npz
 
@@ -57,12 +65,17 @@ def train_command(
     photos: Photos,
     out: Annotated[
         Path,
-        typer.Option("--out", metavar="FILE", help="The .onnx (dhde) or .npz file to write; a model card goes beside."),
+        typer.Option(
+            "--out", metavar="FILE", help="The .onnx (pyramid, dhde) or .npz file to write; a model card goes beside."
+        ),
     ],
-    method: Annotated[str, typer.Option(metavar="NAME", help=f"{', '.join(TRAINED)}.")] = "dhde",
+    method: Annotated[str, typer.Option(metavar="NAME", help=f"{', '.join(TRAINED)}.")] = "pyramid",
     device: Device = "cpu",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint of a killed training.")] = False,
-    epochs: Annotated[int, typer.Option(metavar="N", min=1, help="Passes over the patches.")] = 10,
+    epochs: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Passes over the data; 3 for pyramid and 10 for dhde if not given."),
+    ] = None,
     patches: Patches = 32,
     seed: Seed = 2017,
     processes: Processes = 1,
@@ -75,41 +88,81 @@ def train_command(
 ) -> None:
     """Train a method's weights on sharp photographs, blurred with known sigma; a tenth is held out to measure on.
 
-    For dhde, a folder FILE.run beside FILE keeps patches and a checkpoint after every epoch; it can be deleted when
-    the training is done. dhde needs PyTorch, the extra `train`; the other methods do without, in minutes, and take
-    of the options below only --seed and --note.
+    For pyramid and dhde, a folder FILE.run beside FILE keeps scenes or patches and checkpoints; it can be deleted when
+    the training is done. These two need PyTorch, the extra `train`, and an hour or two on a CPU; the other methods do
+    without, in minutes, and take of the options below only --seed and --note.
     """
     if method not in TRAINED:
         raise typer.BadParameter(f"{method} has no weights to train: choose {', '.join(TRAINED)}.")
-    ending = ".onnx" if method == "dhde" else ".npz"
+    ending = ".onnx" if method in NETWORKS else ".npz"
     if out.suffix != ending:
         raise typer.BadParameter(f"{out} must end in {ending}.", param_hint="--out")
-    if method != "dhde":
-        for name in ("device", "resume", "epochs", "patches", "processes", "released_recipe"):
-            source = context.get_parameter_source(name)
-            if source is not None and source.name != "DEFAULT":
-                raise typer.BadParameter(f"--{name.replace('_', '-')} is dhde's alone, not {method}'s: leave it out.")
-        with _progress() as report:
-            trainer = importlib.import_module(f"defocus.training.{method}")
-            out.parent.mkdir(parents=True, exist_ok=True)
-            summary = trainer.train(photos, out, seed=seed, note=note, report=report)
-        typer.echo(f"{out}: {summary} The model card is {out.with_suffix('.md')}.")
-        return
+    for name in NETWORKS["dhde"]:
+        source = context.get_parameter_source(name)
+        if name not in NETWORKS.get(method, ()) and source is not None and source.name != "DEFAULT":
+            takers = " and ".join(network for network, options in NETWORKS.items() if name in options)
+            raise typer.BadParameter(f"--{name.replace('_', '-')} is for {takers}, not {method}: leave it out.")
+    fitting: FittingOptions = {
+        "device": device,
+        "processes": processes,
+        "resume": resume,
+        "note": note,
+    }
     with _progress() as report:
-        from dataclasses import replace
-
-        from defocus.training.patches import RELEASED, PatchRecipe
-        from defocus.training.train import TrainingParameters, train
-
-        recipe = replace(RELEASED if released_recipe else PatchRecipe(), patches_per_label=patches)
-        parameters = TrainingParameters(recipe=recipe, epochs=epochs, seed=seed)
         out.parent.mkdir(parents=True, exist_ok=True)
-        scores = train(
-            photos, out, parameters, device=device, processes=processes, resume=resume, note=note, report=report
-        )
-    typer.echo(
-        f"{out}: top-1 {scores.top1:.3f}, within one label {scores.within_one:.3f}, mean error {scores.mean_error:.3f} "
-        f"px on {scores.patches:,} patches of held-out photographs; the model card is {out.with_suffix('.md')}."
+        if method == "pyramid":
+            summary = _train_pyramid(photos, out, epochs, seed, fitting, report)
+        elif method == "dhde":
+            summary = _train_dhde(photos, out, epochs, seed, patches, released_recipe, fitting, report)
+        else:
+            trainer = importlib.import_module(f"defocus.training.{method}")
+            summary = trainer.train(photos, out, seed=seed, note=note, report=report)
+    typer.echo(f"{out}: {summary} The model card is {out.with_suffix('.md')}.")
+
+
+class FittingOptions(TypedDict):
+    """What both networks' trainings take."""
+
+    device: str
+    processes: int
+    resume: bool
+    note: str
+
+
+def _train_pyramid(
+    photos: Path, out: Path, epochs: int | None, seed: int, fitting: FittingOptions, report: Report
+) -> str:
+    from defocus.training.pyramid import PyramidTraining, train
+
+    standard = PyramidTraining(seed=seed)
+    parameters = standard if epochs is None else replace(standard, epochs=epochs)
+    scores = train(photos, out, parameters, **fitting, report=report)
+    return (
+        f"relative error {scores.relative_error:.3f}, {scores.seeds_relative_error:.3f} where confident, "
+        f"on {scores.scenes} scenes of held-out photographs."
+    )
+
+
+def _train_dhde(
+    photos: Path,
+    out: Path,
+    epochs: int | None,
+    seed: int,
+    patches: int,
+    released_recipe: bool,
+    fitting: FittingOptions,
+    report: Report,
+) -> str:
+    from defocus.training.patches import RELEASED, PatchRecipe
+    from defocus.training.train import TrainingParameters, train
+
+    recipe = replace(RELEASED if released_recipe else PatchRecipe(), patches_per_label=patches)
+    standard = TrainingParameters(recipe=recipe, seed=seed)
+    parameters = standard if epochs is None else replace(standard, epochs=epochs)
+    scores = train(photos, out, parameters, **fitting, report=report)
+    return (
+        f"top-1 {scores.top1:.3f}, within one label {scores.within_one:.3f}, mean error {scores.mean_error:.3f} "
+        f"px on {scores.patches:,} patches of held-out photographs."
     )
 
 

@@ -65,6 +65,12 @@ METHODS: dict[str, Method] = {
     method.name: method
     for method in (
         Method(
+            "pyramid",
+            "This package's own: DHDE carried on to blur of any size, read at every pixel and at five resolutions",
+            "defocus.methods.pyramid",
+            "px",
+        ),
+        Method(
             "dhde",
             "Park et al., CVPR 2017: deep and hand-crafted features of patches at edges, then propagation",
             "defocus.methods.dhde",

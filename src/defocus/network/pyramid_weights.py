@@ -159,3 +159,19 @@ class PyramidWeights:
         helper.set_model_props(model, {_METADATA_KEY: json.dumps({"kind": _KIND, "card": dict(self.card)})})
         checker.check_model(model)
         return bytes(model.SerializeToString())
+
+
+def read_card(properties: Mapping[str, str], path: Path) -> dict[str, Any]:
+    """The model card inside an ONNX file's metadata.
+
+    Raises
+    ------
+    WeightsError : the metadata is not that of a network written by `PyramidWeights.save`.
+    """
+    try:
+        metadata = json.loads(properties[_METADATA_KEY])
+        if metadata["kind"] != _KIND:
+            raise KeyError
+        return dict(metadata["card"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"{path} is not a network written by `defocus train --method pyramid`.") from error

@@ -21,7 +21,7 @@ from defocus.network.pyramid_weights import (
 )
 
 
-class PyramidNetwork(nn.Module):
+class PyramidNetwork(nn.Module):  # type: ignore[misc]  # PyTorch is not installed where types are checked
     """Log-likelihoods of blur at every fourth pixel of every level, each level adding to what the coarser one said."""
 
     def __init__(self, stem: int = STEM_CHANNELS, depth: int = DEPTH_CHANNELS) -> None:

@@ -212,7 +212,7 @@ def render_scene(
     return (
         _camera(picture, recipe, random),
         log2.reshape(blocks)[:, 0, :, 0].astype(np.float16),
-        known.reshape(blocks).all((1, 3)),
+        np.asarray(known.reshape(blocks).all((1, 3))),
     )
 
 
@@ -246,16 +246,14 @@ def _layer(sources: Sequence[Source], sigma: float, random: np.random.Generator)
         display, own = _smooth_surface(random), np.zeros((CANVAS, CANVAS), np.float32)
     if random.random() < 0.3:  # a dim or a faint subject
         middle, contrast = float(random.uniform(0.1, 0.9)), _between(0.08, 1.0, random)
-        display = middle + contrast * (display - display.mean())
+        display = np.float32(middle) + np.float32(contrast) * (display - display.mean())
     if random.random() < 0.4:
         display = np.clip(display, 0, 1) ** np.float32(_between(0.6, 1.7, random))
     return linear_from_srgb(display), own
 
 
-def _photograph_texture(
-    sources: Sequence[Source], sigma: float, random: np.random.Generator
-) -> tuple[Floats, Floats]:
-    source = sources[random.integers(len(sources))]
+def _photograph_texture(sources: Sequence[Source], sigma: float, random: np.random.Generator) -> tuple[Floats, Floats]:
+    source = sources[int(random.integers(len(sources)))]
     # Shrinking makes a source sharper; only small blur needs that, and large blur wants large structures.
     if sigma < 1.2:
         shrink = random.uniform(1.4, 2.6)
@@ -315,7 +313,7 @@ def _made_texture(random: np.random.Generator) -> Floats:
                 draw.ellipse((x - radius, y - radius, x + radius, y + radius), grey)
             else:
                 draw.polygon(ring, grey)
-        return np.asarray(picture.reduce(scale), np.float32) / 255
+        return np.asarray(picture.reduce(scale), np.float32) / np.float32(255)
     if kind < 0.8:
         slope = random.uniform(0.5, 1.6)
         white = fft.rfft2(random.standard_normal((CANVAS, CANVAS), np.float32))
@@ -370,7 +368,7 @@ def _shape(light: Floats, random: np.random.Generator) -> Floats:
             draw.polygon(ring, 255)
         else:  # twigs, wires, railings
             draw.line(ring, 255, width=int(scale * _between(2, 24, random)), joint="curve")
-    return np.asarray(picture.reduce(scale), np.float32) / 255
+    return np.asarray(picture.reduce(scale), np.float32) / np.float32(255)
 
 
 def _ramp(sigma: float, random: np.random.Generator) -> Floats:

@@ -1,0 +1,173 @@
+"""Pyramid: the blur of every pixel, of any size, read by one small network at all levels of a resolution pyramid.
+
+DHDE (Park et al., CVPR 2017) carried on: its patches of two sizes become five levels, its edges every pixel, its 11
+labels a probability over 37 sigmas from 0.27 to 39 px. The steps:
+
+1. a pyramid of the photograph's luma, each level the mean of 2 x 2 px of the one before
+2. the network reads each level, the coarsest first; blur that is 2 px at one level is 1 px at the next, so each adds
+   what it sees to the log-likelihoods that the coarser one hands down. One reading per 4 x 4 px of the photograph
+3. expectation and variance of log sigma; confidence is the probability to be right within a tenth or 0.15 px
+4. the matting Laplacian of the photograph spreads what is certain to where nothing could be read
+5. guided upsampling to every pixel
+
+docs/pyramid.md has what each step gains and where it fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from defocus.defocus_map import DefocusMap, Seeds
+from defocus.edges import luma
+from defocus.errors import ParameterError
+from defocus.filters.box import block_average
+from defocus.filters.guided import guided_upsample
+from defocus.network.blur_reader import BlurReader, Readings
+from defocus.network.pyramid_weights import STRIDE
+from defocus.photograph import Photograph
+from defocus.progress import Progress
+from defocus.propagation import propagate
+from defocus.version import __version__
+
+SIGMA_RANGE = (0.3, 32.0)
+NOTHING = 0.5 / 255
+"""A photograph whose luma varies by less than this shows nothing."""
+
+
+@dataclass(frozen=True)
+class PyramidParameters:
+    """Parameters of the pyramid method.
+
+    Attributes
+    ----------
+    matting_lambda : weight of the readings against smoothness along the photograph's colours.
+    matting_eps : of the matting Laplacian.
+    least_variance : octaves squared, added to a reading's variance: no reading is worth more than one of this.
+    largest_grid : nodes on which the propagation is solved; a photograph of more readings is solved on blocks of them.
+    upsampling_radius : of the guided upsampling, in readings of 4 px.
+    upsampling_eps : of the guided upsampling, in squared units of the photograph's 0..1.
+    seed_confidence : readings at least this certain are the map's `seeds`.
+    """
+
+    matting_lambda: float = 0.02
+    matting_eps: float = 1e-4
+    least_variance: float = 0.02
+    largest_grid: int = 100_000
+    upsampling_radius: int = 2
+    upsampling_eps: float = 1e-3
+    seed_confidence: float = 0.5
+
+    def __post_init__(self) -> None:
+        positive = ("matting_lambda", "matting_eps", "least_variance", "largest_grid", "upsampling_eps")
+        for name in positive:
+            if not getattr(self, name) > 0:
+                raise ParameterError(f"{name} must be more than 0, not {getattr(self, name)}.")
+        if self.upsampling_radius < 0 or not 0 <= self.seed_confidence <= 1:
+            raise ParameterError(
+                "upsampling_radius must be 0 or more and seed_confidence within 0..1, not "
+                f"{self.upsampling_radius} and {self.seed_confidence}."
+            )
+
+
+PRESETS: Mapping[str, PyramidParameters] = {"default": PyramidParameters()}
+
+
+def estimate(
+    photograph: Photograph,
+    parameters: PyramidParameters = PRESETS["default"],
+    weights: Path | None = None,
+    progress: Progress | None = None,
+) -> DefocusMap:
+    """Estimate the map of one photograph.
+
+    Parameters
+    ----------
+    photograph : any size from 3 px a side.
+    parameters : see `PyramidParameters`.
+    weights : ONNX file of `defocus train --method pyramid`; None for this package's own.
+    progress : called with the step at hand and the share of the work done.
+
+    Returns
+    -------
+    DefocusMap with sigma in 0.3..32 px.
+        `confidence` is the probability that the network's reading there is within a tenth of the truth, or 0.15 px.
+        `seeds` are the readings whose confidence is at least `parameters.seed_confidence`, at the middle of the
+        4 x 4 px each stands for.
+
+    Warns
+    -----
+    UserWarning
+        If the photograph is of one colour; the map is then the middle of the range with confidence 0.
+
+    Raises
+    ------
+    WeightsError
+        If the weights file is missing, damaged or of another kind.
+    """
+    report = progress if progress is not None else lambda step, share: None
+    reader = BlurReader(weights)
+    metadata = {
+        "defocus": __version__,
+        "parameters": asdict(parameters),
+        "weights": reader.card.get("name", "unnamed"),
+        "weights_sha256": reader.sha256,
+    }
+    report("reading", 0.0)
+    rgb = photograph.as_float(np.float32)
+    grey = luma(rgb).astype(np.float32)
+    if np.ptp(grey) < NOTHING:
+        return DefocusMap.without_evidence(grey.shape, "pyramid", SIGMA_RANGE, metadata=metadata)
+    readings = reader.read(grey, lambda share: report("reading", 0.7 * share))
+    del grey
+    report("propagation", 0.7)
+    coarse = block_average(rgb, STRIDE)
+    log2 = spread(readings, coarse, parameters)
+    report("upsampling", 0.85)
+    planes = np.stack([log2, reader.confidence(readings.certainty)], axis=2)
+    lifted = guided_upsample(
+        planes, coarse, rgb, reduction=STRIDE, radius=parameters.upsampling_radius, eps=parameters.upsampling_eps
+    )
+    del rgb
+    sigma = np.clip(np.exp2(lifted[..., 0]), *SIGMA_RANGE)
+    report("done", 1.0)
+    return DefocusMap(
+        sigma=sigma,
+        confidence=np.clip(lifted[..., 1], 0, 1),
+        saturated=(sigma <= SIGMA_RANGE[0]) | (sigma >= SIGMA_RANGE[1]),
+        seeds=_seeds(readings, reader.confidence(readings.certainty), sigma.shape, parameters.seed_confidence),
+        method="pyramid",
+        sigma_range=SIGMA_RANGE,
+        metadata=metadata,
+    )
+
+
+def spread(readings: Readings, guide: NDArray[np.float32], parameters: PyramidParameters) -> NDArray[np.float32]:
+    """Step 4: log2 of sigma of every reading, h x w, the uncertain ones filled in along the guide's colours."""
+    height, width = readings.log2_sigma.shape
+    if min(height, width) < 3:
+        return readings.log2_sigma
+    weight = 1 / (readings.variance + parameters.least_variance)
+    reduction = max(1, int(np.ceil(np.sqrt(height * width / parameters.largest_grid))))
+    # Sums over a block would make blocks of many readings follow them more closely than single ones do.
+    return propagate(
+        readings.log2_sigma,
+        weight * parameters.least_variance / reduction**2,
+        guide,
+        regularisation=parameters.matting_lambda,
+        eps=parameters.matting_eps,
+        reduction=reduction,
+    )
+
+
+def _seeds(readings: Readings, confidence: NDArray[np.float32], shape: tuple[int, ...], least: float) -> Seeds:
+    seeds = Seeds.none((shape[0], shape[1]))
+    rows, columns = np.nonzero(confidence >= least)
+    at = (np.minimum(rows * STRIDE + 2, shape[0] - 1), np.minimum(columns * STRIDE + 2, shape[1] - 1))
+    seeds.sigma[at] = np.clip(np.exp2(readings.log2_sigma[rows, columns]), *SIGMA_RANGE)
+    seeds.probability[at] = confidence[rows, columns]
+    return seeds

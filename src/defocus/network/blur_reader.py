@@ -1,0 +1,213 @@
+"""Blur of every 4 x 4 px by the pyramid network, level by level and tile by tile, by ONNX Runtime."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from defocus.errors import WeightsError
+from defocus.network.classifier import available_cores
+from defocus.network.pyramid_weights import BINS, BINS_PER_LEVEL, STRIDE, bin_sigmas, read_card
+
+SHIPPED_WEIGHTS = Path(__file__).parent.parent / "weights" / "pyramid.onnx"
+LEVELS = 5
+"""Of the pyramid, where the photograph is large enough; the coarsest is a sixteenth as wide."""
+SMALLEST_LEVEL = 16
+"""px, narrowest level that is read."""
+TILE = 1024
+"""px, side of what is read at once: 130 MB of responses."""
+HALO = 32
+"""px around a tile that are read with it. A reading looks 26 px far, so tiles leave no seam."""
+RIGHT_WITHIN = (0.1, 0.15)
+"""A reading is right within this share of sigma or within this many px, whichever is more: what confidence is about."""
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Readings:
+    """What the network says of each 4 x 4 px; ceil(H / 4) x ceil(W / 4) float32 each.
+
+    Attributes
+    ----------
+    log2_sigma : expectation of log2 of sigma in px.
+    variance : of log2 of sigma, octaves squared.
+    certainty : probability that sigma is within a tenth, or 0.15 px, of 2**log2_sigma; 0..1.
+    """
+
+    log2_sigma: Floats
+    variance: Floats
+    certainty: Floats
+
+
+class BlurReader:
+    """The trained network of the pyramid method.
+
+    Parameters
+    ----------
+    path : an ONNX file of `defocus train --method pyramid`, or None for the weights of this package.
+    threads : that ONNX Runtime may use; None for all cores this process may use. The result does not depend on it.
+
+    Raises
+    ------
+    WeightsError : the file is missing, damaged, or another network.
+    """
+
+    card: Mapping[str, Any]
+    """Where the weights come from."""
+    sha256: str
+    """Of the weights file, to tell which weights made a map."""
+
+    def __init__(self, path: Path | None = None, threads: int | None = None) -> None:
+        path = SHIPPED_WEIGHTS if path is None else path
+        if not path.is_file():
+            raise WeightsError(f"There is no weights file {path}; give the path of an .onnx file.")
+        # ONNX Runtime takes 0.2 s to import, which `defocus --help` must not pay.
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = available_cores() if threads is None else threads
+        options.enable_cpu_mem_arena = False  # tiles of the rim have sizes of their own, and an arena keeps all sizes
+        contents = path.read_bytes()
+        self.sha256 = hashlib.sha256(contents).hexdigest()
+        offered = onnxruntime.get_available_providers()
+        providers = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in offered]
+        try:
+            self._session = onnxruntime.InferenceSession(contents, options, providers=providers)
+        except Exception as error:  # ONNX Runtime raises its own classes, which share no base but Exception
+            raise WeightsError(f"{path} is not an ONNX model or is damaged.") from error
+        self.card = read_card(self._session.get_modelmeta().custom_metadata_map, path)
+        shapes = {each.name: each.shape for each in self._session.get_inputs()}
+        self._depth = int(shapes["coarse_state"][1])
+
+    def confidence(self, certainty: Floats) -> Floats:
+        """How often readings of a certainty were right on held-out scenes; the certainty itself if never measured."""
+        curve = self.card.get("calibration")
+        if curve is None:
+            return certainty
+        return np.interp(certainty, curve["certainty"], curve["confidence"]).astype(np.float32)
+
+    def read(self, luma: Floats, done: Callable[[float], None] = lambda share: None, *, tile: int = TILE) -> Readings:
+        """Read the blur of a photograph.
+
+        Parameters
+        ----------
+        luma : H x W float32, 0..1, display-referred.
+        done : called with the share of the work that is done, 0..1.
+        tile : px, a multiple of 8: side of what is read at once. The result does not depend on it.
+        """
+        pyramid = halve_repeatedly(luma)
+        work = sum(level.size for level in pyramid)
+        read = 0
+        state = logits = np.empty(0, np.float32)
+        finest: Readings | None = None
+        for number in reversed(range(len(pyramid))):
+            level = pyramid[number]
+            grid = (level.shape[0] // STRIDE, level.shape[1] // STRIDE)
+            if number == len(pyramid) - 1:
+                state = np.zeros((self._depth, grid[0] // 2, grid[1] // 2), np.float32)
+                logits = np.zeros((BINS, grid[0] // 2, grid[1] // 2), np.float32)
+            if number:
+                next_state = np.empty((self._depth, *grid), np.float32)
+                next_logits = np.empty((BINS, *grid), np.float32)
+            else:
+                finest = Readings(*(np.empty(grid, np.float32) for _ in range(3)))
+            for rows in _spans(level.shape[0], tile):
+                for columns in _spans(level.shape[1], tile):
+                    tile_state, tile_logits = self._read_tile(level, state, logits, rows, columns)
+                    place = (_readings(rows), _readings(columns))
+                    if finest is None:
+                        next_state[(slice(None), *place)] = tile_state
+                        next_logits[(slice(None), *place)] = tile_logits
+                    else:
+                        found = summarise(tile_logits)
+                        finest.log2_sigma[place] = found.log2_sigma
+                        finest.variance[place] = found.variance
+                        finest.certainty[place] = found.certainty
+                    read += (rows.stop - rows.start) * (columns.stop - columns.start)
+                    done(read / work)
+            if number:
+                state, logits = next_state, next_logits
+        assert finest is not None
+        kept = tuple(slice(-(-side // STRIDE)) for side in luma.shape)
+        return Readings(finest.log2_sigma[kept], finest.variance[kept], finest.certainty[kept])
+
+    def _read_tile(self, level: Floats, state: Floats, logits: Floats, rows: slice, columns: slice) -> tuple[Any, Any]:
+        """State and logits of a tile; it is read with a halo, which is then cut off."""
+        wide = [
+            slice(max(span.start - HALO, 0), min(span.stop + HALO, side))
+            for span, side in zip((rows, columns), level.shape, strict=True)
+        ]
+        coarse = (slice(None), *(slice(span.start // 8, span.stop // 8) for span in wide))
+        read = self._session.run(
+            ["state", "logits"],
+            {
+                "pixels": np.ascontiguousarray(level[tuple(wide)])[None, None],
+                "coarse_state": np.ascontiguousarray(state[coarse])[None],
+                "coarse_logits": np.ascontiguousarray(logits[coarse])[None],
+            },
+        )
+        inner = tuple(
+            slice((span.start - outer.start) // STRIDE, (span.stop - outer.start) // STRIDE)
+            for span, outer in zip((rows, columns), wide, strict=True)
+        )
+        return read[0][0][(slice(None), *inner)], read[1][0][(slice(None), *inner)]
+
+
+def right(sigma: NDArray[np.floating], truth: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Whether sigmas are near enough to the truth (px, any shape) to count as right: what confidence speaks of."""
+    share, px = RIGHT_WITHIN
+    return np.asarray(np.abs(sigma - truth) <= np.maximum(share * truth, px))
+
+
+def halve_repeatedly(luma: Floats) -> list[Floats]:
+    """The levels of the pyramid, the finest first: means of 2 x 2 px, sides divisible by 8, mirrored to that size.
+
+    As many as leave `SMALLEST_LEVEL` px, up to `LEVELS`.
+    """
+    count = 1
+    while count < LEVELS and min(luma.shape) >> count >= SMALLEST_LEVEL:
+        count += 1
+    multiple = 8 << (count - 1)
+    level = np.pad(luma, [(0, -side % multiple) for side in luma.shape], mode="symmetric")
+    pyramid = [level]
+    for _ in range(count - 1):
+        height, width = pyramid[-1].shape
+        pyramid.append(pyramid[-1].reshape(height // 2, 2, width // 2, 2).mean((1, 3), dtype=np.float32))
+    return pyramid
+
+
+def summarise(logits: NDArray[np.floating]) -> Readings:
+    """Expectation, variance and certainty of what 37 x h x w log-likelihoods say."""
+    sigmas = bin_sigmas().astype(np.float32)
+    log2 = np.log2(sigmas)
+    probability = np.exp(logits - logits.max(0))
+    probability /= probability.sum(0)
+    mean = np.tensordot(log2, probability, 1)
+    variance = np.maximum(np.tensordot(log2**2, probability, 1) - mean**2, 0)
+    share, px = RIGHT_WITHIN
+    sigma = np.exp2(mean)
+    tolerance = np.maximum(share * sigma, px)
+    # Bins are a seventh of their sigma wide, about as wide as the tolerance: count the part of each that lies within.
+    half = np.float32(2 ** (0.5 / BINS_PER_LEVEL))
+    certainty = np.zeros_like(mean)
+    for bin_sigma, part in zip(sigmas, probability, strict=True):
+        low, high = bin_sigma / half, bin_sigma * half
+        inside = np.minimum(high, sigma + tolerance) - np.maximum(low, sigma - tolerance)
+        certainty += part * np.clip(inside / (high - low), 0, 1)
+    return Readings(mean, variance, np.minimum(certainty, 1))
+
+
+def _spans(length: int, tile: int) -> list[slice]:
+    return [slice(start, min(start + tile, length)) for start in range(0, length, tile)]
+
+
+def _readings(span: slice) -> slice:
+    return slice(span.start // STRIDE, span.stop // STRIDE)

@@ -1,0 +1,205 @@
+"""The pyramid method: blur of any size in, the same sigma out, whatever the tiles, the threads and the noise."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from skimage import data
+
+import defocus
+from defocus.errors import DefocusError, ParameterError, WeightsError
+from defocus.evaluation.render import add_noise, disc_blur, gaussian_blur
+from defocus.methods.pyramid import PyramidParameters
+from defocus.network.blur_reader import BlurReader, halve_repeatedly, summarise
+from defocus.network.pyramid_weights import BINS, bin_sigmas
+
+
+@pytest.fixture(scope="module")
+def gravel():
+    """Texture everywhere, 256 x 256 and sharp: the mean of 2 x 2 px of a larger photograph."""
+    grey = data.gravel().astype(float).reshape(256, 2, 256, 2).mean((1, 3))
+    return np.repeat(np.rint(grey)[..., None], 3, 2).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def luma():
+    """A grey photograph whose sides no tile and no level divides."""
+    return data.camera()[:333, :459].astype(np.float32) / 255
+
+
+@pytest.mark.parametrize("sigma", [1.0, 2.0, 4.0, 8.0])
+@pytest.mark.parametrize("lens", ["gaussian", "disc"])
+def test_known_blur_in_known_sigma_out(gravel, sigma, lens):
+    soft = gaussian_blur(gravel, sigma) if lens == "gaussian" else disc_blur(gravel, 2 * sigma)
+    m = defocus.estimate(soft, method="pyramid")
+    # A quarter of an octave: one texture of one photograph may be soft or crisp by nature.
+    assert np.median(m.sigma) == pytest.approx(sigma, rel=0.19)
+
+
+def test_blur_far_beyond_a_patch_is_read(gravel):
+    wide = np.kron(gravel, np.ones((4, 4, 1), np.uint8))
+    m = defocus.estimate(gaussian_blur(wide, 16.0), method="pyramid")
+    assert 11 < np.median(m.sigma) < 23
+
+
+def test_a_reading_does_not_depend_on_tiles(luma):
+    reader = BlurReader()
+    whole = reader.read(luma, tile=1024)
+    for tile in (64, 128):
+        tiled = reader.read(luma, tile=tile)
+        np.testing.assert_allclose(np.exp2(tiled.log2_sigma), np.exp2(whole.log2_sigma), atol=1e-3)
+        np.testing.assert_allclose(tiled.certainty, whole.certainty, atol=1e-3)
+
+
+def test_a_reading_does_not_depend_on_threads(luma):
+    one, two = (BlurReader(threads=n).read(luma) for n in (1, 2))
+    np.testing.assert_allclose(two.log2_sigma, one.log2_sigma, atol=1e-5)
+
+
+@pytest.mark.parametrize("noise", [2, 5, 10])
+def test_noise_does_not_read_as_sharpness(gravel, noise):
+    soft = gaussian_blur(gravel, 4.0)
+    noisy = add_noise(soft, noise / 255, seed=1)
+    clean, found = (np.median(defocus.estimate(p, method="pyramid").sigma) for p in (soft, noisy))
+    # Noise hides the finest remains of detail, so some certainty goes; a reading of 1 px or less would be the noise's.
+    assert found > 0.6 * clean
+
+
+def test_confidence_is_lower_on_a_bare_wall(gravel):
+    pixels = gravel.copy()
+    pixels[:, 128:] = 120
+    pixels = add_noise(gaussian_blur(pixels, 1.0), 1 / 255, seed=3)
+    m = defocus.estimate(pixels, method="pyramid")
+    assert m.confidence[:, :112].mean() > m.confidence[:, 160:].mean() + 0.1
+
+
+def test_levels_are_means_and_small_photographs_have_fewer():
+    levels = halve_repeatedly(np.arange(48 * 64, dtype=np.float32).reshape(48, 64))
+    assert [level.shape for level in levels] == [(48, 64), (24, 32)]
+    assert levels[1][0, 0] == levels[0][:2, :2].mean()
+    assert len(halve_repeatedly(np.zeros((300, 400), np.float32))) == 5
+    assert halve_repeatedly(np.zeros((5, 9), np.float32))[0].shape == (8, 16)
+
+
+def test_certain_logits_are_summarised_as_such():
+    logits = np.full((BINS, 1, 2), -30.0, np.float32)
+    logits[20, 0, 0] = 0  # one bin
+    logits[:, 0, 1] = 0  # every bin alike
+    found = summarise(logits)
+    assert 2 ** found.log2_sigma[0, 0] == pytest.approx(bin_sigmas()[20], rel=1e-4)
+    assert found.variance[0, 0] == pytest.approx(0, abs=1e-4)
+    assert found.certainty[0, 0] > 0.9
+    assert found.variance[0, 1] > 4
+    assert found.certainty[0, 1] < 0.1
+
+
+def test_progress_and_seeds(gravel):
+    seen = []
+    m = defocus.estimate(gaussian_blur(gravel, 1.0), method="pyramid", progress=lambda step, share: seen.append(share))
+    assert seen == sorted(seen)
+    assert seen[-1] == 1.0
+    known = np.isfinite(m.seeds.sigma)
+    assert known.any()
+    assert m.seeds.probability[known].min() >= PyramidParameters().seed_confidence
+
+
+def test_it_is_the_default(gravel):
+    assert defocus.estimate(gravel).method == "pyramid"
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"matting_lambda": 0}, {"upsampling_radius": -1}, {"seed_confidence": 2}, {"largest_grid": 0}]
+)
+def test_wrong_parameters_are_told(wrong):
+    with pytest.raises(ParameterError):
+        PyramidParameters(**wrong)
+
+
+def test_other_weights_are_told_apart(tmp_path):
+    from defocus.network.classifier import SHIPPED_WEIGHTS
+
+    with pytest.raises(WeightsError, match="pyramid"):
+        BlurReader(SHIPPED_WEIGHTS)
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"no model")
+    with pytest.raises(WeightsError, match="damaged"):
+        BlurReader(broken)
+    with pytest.raises(WeightsError, match="no weights file"):
+        BlurReader(tmp_path / "missing.onnx")
+
+
+def test_scenes_follow_from_their_seed():
+    from defocus.training.scenes import SceneRecipe, Source, make_scenes
+
+    grey = data.camera()
+    sources = [Source(grey, np.full((128, 128), 0.5, np.float16))]
+    scenes, again = (make_scenes(sources, 3, SceneRecipe(), seed=7) for _ in range(2))
+    np.testing.assert_array_equal(scenes.pixels, again.pixels)
+    assert scenes.pixels.shape == (3, 256, 256)
+    assert scenes.valid.any()
+    assert np.isfinite(scenes.log2_sigma.astype(float)).all()
+    assert not np.array_equal(scenes.pixels, make_scenes(sources, 3, SceneRecipe(), seed=8).pixels)
+
+
+def test_a_scene_of_one_even_blur_reads_as_rendered():
+    from defocus.training.scenes import SceneRecipe, Source, render_scene
+
+    sources = [Source(data.gravel(), np.full((128, 128), 0.5, np.float16))]
+    recipe = SceneRecipe(layered_share=0, ramp_share=0, noise_share=0, jpeg_share=0)
+    pixels, log2, _ = render_scene(sources, recipe, np.random.default_rng(2))
+    assert np.ptp(log2) < 0.2
+    assert pixels.dtype == np.uint8
+
+
+@pytest.fixture
+def tiny_training(tmp_path, monkeypatch):
+    """A folder of three photographs and a training of two steps."""
+    pytest.importorskip("torch")
+    pytest.importorskip("sklearn")
+    from PIL import Image
+
+    from defocus.training import pyramid
+
+    monkeypatch.setattr(pyramid, "HELD_OUT_SCENES", 4)
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("camera", "gravel", "brick"):
+        Image.fromarray(getattr(data, name)()).resize((320, 320)).save(folder / f"{name}.png")
+    return folder, tmp_path, pyramid.PyramidTraining(scenes=8, epochs=2, batch=4)
+
+
+def test_training_writes_weights_that_estimate_and_resumes(tiny_training, gravel):
+    from defocus.training.pyramid import train
+
+    folder, place, parameters = tiny_training
+    scores = train(folder, place / "one.onnx", parameters, note="Three textures.")
+    assert scores.scenes == 4
+    assert "Three textures." in (place / "one.md").read_text(encoding="utf-8")
+    m = defocus.estimate(gravel, method="pyramid", weights=place / "one.onnx")
+    assert np.isfinite(m.sigma).all()
+    again = train(folder, place / "one.onnx", parameters, resume=True, note="Three textures.")
+    assert again == scores
+    with pytest.raises(DefocusError, match="belongs to a training"):
+        train(folder, place / "one.onnx", replace(parameters, seed=5), resume=True)
+
+
+def test_the_onnx_graph_computes_what_torch_trained():
+    torch = pytest.importorskip("torch")
+    from defocus.training.pyramid_network import PyramidNetwork
+
+    torch.manual_seed(0)
+    network = PyramidNetwork()
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(network.weights({}).to_onnx(), providers=["CPUExecutionProvider"])
+    pixels = np.random.default_rng(0).random((1, 1, 64, 64), dtype=np.float32)
+    half = pixels.reshape(1, 1, 32, 2, 32, 2).mean((3, 5))
+    zeros = {
+        "coarse_state": np.zeros((1, 64, 4, 4), np.float32),
+        "coarse_logits": np.zeros((1, BINS, 4, 4), np.float32),
+    }
+    state, logits = session.run(None, {"pixels": half, **zeros})
+    _, logits = session.run(None, {"pixels": pixels, "coarse_state": state, "coarse_logits": logits})
+    with torch.no_grad():
+        expected = network(torch.from_numpy(pixels), 2)[0].numpy()
+    np.testing.assert_allclose(logits, expected, atol=1e-4)
