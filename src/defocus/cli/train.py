@@ -137,10 +137,8 @@ def _train_pyramid(
     standard = PyramidTraining(seed=seed)
     parameters = standard if epochs is None else replace(standard, epochs=epochs)
     scores = train(photos, out, parameters, **fitting, report=report)
-    return (
-        f"relative error {scores.relative_error:.3f}, {scores.seeds_relative_error:.3f} where confident, "
-        f"on {scores.scenes} scenes of held-out photographs."
-    )
+    confident = "" if scores.seeds_relative_error is None else f"{scores.seeds_relative_error:.3f} where confident, "
+    return f"relative error {scores.relative_error:.3f}, {confident}on {scores.scenes} scenes of held-out photographs."
 
 
 def _train_dhde(

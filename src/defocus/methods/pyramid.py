@@ -6,7 +6,7 @@ labels a probability over 37 sigmas from 0.27 to 39 px. The steps:
 1. a pyramid of the photograph's luma, each level the mean of 2 x 2 px of the one before
 2. the network reads each level, the coarsest first; blur that is 2 px at one level is 1 px at the next, so each adds
    what it sees to the log-likelihoods that the coarser one hands down. One reading per 4 x 4 px of the photograph
-3. expectation and variance of log sigma; confidence is the probability to be right within a tenth or 0.15 px
+3. expectation of log sigma, and certainty: the probability to be right within a tenth or 0.15 px
 4. the matting Laplacian of the photograph spreads what is certain to where nothing could be read
 5. guided upsampling to every pixel
 
@@ -37,6 +37,8 @@ from defocus.version import __version__
 SIGMA_RANGE = (0.3, 32.0)
 NOTHING = 0.5 / 255
 """A photograph whose luma varies by less than this shows nothing."""
+LEAST_CERTAINTY = 1e-3
+"""Keeps a weight on readings that say nothing, so that the propagation always has a solution."""
 
 
 @dataclass(frozen=True)
@@ -47,23 +49,23 @@ class PyramidParameters:
     ----------
     matting_lambda : weight of the readings against smoothness along the photograph's colours.
     matting_eps : of the matting Laplacian.
-    least_variance : octaves squared, added to a reading's variance: no reading is worth more than one of this.
+    certainty_exponent : a reading weighs by this power of its certainty, so that what was seen fills what was not.
     largest_grid : nodes on which the propagation is solved; a photograph of more readings is solved on blocks of them.
     upsampling_radius : of the guided upsampling, in readings of 4 px.
     upsampling_eps : of the guided upsampling, in squared units of the photograph's 0..1.
     seed_confidence : readings at least this certain are the map's `seeds`.
     """
 
-    matting_lambda: float = 0.02
+    matting_lambda: float = 2.0
     matting_eps: float = 1e-4
-    least_variance: float = 0.02
+    certainty_exponent: float = 4.0
     largest_grid: int = 100_000
     upsampling_radius: int = 2
     upsampling_eps: float = 1e-3
     seed_confidence: float = 0.5
 
     def __post_init__(self) -> None:
-        positive = ("matting_lambda", "matting_eps", "least_variance", "largest_grid", "upsampling_eps")
+        positive = ("matting_lambda", "matting_eps", "certainty_exponent", "largest_grid", "upsampling_eps")
         for name in positive:
             if not getattr(self, name) > 0:
                 raise ParameterError(f"{name} must be more than 0, not {getattr(self, name)}.")
@@ -151,12 +153,12 @@ def spread(readings: Readings, guide: NDArray[np.float32], parameters: PyramidPa
     height, width = readings.log2_sigma.shape
     if min(height, width) < 3:
         return readings.log2_sigma
-    weight = 1 / (readings.variance + parameters.least_variance)
+    weight = np.maximum(readings.certainty, LEAST_CERTAINTY) ** parameters.certainty_exponent
     reduction = max(1, int(np.ceil(np.sqrt(height * width / parameters.largest_grid))))
     # Sums over a block would make blocks of many readings follow them more closely than single ones do.
     return propagate(
         readings.log2_sigma,
-        weight * parameters.least_variance / reduction**2,
+        weight / reduction**2,
         guide,
         regularisation=parameters.matting_lambda,
         eps=parameters.matting_eps,

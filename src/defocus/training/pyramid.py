@@ -68,7 +68,7 @@ class PyramidScores:
     ----------
     scenes : how many.
     relative_error : mean of |sigma / truth - 1|.
-    seeds_relative_error : the same where confidence is at least 0.5.
+    seeds_relative_error : the same where confidence is at least 0.5; None if it never is.
     absolute_error : mean of |sigma - truth|, px.
     right : share of pixels within a tenth of the truth, or 0.15 px.
     calibration_error : mean gap between confidence and how often it is right (10 bins), on scenes that the curve was
@@ -77,7 +77,7 @@ class PyramidScores:
 
     scenes: int
     relative_error: float
-    seeds_relative_error: float
+    seeds_relative_error: float | None
     absolute_error: float
     right: float
     calibration_error: float
@@ -234,7 +234,7 @@ def calibrate(weights: Path, held_out: SceneSet, report: Report) -> tuple[dict[s
     scores = PyramidScores(
         scenes=len(held_out.pixels),
         relative_error=round(float(relative.mean()), 4),
-        seeds_relative_error=round(float(relative[seeds].mean()), 4) if seeds.any() else float("nan"),
+        seeds_relative_error=round(float(relative[seeds].mean()), 4) if seeds.any() else None,
         absolute_error=round(float(np.abs(estimate_ - true).mean()), 4),
         right=round(float(hit.mean()), 4),
         calibration_error=round(float(sum(gaps)), 4),
@@ -246,6 +246,7 @@ def calibrate(weights: Path, held_out: SceneSet, report: Report) -> tuple[dict[s
 def model_card(card: dict[str, Any]) -> str:
     """The model card as Markdown."""
     figures, parameters = card["figures"], card["parameters"]
+    at_seeds = figures["seeds_relative_error"]
     lines = [
         f"# {card['name']}",
         "",
@@ -266,7 +267,8 @@ def model_card(card: dict[str, Any]) -> str:
         "",
         "| relative error | relative error where confidence >= 0.5 | MAE, px | right | calibration error |",
         "|---|---|---|---|---|",
-        f"| {figures['relative_error']:.3f} | {figures['seeds_relative_error']:.3f} | {figures['absolute_error']:.2f} "
+        f"| {figures['relative_error']:.3f} | {'none' if at_seeds is None else f'{at_seeds:.3f}'} "
+        f"| {figures['absolute_error']:.2f} "
         f"| {figures['right']:.3f} | {figures['calibration_error']:.3f} |",
         "",
         "Right: within a tenth of the truth, or 0.15 px.",
