@@ -352,7 +352,7 @@ def _command(card: dict[str, Any]) -> str:
     # Anything else can only be changed from Python, which the table of parameters shows.
     if parameters["recipe"]["edges_after_blur"] != standard["recipe"]["edges_after_blur"]:
         options += " --released-recipe"
-    return f"defocus train --photos DIR --out {card['name']}.onnx {options}"
+    return f"defocus train --method dhde --photos DIR --out {card['name']}.onnx {options}"
 
 
 def model_card(card: dict[str, Any]) -> str:
