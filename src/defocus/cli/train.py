@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # PyTorch takes seconds to import, which --help must not wait
     from defocus.training.photographs import Report
 
 NETWORKS: dict[str, tuple[str, ...]] = {
-    "pyramid": ("device", "resume", "epochs", "processes"),
+    "pyramid": ("device", "resume", "epochs", "processes", "scenes", "start"),
     "dhde": ("device", "resume", "epochs", "processes", "patches", "released_recipe"),
 }
 """Methods with a network that PyTorch fits, and which of the options below they take."""
@@ -77,6 +77,19 @@ def train_command(
         typer.Option(metavar="N", min=1, help="Passes over the data; 3 for pyramid and 10 for dhde if not given."),
     ] = None,
     patches: Patches = 32,
+    scenes: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Scenes to render for pyramid, 114 kB each on disk.")
+    ] = 32768,
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            "--start",
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            help="Train these weights of pyramid further instead of random ones, at a lower learning rate.",
+        ),
+    ] = None,
     seed: Seed = 2017,
     processes: Processes = 1,
     released_recipe: Annotated[
@@ -97,7 +110,7 @@ def train_command(
     ending = ".onnx" if method in NETWORKS else ".npz"
     if out.suffix != ending:
         raise typer.BadParameter(f"{out} must end in {ending}.", param_hint="--out")
-    for name in NETWORKS["dhde"]:
+    for name in {name for options in NETWORKS.values() for name in options}:
         source = context.get_parameter_source(name)
         if name not in NETWORKS.get(method, ()) and source is not None and source.name != "DEFAULT":
             takers = " and ".join(network for network, options in NETWORKS.items() if name in options)
@@ -111,7 +124,7 @@ def train_command(
     with _progress() as report:
         out.parent.mkdir(parents=True, exist_ok=True)
         if method == "pyramid":
-            summary = _train_pyramid(photos, out, epochs, seed, fitting, report)
+            summary = _train_pyramid(photos, out, epochs, scenes, start, seed, fitting, report)
         elif method == "dhde":
             summary = _train_dhde(photos, out, epochs, seed, patches, released_recipe, fitting, report)
         else:
@@ -130,13 +143,20 @@ class FittingOptions(TypedDict):
 
 
 def _train_pyramid(
-    photos: Path, out: Path, epochs: int | None, seed: int, fitting: FittingOptions, report: Report
+    photos: Path,
+    out: Path,
+    epochs: int | None,
+    scenes: int,
+    start: Path | None,
+    seed: int,
+    fitting: FittingOptions,
+    report: Report,
 ) -> str:
     from defocus.training.pyramid import PyramidTraining, train
 
-    standard = PyramidTraining(seed=seed)
+    standard = PyramidTraining(scenes=scenes, seed=seed)
     parameters = standard if epochs is None else replace(standard, epochs=epochs)
-    scores = train(photos, out, parameters, **fitting, report=report)
+    scores = train(photos, out, parameters, start=start, **fitting, report=report)
     confident = "" if scores.seeds_relative_error is None else f"{scores.seeds_relative_error:.3f} where confident, "
     return f"relative error {scores.relative_error:.3f}, {confident}on {scores.scenes} scenes of held-out photographs."
 

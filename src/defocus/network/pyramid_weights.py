@@ -76,6 +76,29 @@ class PyramidWeights:
             if not np.isfinite(self.parameters[name]).all():
                 raise WeightsError(f"The weights have numbers in {name} that are not finite; train them again.")
 
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> PyramidWeights:
+        """Read the parameters of an ONNX file of `save`, to train them further.
+
+        Raises
+        ------
+        WeightsError : the file is missing, damaged or another network.
+        """
+        import onnx
+        from onnx import numpy_helper
+
+        source = Path(path)
+        if not source.is_file():
+            raise WeightsError(f"There is no weights file {source}; give the path of an .onnx file.")
+        try:
+            model = onnx.load(source)
+        except Exception as error:  # protobuf raises its own classes
+            raise WeightsError(f"{source} is not an ONNX model or is damaged.") from error
+        card = read_card({each.key: each.value for each in model.metadata_props}, source)
+        known = shapes()
+        arrays = {each.name: numpy_helper.to_array(each) for each in model.graph.initializer if each.name in known}
+        return cls(arrays, card)
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the network as one ONNX file, complete under a temporary name and then renamed."""
         with atomic_write(Path(path)) as file:

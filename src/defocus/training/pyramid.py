@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +21,30 @@ from torch.nn import functional
 from defocus.atomic import atomic_write, write_text
 from defocus.errors import DefocusError, ParameterError
 from defocus.network.blur_reader import right
-from defocus.network.pyramid_weights import BINS, BINS_PER_LEVEL, LOG2_SHARPEST
+from defocus.network.pyramid_weights import BINS, BINS_PER_LEVEL, LOG2_SHARPEST, STRIDE, PyramidWeights
 from defocus.training.photographs import Report, find_photographs, split_photographs
 from defocus.training.pyramid_network import PyramidNetwork
-from defocus.training.scenes import LABEL_STEP, SceneRecipe, SceneSet, Source, make_scenes, read_source
+from defocus.training.scenes import (
+    CROP,
+    LABEL_STEP,
+    SceneRecipe,
+    SceneSet,
+    Source,
+    load_sources,
+    make_scenes,
+    read_source,
+    save_sources,
+)
 from defocus.version import __version__
 
 LEVELS = 5
 """Of the pyramid over a scene: the coarsest is 16 px wide."""
 COARSE_LEVEL_WEIGHT = 0.4
 """Of each coarser level's loss beside the finest one's: every level must read well by itself."""
+FURTHER_RATE = 0.4
+"""Learning rate of a training that goes on from finished weights, as a share of a new one's."""
+WINDOW, RIM = 144, 8
+"""px of a scene's finest level that a step reads, and of those, at each side, that only lend context."""
 HELD_OUT_SCENES = 512
 PART = 4096
 """Scenes in one file."""
@@ -48,6 +63,7 @@ class PyramidTraining:
     epochs, batch, learning_rate, weight_decay : of AdamW with a one-cycle learning rate.
     held_out : share of the photographs kept for validation; no training scene shows them.
     seed : of the scenes, the split, the first weights and the order.
+    start : SHA-256 of the weights that the training goes on from; None for random ones.
     """
 
     recipe: SceneRecipe = field(default_factory=SceneRecipe)
@@ -58,6 +74,7 @@ class PyramidTraining:
     weight_decay: float = 1e-4
     held_out: float = 0.1
     seed: int = 2017
+    start: str | None = None
 
 
 @dataclass(frozen=True)
@@ -91,6 +108,7 @@ def train(
     device: str = "cpu",
     processes: int = 1,
     resume: bool = False,
+    start: Path | None = None,
     note: str = "",
     report: Report = lambda step, fraction, words: None,
 ) -> PyramidScores:
@@ -105,6 +123,8 @@ def train(
     device : "cpu" or "cuda".
     processes : photographs and scenes worked on at once.
     resume : go on with what is in the .run folder.
+    start : weights to train further, an ONNX file of an earlier training with the same seed and photographs (or its
+        training photographs may be among those held out now); None to begin with random ones.
     note : a sentence for the model card, such as where the photographs come from.
     report : receives the progress.
 
@@ -115,7 +135,16 @@ def train(
     Raises
     ------
     DefocusError : no photographs, or a .run folder of another training.
+    WeightsError : `start` is not such a file.
     """
+    begun: PyramidWeights | None = None
+    if start is not None:
+        begun = PyramidWeights.load(start)
+        parameters = replace(
+            parameters,
+            start=hashlib.sha256(start.read_bytes()).hexdigest(),
+            learning_rate=FURTHER_RATE * parameters.learning_rate,
+        )
     if device == "cuda" and not torch.cuda.is_available():
         raise ParameterError("PyTorch finds no CUDA device; use --device cpu.")
     photographs = split_photographs(find_photographs(folder), parameters.held_out, parameters.seed)
@@ -125,16 +154,16 @@ def train(
     parts = [run / f"scenes-{number}.npz" for number in range(-(-parameters.scenes // PART))]
     held_out = run / "scenes-held-out.npz"
     if not all(path.exists() for path in parts):
-        sources = _read_sources(photographs[0], "training photographs", processes, report)
+        sources = _read_sources(photographs[0], "training photographs", processes, run / "sources.npz", report)
         for number, path in enumerate(parts):
             count = min(PART, parameters.scenes - number * PART)
             seed = parameters.seed * 1000 + number
             _render(sources, count, parameters, seed, processes, path, number * PART / parameters.scenes, report)
     if not held_out.exists():
-        sources = _read_sources(photographs[1], "held-out photographs", processes, report)
+        sources = _read_sources(photographs[1], "held-out photographs", processes, run / "sources-held-out.npz", report)
         _render(sources, HELD_OUT_SCENES, parameters, parameters.seed, processes, held_out, 1.0, report)
     started = time.monotonic()
-    network = fit(parts, parameters, device=device, checkpoint=run / "checkpoint.pt", report=report).cpu()
+    network = fit(parts, parameters, begun, device=device, checkpoint=run / "checkpoint.pt", report=report).cpu()
     card: dict[str, Any] = {
         "name": out.stem,
         "defocus": __version__,
@@ -164,12 +193,15 @@ def _claim_run(run: Path, parameters: PyramidTraining, photographs: Sequence[Pat
         write_text(stored, claim)
 
 
-def _read_sources(paths: Sequence[Path], step: str, processes: int, report: Report) -> list[Source]:
+def _read_sources(paths: Sequence[Path], step: str, processes: int, kept: Path, report: Report) -> list[Source]:
+    if kept.exists():
+        return load_sources(kept)
     sources = []
     with ProcessPoolExecutor(processes) as pool:
         for number, source in enumerate(pool.map(read_source, paths), 1):
             sources.append(source)
             report(step, number / len(paths), f"{number} of {len(paths)}")
+    save_sources(sources, kept)
     return sources
 
 
@@ -288,6 +320,7 @@ def model_card(card: dict[str, Any]) -> str:
 def fit(
     parts: list[Path],
     parameters: PyramidTraining,
+    start: PyramidWeights | None = None,
     *,
     device: str = "cpu",
     checkpoint: Path | None = None,
@@ -299,6 +332,7 @@ def fit(
     ----------
     parts : files of `SceneSet.save`.
     parameters : see `PyramidTraining`.
+    start : weights to go on from, or None for random ones.
     device : "cpu" or "cuda".
     checkpoint : file to go on from if it exists, and to keep after each part.
     report : receives the progress.
@@ -308,7 +342,10 @@ def fit(
     The trained network, in evaluation mode. The same seed gives the same network on the same kind of CPU.
     """
     torch.manual_seed(parameters.seed)
-    network = PyramidNetwork().to(device, memory_format=torch.channels_last)
+    network = PyramidNetwork()
+    if start is not None:
+        network.load_weights(start)
+    network = network.to(device, memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=parameters.learning_rate, weight_decay=parameters.weight_decay
     )
@@ -332,10 +369,11 @@ def fit(
         random = np.random.default_rng((parameters.seed, number))
         scenes = SceneSet.load(part)
         order = random.permutation(sizes[part])
-        for start in range(0, sizes[part] // parameters.batch * parameters.batch, parameters.batch):
-            batch = np.sort(order[start : start + parameters.batch])
+        for head in range(0, sizes[part] // parameters.batch * parameters.batch, parameters.batch):
+            batch = np.sort(order[head : head + parameters.batch])
             pixels, targets, weights = _read_batch(scenes, batch, random)
-            loss = _loss(network, pixels.to(device), targets.to(device), weights.to(device))
+            corner = random.integers(0, (CROP - WINDOW) // 8 + 1, 2) * 8
+            loss = _loss(network, pixels.to(device), targets.to(device), weights.to(device), corner)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -397,13 +435,22 @@ def coarser_targets(targets: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cat([sharpest, pooled[:, BINS_PER_LEVEL + 1 :], beyond], 1), total
 
 
-def _loss(network: PyramidNetwork, pixels: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+def _loss(
+    network: PyramidNetwork, pixels: Tensor, targets: Tensor, weights: Tensor, corner: NDArray[np.integer]
+) -> Tensor:
+    """Cross entropy of all levels; of the finest, only in the window at `corner` px and not on its rim."""
+    window = (slice(corner[0], corner[0] + WINDOW), slice(corner[1], corner[1] + WINDOW))
     with torch.autocast(pixels.device.type, torch.bfloat16):
-        found = network(pixels.contiguous(memory_format=torch.channels_last), LEVELS)
+        found = network(pixels.contiguous(memory_format=torch.channels_last), LEVELS, window)
     loss = torch.zeros((), device=pixels.device)
     for level, logits in enumerate(found):
-        cross_entropy = -(functional.log_softmax(logits.float(), 1) * targets).sum(1, keepdim=True)
-        mean = (cross_entropy * weights).sum() / weights.sum().clamp(min=1)
+        here, counted = targets, weights
+        if level == 0:
+            inner = tuple(slice((span.start + RIM) // STRIDE, (span.stop - RIM) // STRIDE) for span in window)
+            here, counted = targets[:, :, *inner], weights[:, :, *inner]
+            logits = logits[:, :, RIM // STRIDE : -RIM // STRIDE, RIM // STRIDE : -RIM // STRIDE]
+        cross_entropy = -(functional.log_softmax(logits.float(), 1) * here).sum(1, keepdim=True)
+        mean = (cross_entropy * counted).sum() / counted.sum().clamp(min=1)
         loss = loss + (1.0 if level == 0 else COARSE_LEVEL_WEIGHT) * mean
         targets, weights = coarser_targets(targets, weights)
     return loss

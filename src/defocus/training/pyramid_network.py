@@ -59,13 +59,15 @@ class PyramidNetwork(nn.Module):  # type: ignore[misc]  # PyTorch is not install
         carried = torch.cat([logits[:, :1].expand(-1, BINS_PER_LEVEL, -1, -1), logits[:, :-BINS_PER_LEVEL]], 1)
         return x, carried + self.head(x)
 
-    def forward(self, pixels: Tensor, levels: int) -> list[Tensor]:
+    def forward(self, pixels: Tensor, levels: int, window: tuple[slice, slice] | None = None) -> list[Tensor]:
         """Logits of all levels, the finest first.
 
         Parameters
         ----------
         pixels : n x 1 x H x W, 0..1, display-referred luma; H and W divisible by 4 * 2**(levels - 1).
         levels : of the pyramid, each half the size of the one before.
+        window : the part of the finest level to read, px divisible by 8; None for all of it. The finest level has
+            three quarters of all pixels, and neighbouring ones teach the same.
         """
         pyramid = [pixels]
         for _ in range(levels - 1):
@@ -76,9 +78,18 @@ class PyramidNetwork(nn.Module):  # type: ignore[misc]  # PyTorch is not install
         logits = pixels.new_zeros((count, BINS, *shape))
         found: list[Tensor] = []
         for plane in reversed(pyramid):
+            if plane is pixels and window is not None:
+                rows, columns = window
+                plane = plane[:, :, rows, columns]
+                above = (slice(rows.start // 8, rows.stop // 8), slice(columns.start // 8, columns.stop // 8))
+                state, logits = state[:, :, *above], logits[:, :, *above]
             state, logits = self.level(plane, state, logits)
             found.insert(0, logits)
         return found
+
+    def load_weights(self, weights: PyramidWeights) -> None:
+        """Go on from weights that were trained before."""
+        self.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in weights.parameters.items()})
 
     def weights(self, card: Mapping[str, Any]) -> PyramidWeights:
         """The trained parameters, to be saved as ONNX."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +22,10 @@ from threadpoolctl import threadpool_limits
 
 from defocus.atomic import atomic_write
 from defocus.edges import luma
-from defocus.evaluation.render import disc_kernel, gaussian_kernel
+from defocus.evaluation.render import best_gaussian, disc_kernel, gaussian_kernel
 from defocus.light import linear_from_srgb, srgb_from_linear
 from defocus.photograph import read_photograph
+from defocus.units import disc_radius_from_sigma
 
 Floats = NDArray[np.float32]
 
@@ -79,6 +81,20 @@ class Source:
 
     grey: NDArray[np.uint8]
     own_blur: NDArray[np.float16]
+
+
+def save_sources(sources: Sequence[Source], path: Path) -> None:
+    """Write sources to one .npz file, whole or not at all."""
+    arrays: dict[str, NDArray[Any]] = {f"grey{i}": source.grey for i, source in enumerate(sources)}
+    arrays |= {f"own_blur{i}": source.own_blur for i, source in enumerate(sources)}
+    with atomic_write(path) as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # the stub takes the names for its own options
+
+
+def load_sources(path: Path) -> list[Source]:
+    """Read what `save_sources` wrote."""
+    with np.load(path) as stored:
+        return [Source(stored[f"grey{i}"], stored[f"own_blur{i}"]) for i in range(len(stored.files) // 2)]
 
 
 @dataclass(frozen=True)
@@ -343,8 +359,8 @@ def _shape(light: Floats, random: np.random.Generator) -> Floats:
     kind = random.random()
     if kind < 0.4:
         knots = int(random.integers(4, 14))
-        soft = ndimage.zoom(random.standard_normal((knots, knots)), CANVAS / knots, order=3)[:CANVAS, :CANVAS]
-        soft = np.pad(soft, [(0, CANVAS - side) for side in soft.shape], mode="edge")
+        coarse = Image.fromarray(random.standard_normal((knots, knots), np.float32))
+        soft = np.asarray(coarse.resize((CANVAS, CANVAS), Image.Resampling.BICUBIC))
         smooth = ndimage.gaussian_filter(soft, _between(1, 12, random))
         threshold = np.quantile(smooth, random.uniform(0.3, 0.8))
         slope = np.hypot(*np.gradient(smooth))
@@ -399,7 +415,7 @@ def _blur_by_map(light: Floats, blur: Floats, kernel: str, random: np.random.Gen
 
 
 class _Aperture:
-    """A blur kernel whose standard deviation is `sigma` px, applied with mirrored borders."""
+    """A blur kernel that a Gaussian of `sigma` px explains best (`best_gaussian`), applied with mirrored borders."""
 
     def __init__(self, kind: str, sigma: float, random: np.random.Generator) -> None:
         self.sigma = sigma
@@ -409,7 +425,7 @@ class _Aperture:
             line = gaussian_kernel(min(sigma, 40.0))
             self.kernel = np.outer(line, line)
         elif kind == "disc":
-            self.kernel = disc_kernel(2 * sigma)
+            self.kernel = disc_kernel(float(disc_radius_from_sigma(sigma, "dandres")))
         else:
             self.kernel = _polygon_kernel(sigma, random)
 
@@ -432,21 +448,28 @@ class _Aperture:
 
 
 def _polygon_kernel(sigma: float, random: np.random.Generator) -> NDArray[np.float64]:
-    """The blades of a lens, with a rim brighter or darker than the middle; standard deviation sigma px per axis."""
+    """The blades of a lens, with a rim brighter or darker than the middle; best explained by a Gaussian of sigma px."""
     blades, turn, rim = int(random.integers(5, 10)), random.uniform(0, 2 * np.pi), random.uniform(-0.5, 1.0)
-    fine = max(1, int(np.ceil(12 / sigma)))  # samples a pixel
-    reach = int(np.ceil(2.8 * sigma)) + 1
-    x = (np.arange((2 * reach + 1) * fine) + 0.5) / fine - reach - 0.5
-    across, down = np.meshgrid(x, x)
-    angle = (np.arctan2(down, across) + turn) % (2 * np.pi / blades) - np.pi / blades
-    radius = np.hypot(across, down) * np.cos(angle) / np.cos(np.pi / blades)
-    size = 2.0 * sigma / np.sqrt(np.cos(np.pi / blades))
-    for _ in range(3):  # find the size whose standard deviation is sigma
+
+    def kernel(size: float) -> NDArray[np.float64]:
+        """The polygon whose circle of the same size at the corners has a radius of about `size` px."""
+        fine = max(1, int(np.ceil(24 / size)))  # samples a pixel
+        reach = int(np.ceil(1.4 * size)) + 1
+        x = (np.arange((2 * reach + 1) * fine) + 0.5) / fine - reach - 0.5
+        across, down = np.meshgrid(x, x)
+        angle = (np.arctan2(down, across) + turn) % (2 * np.pi / blades) - np.pi / blades
+        radius = np.hypot(across, down) * np.cos(angle) / np.cos(np.pi / blades)
         weight = np.where(radius <= size, 1 + rim * (np.minimum(radius / size, 1) ** 2 - 0.5), 0)
-        size *= sigma / max(np.sqrt((weight * across**2).sum() / weight.sum()), 1e-6)
-    blocks = (2 * reach + 1, fine, 2 * reach + 1, fine)
-    kernel = weight.reshape(blocks).mean((1, 3))
-    return np.asarray(kernel / kernel.sum())
+        blocks = (2 * reach + 1, fine, 2 * reach + 1, fine)
+        pixels = weight.reshape(blocks).mean((1, 3))
+        return np.asarray(pixels / pixels.sum())
+
+    # The ratio depends on the shape alone from some px on; below, the pixels' own area counts.
+    probe = min(sigma, 4.0)
+    size = 1.9 * probe
+    for _ in range(2):
+        size *= probe / best_gaussian(kernel(size))
+    return kernel(size * sigma / probe)
 
 
 def _camera(picture: Floats, recipe: SceneRecipe, random: np.random.Generator) -> NDArray[np.uint8]:
