@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -177,16 +179,8 @@ def read_photograph(
     """
     source = Path(path)
     name = str(source)
-    if source.is_dir():
-        raise PhotographError(f"{name} is a folder: give a photograph.")
-    try:
-        with source.open("rb") as file:
-            head = file.read(32)
-    except FileNotFoundError as error:
-        raise PhotographError(f"There is no file {name}.") from error
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        reason = getattr(error, "strerror", None) or error
-        raise PhotographError(f"Cannot read {name}: {reason}.") from error
+    with _opened(source) as file:
+        head = file.read(32)
     if not head:
         raise PhotographError(f"{name} is empty: copy it again from where it came.")
     with _decoding(name):
@@ -200,6 +194,33 @@ def read_photograph(
             return _read_deep_png(source, max_pixels, own_colours)
         with _open_pillow(source, max_pixels) as image:
             return _from_pillow(image, name, source, own_colours)
+
+
+def photograph_sha256(path: str | os.PathLike[str]) -> str:
+    """Return the SHA-256 of a photograph's file, 64 hexadecimal digits.
+
+    Raises
+    ------
+    PhotographError
+        If the file is missing, a folder, or cannot be read.
+    """
+    with _opened(Path(path)) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BufferedReader]:
+    """Open a file for reading, or say in one sentence why that cannot be done."""
+    if path.is_dir():
+        raise PhotographError(f"{path} is a folder: give a photograph.")
+    try:
+        with path.open("rb") as file:
+            yield file
+    except FileNotFoundError as error:
+        raise PhotographError(f"There is no file {path}.") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = getattr(error, "strerror", None) or error
+        raise PhotographError(f"Cannot read {path}: {reason}.") from error
 
 
 @contextmanager
