@@ -156,7 +156,8 @@ def read_photograph(
     profile (grey, RGB or CMYK) is converted to sRGB by LittleCMS, relative colorimetric with black point compensation,
     at the file's bit depth; without a profile pixels are taken for sRGB, and CMYK is converted by
     (1 - ink)(1 - black). RAW is developed by LibRaw with the camera's white balance into 16 bits, without automatic
-    brightening, sharpening or noise reduction. Alpha is dropped, not composited: a composite would invent edges where alpha changes.
+    brightening, sharpening or noise reduction. Alpha is dropped, not composited: a composite would invent edges where
+    alpha changes.
 
     Parameters
     ----------
