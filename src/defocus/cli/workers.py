@@ -163,7 +163,7 @@ def _lost(process: SpawnProcess) -> WorkerLost:
     process.kill()  # changes nothing where it is ending already
     process.join()
     code = process.exitcode
-    if code == -signal.SIGKILL:
+    if code == -9:  # SIGKILL, which not every system has
         return WorkerLost("the system ended its process, most likely for want of memory: make the photograph smaller.")
     how = f"by {signal.Signals(-code).name}" if code is not None and code < 0 else f"with code {code}"
     return WorkerLost(f"its process ended {how} (a fault in defocus: please report it).")
