@@ -1,5 +1,7 @@
 """The network: the authors' weights and our own, and what a wrong weights file says."""
 
+import os
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -150,3 +152,26 @@ def test_an_onnx_file_of_another_kind_is_refused(tmp_path):
     (tmp_path / "other.onnx").write_bytes(model.SerializeToString())
     with pytest.raises(WeightsError, match="not a DHDE network"):
         PatchClassifier(tmp_path / "other.onnx")
+
+
+def test_a_network_is_opened_once_and_a_replaced_file_is_noticed(tmp_path, monkeypatch):
+    import onnxruntime
+
+    opened = []
+    original = onnxruntime.InferenceSession
+    monkeypatch.setattr(
+        onnxruntime, "InferenceSession", lambda *args, **options: opened.append(1) or original(*args, **options)
+    )
+    path = tmp_path / "w.onnx"
+    random_weights(seed=41).save(path)
+    first = PatchClassifier(path)
+    assert PatchClassifier(path).sha256 == first.sha256
+    assert len(opened) == 1
+    before = path.stat()
+    random_weights(seed=42).save(path)
+    assert path.stat().st_size == before.st_size
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))  # as a copy that keeps times does
+    second = PatchClassifier(path)
+    inputs = np.zeros((1, 3, 27, 27), np.uint8), np.zeros((1, 120), np.float32)
+    assert len(opened) == 2
+    assert not np.array_equal(first.read_patches(*inputs), second.read_patches(*inputs))

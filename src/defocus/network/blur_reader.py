@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from defocus.cores import available_cores
 from defocus.errors import WeightsError
-from defocus.network.classifier import available_cores
 from defocus.network.pyramid_weights import BINS, BINS_PER_LEVEL, STRIDE, bin_sigmas, read_card
+from defocus.network.session import open_session
 
 SHIPPED_WEIGHTS = Path(__file__).parent.parent / "weights" / "pyramid.onnx"
 LEVELS = 5
@@ -68,19 +69,15 @@ class BlurReader:
         path = SHIPPED_WEIGHTS if path is None else path
         if not path.is_file():
             raise WeightsError(f"There is no weights file {path}; give the path of an .onnx file.")
-        # ONNX Runtime takes 0.2 s to import, which `defocus --help` must not pay.
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        options.intra_op_num_threads = available_cores() if threads is None else threads
-        options.enable_cpu_mem_arena = False  # tiles of the rim have sizes of their own, and an arena keeps all sizes
         contents = path.read_bytes()
         self.sha256 = hashlib.sha256(contents).hexdigest()
-        offered = onnxruntime.get_available_providers()
-        providers = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in offered]
         try:
-            self._session = onnxruntime.InferenceSession(contents, options, providers=providers)
+            self._session = open_session(
+                contents,
+                threads=available_cores() if threads is None else threads,
+                providers=("CUDAExecutionProvider", "CPUExecutionProvider"),
+                arena=False,  # tiles of the rim have sizes of their own
+            )
         except Exception as error:  # ONNX Runtime raises its own classes, which share no base but Exception
             raise WeightsError(f"{path} is not an ONNX model or is damaged.") from error
         self.card = read_card(self._session.get_modelmeta().custom_metadata_map, path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from defocus.cores import available_cores
 from defocus.errors import WeightsError
 from defocus.features import HandCrafted, PatchReader, PatchScale, pad_edges
 from defocus.network.caffemodel import read_caffemodel
+from defocus.network.session import open_session
 from defocus.network.weights import BLUR_LABELS, CNN_PATCH_WIDTH, read_metadata
 
 SHIPPED_WEIGHTS = Path(__file__).parent.parent / "weights" / "dhde.onnx"
@@ -44,17 +45,12 @@ class PatchClassifier:
         path = SHIPPED_WEIGHTS if path is None else path
         if not path.is_file():
             raise WeightsError(f"There is no weights file {path}; give the path of an .onnx or .caffemodel file.")
-        # ONNX Runtime takes 0.2 s to import, which `defocus --help` must not pay.
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        options.intra_op_num_threads = 1  # batches run in threads of their own
         contents = path.read_bytes()
         self.sha256 = hashlib.sha256(contents).hexdigest()
         model = read_caffemodel(path).to_onnx() if path.suffix == ".caffemodel" else contents
         try:
-            self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            # Batches run in threads of their own.
+            self._session = open_session(model, threads=1, providers=("CPUExecutionProvider",))
         except Exception as error:  # ONNX Runtime raises its own classes, which share no base but Exception
             raise WeightsError(f"{path} is not an ONNX model or is damaged.") from error
         self.card = read_metadata(self._session.get_modelmeta().custom_metadata_map)
@@ -112,11 +108,6 @@ class PatchClassifier:
         with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(available_cores()) as pool:
             results = list(pool.map(classify, batches))
         return np.concatenate(results) if results else np.empty((0, len(BLUR_LABELS)), dtype=np.float32)
-
-
-def available_cores() -> int:
-    """CPU cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def cnn_patches(patches: NDArray[Any]) -> NDArray[np.float32]:
