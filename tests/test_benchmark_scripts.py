@@ -1,6 +1,7 @@
 """The scripts in benchmarks/ that make the tables of docs/: peers, speed and generators."""
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ SCRIPTS = Path(__file__).resolve().parents[1] / "benchmarks"
 def script(name):
     spec = importlib.util.spec_from_file_location(f"benchmarks_{name}", SCRIPTS / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
 
