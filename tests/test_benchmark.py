@@ -2,6 +2,9 @@
 
 import json
 import re
+import zlib
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import numpy as np
 import pytest
@@ -11,9 +14,11 @@ from scipy import ndimage
 from skimage import data
 
 from defocus.errors import DefocusError
-from defocus.evaluation import benchmark, generators, layouts, metrics, peers, report
-from defocus.evaluation.benchmark import Configuration
+from defocus.evaluation import benchmark, generators, layouts, metrics, peers, render, report
+from defocus.evaluation.benchmark import Configuration, Outcome
 from defocus.evaluation.datasets import DataSet, Example
+from defocus.network.classifier import available_cores
+from defocus.units import sigma_from_disc_radius
 
 
 def half_blurred(seed, sigma=3.0):
@@ -73,6 +78,7 @@ def test_maps_in_16_bit_and_in_disc_radius(tmp_path):
     (rtf,) = layouts.open_data(tmp_path / "r")
     (e,) = rtf.examples()
     assert e.truth[5, 5] == pytest.approx(1.65)  # the authors' table
+    assert e.second_moment[5, 5] == pytest.approx(1.5)
     assert not e.valid[0, 0]
     assert e.valid.sum() == e.valid.size - 1
 
@@ -146,6 +152,167 @@ def test_generators_are_seeded_and_exact():
         assert e.truth.max() == pytest.approx(2.0)
 
 
+@pytest.fixture
+def sharp():
+    image = half_blurred(0, sigma=0)[0]
+    return lambda: iter(
+        [Example("a", image, np.zeros(image.shape[:2], np.float32), np.ones(image.shape[:2], bool), "a")]
+    )
+
+
+def test_uniform_blur_goes_up_to_8_px(sharp):
+    made = list(generators.uniform("u", sharp, "disc").examples())
+    assert [e.condition for e in made] == [f"{s} px" for s in ("0.5", "1", "1.5", "2", "3", "4", "6", "8")]
+    np.testing.assert_array_equal(made[-1].image, render.disc_blur(next(sharp()).image, 16))
+
+
+def test_noise_lies_over_known_blur(sharp):
+    made = {e.condition: e for e in generators.noisy("n", sharp).examples()}
+    assert len(made) == 16
+    np.testing.assert_array_equal(made["0 px, noise 0"].image, next(sharp()).image)
+    assert not made["0 px, noise 0"].valid.any()  # nobody knows how blurred the photograph is by itself
+    assert made["1 px, noise 2"].valid.all()
+    soft = render.gaussian_blur(next(sharp()).image, 4.0)
+    np.testing.assert_array_equal(made["4 px, noise 0"].image, soft)
+    middling = (soft > 60) & (soft < 195)  # no value is clipped
+    noise = (made["4 px, noise 10"].image.astype(float) - soft)[middling]
+    assert noise.std() == pytest.approx(10, rel=0.05)
+    again = {e.condition: e for e in generators.noisy("n", sharp).examples()}
+    np.testing.assert_array_equal(made["1 px, noise 5"].image, again["1 px, noise 5"].image)
+    assert (made["4 px, noise 5"].image.astype(int) - soft != made["2 px, noise 5"].image.astype(int) - soft).any()
+
+
+def test_scenes_like_rtf_are_what_their_truth_says(sharp):
+    picture = next(sharp()).image
+    made = list(generators.disc_regions("r", sharp).examples())
+    assert [e.condition for e in made] == [f"{k}, noise {n}" for k in ("steps", "ramp") for n in ("0", "1", "1.6")]
+    table = sigma_from_disc_radius(generators.DISC_RADII, "dandres").astype(np.float32)
+    steps = made[0]
+    assert np.isin(steps.truth, table).all()
+    assert len(np.unique(steps.truth)) > 2
+    for e in made:
+        radius = e.second_moment * 2
+        np.testing.assert_allclose(e.truth, sigma_from_disc_radius(radius, "dandres"), atol=1e-6)
+    compared = 0
+    # The same draw, which also tells what lies before and what behind the focus.
+    depths = generators.disc_depths(picture.shape[:2], False, np.random.default_rng(zlib.crc32(b"a@steps")))
+    np.testing.assert_array_equal(np.abs(depths), steps.second_moment * 2)
+    for depth in np.unique(depths):
+        # Away from the outlines, beyond the reach of both sides' discs, a region is the whole picture's blur.
+        inner = ndimage.binary_erosion(depths == depth, iterations=10)
+        if inner.any():
+            plain = render.disc_blur(picture, float(abs(depth)))
+            assert np.abs(steps.image[inner].astype(int) - plain[inner]).max() <= 1
+            compared += 1
+    assert compared >= 2
+    noise = made[2].image.astype(float) - steps.image
+    assert noise[(steps.image > 20) & (steps.image < 235)].std() == pytest.approx(1.6, rel=0.1)
+    np.testing.assert_array_equal(made[5].image, list(generators.disc_regions("r", sharp).examples())[5].image)
+
+
+def test_a_ramp_runs_through_many_radii():
+    for seed in range(5):
+        depths = generators.disc_depths((90, 120), True, np.random.default_rng(seed))
+        assert np.isin(np.abs(depths), generators.DISC_RADII).all()
+        assert len(np.unique(depths)) > 8
+
+
+def test_sigma_metrics_by_hand(monkeypatch):
+    truth = np.full((4, 10), 2.0, np.float32)
+    truth[:, 5:] = 0
+    read = np.full_like(truth, 2.18)
+    read[0] = 4.0
+    read[:, 5:] = 0.3
+    seeds = np.full_like(truth, np.nan)
+    seeds[1, :2] = (1.0, 2.0)
+    confidence = np.full_like(truth, 0.85)
+    outcome = Outcome(read, True, False, confidence, seeds, (0.3, 32.0))
+    monkeypatch.setattr(benchmark, "estimate", lambda configuration, image: outcome)
+    image, valid = np.zeros((4, 10, 3), np.uint8), np.ones((4, 10), bool)
+    e = Example("e", image, truth, valid, "e", "2 px", truth * np.float32(0.5))
+    values = benchmark.measure(Configuration("c", "pyramid"), "sigma", e)
+    assert values["relative error"] == pytest.approx((5 * 1.0 + 15 * 0.09) / 20)
+    assert values["relative error at seeds"] == pytest.approx(0.25)
+    assert values["median ratio"] == pytest.approx(1.09)
+    assert values["median reading"] == pytest.approx((0.3 + 2.18) / 2)
+    assert values["MAE, truth by second moments"] == pytest.approx((5 * 3 + 15 * 1.18 + 20 * 0.3) / 40)
+    # Off by 0.18 px is right at 2 px (a tenth); off by 0.3 px is not at 0, but a range that begins there says "sharp".
+    assert values["share right"] == pytest.approx(15 / 40)
+    assert values["confidence"][8] == [40, pytest.approx(0.85), pytest.approx(15 / 40)]
+    assert values["confidence, truth clipped to the range"][8][2] == pytest.approx(35 / 40)
+    unknown = Example("e", image, truth, ~valid, "e", "0 px")
+    values = benchmark.measure(Configuration("c", "pyramid"), "sigma", unknown)
+    assert values["median reading"] == pytest.approx((0.3 + 2.18) / 2)
+    assert not {"MAE", "confidence", "relative error at seeds"} & set(values)
+
+
+def record(name, **values):
+    return {"configuration": "c", "set": "s", "name": name, "source": name, **values}
+
+
+def test_the_shortfall_of_one_threshold_by_hand():
+    thresholds = benchmark.PX_THRESHOLDS
+    curves = np.full((3, len(thresholds)), 0.5)
+    curves[0, 40], curves[0, 60] = 0.9, 0.8
+    curves[1, 60] = curves[2, 60] = 1.0
+    values = [
+        record(
+            str(k), **{"F by threshold": c.tolist(), "IoU by threshold": c.tolist(), "threshold unit": "px", "max F": f}
+        )
+        for k, (c, f) in enumerate(zip(curves, (0.9, 0.95, 0.7), strict=True))
+    ]
+    of = {f.metric: f for f in report.figures(values)}
+    assert of["F at one threshold"].mean == pytest.approx((0.8 + 1 + 1) / 3)
+    assert of["F short of its own threshold"].mean == pytest.approx(0.1 / 3)
+    assert of["the one threshold"].mean == pytest.approx(thresholds[60])
+    assert of["worst max F"].mean == 0.7
+    assert of["worst max F"].low is None
+    assert not report._best("the one threshold", [of["the one threshold"]])
+
+
+def test_confidence_is_pooled_over_pixels():
+    def bins(*filled):
+        table = [[0, 0.0, 0.0] for _ in range(10)]
+        for place, pixels, confidence, right in filled:
+            table[place] = [pixels, confidence, right]
+        return {"confidence": table, "confidence, truth clipped to the range": table}
+
+    values = [record("a", **bins((9, 900, 0.95, 1.0), (1, 100, 0.15, 0.0))), record("b", **bins((8, 100, 0.85, 0.0)))]
+    of = {f.metric: f for f in report.figures(values)}
+    assert of["right where confidence >= 0.8"].mean == pytest.approx(0.9)  # of images it would be 0.5
+    assert of["right where confidence >= 0.8"].per_source == {"a": 1.0, "b": 0.0}
+    assert of["share of confidence >= 0.8"].mean == pytest.approx(1000 / 1100)
+    pooled = (900 * 0.05 + 100 * 0.15 + 100 * 0.85) / 1100
+    assert of["calibration error, pooled"].mean == pytest.approx(pooled)
+    head = {"configurations": ["c"], "sets": {"s": {"description": ""}}, "costs": {}}
+    text = report.markdown(head, values, report.figures(values))
+    assert "| 0.8 and more | 0.900 (0.909) |" in text
+    assert "| 0.9 to 1 | 1.000 (0.818) |" in text
+    assert "| 0.8 and more, truth clipped to the range | 0.900 (0.909) |" in text
+
+
+def test_conditions_are_told_apart():
+    values = [
+        record(f"{s}{c}", **{"source": s, "condition": c, "median reading": r, "MAE": 1.0})
+        for s, shift in (("a", 0.0), ("b", 0.5))
+        for c, r in (("1 px", 1.0 + shift), ("2 px", 2.0 + shift))
+    ]
+    made = report.figures(values)
+    of = {(f.metric, f.condition): f.mean for f in made}
+    assert of["median reading", "1 px"] == pytest.approx(1.25)
+    assert of["median reading", "2 px"] == pytest.approx(2.25)
+    assert of["MAE", ""] == 1.0
+    assert ("median reading", "") not in of  # over all conditions it means nothing
+    head = {"configurations": ["c"], "sets": {"s": {"description": ""}}, "costs": {}}
+    assert "| 2 px | 2.250 ±" in report.markdown(head, values, made)
+
+
+def test_workers_keep_to_one_core():
+    context = get_context("spawn")
+    with ProcessPoolExecutor(1, context, benchmark._keep_to_one_core, (context.Value("i", 0),)) as pool:
+        assert pool.submit(available_cores).result() == 1
+
+
 def test_iou_boundary_error_and_rmse_by_hand():
     score = np.array([[0.0, 1, 2, 3]])
     truth = np.array([[False, True, False, True]])
@@ -165,8 +332,9 @@ def test_iou_boundary_error_and_rmse_by_hand():
 
 def test_peers_call_the_blurred_half_blurred():
     image, mask = half_blurred(1)
-    for name in ("laplacian", "hifst"):
-        if name == "hifst":
+    image, mask = image[32:96, 16:112], mask[32:96, 16:112]  # HiFST at full density is slow
+    for name in ("laplacian", "hifst", "hifst-dense"):
+        if name.startswith("hifst"):
             pytest.importorskip("blur_detector", exc_type=ImportError)
         score = peers.PEERS[name](image)
         assert score.shape == mask.shape
@@ -253,5 +421,10 @@ def test_sigma_sets_in_the_command(tmp_path, run):
     assert of["uniform-gaussian", "MAE"]["configuration"] == "karaali2018"
     assert {"RMSE", "relative error", "bias", "calibration error"} <= {m for _, m in of}
     # A score without unit says nothing about a photograph that is equally blurred throughout.
-    assert not [f for f in figures if f["configuration"] == "shi2014"]
+    assert {f["set"] for f in figures if f["configuration"] == "shi2014"} == {"rtf-like"}
+    assert {f["condition"] for f in figures if f["set"] == "noise"} >= {"", "2 px, noise 5"}
+    assert {"relative error at seeds", "MAE, truth by second moments"} <= {f["metric"] for f in figures}
+    summary = (tmp_path / "r/summary.md").read_text()
+    assert "noise: median reading" in summary
+    assert "Confidence, all sets of sigma together" in summary
     assert "<svg" in (tmp_path / "r/report.html").read_text()

@@ -61,7 +61,7 @@ def command(
     """
     from defocus.evaluation.benchmark import Configuration, run
     from defocus.evaluation.layouts import open_data
-    from defocus.evaluation.report import markdown, write_report
+    from defocus.evaluation.report import write_report
 
     def say(line: str, share: float) -> None:
         if not quiet or line.startswith("Warning"):
@@ -79,7 +79,7 @@ def command(
                 names = ", ".join(d.name for d in opened)
                 raise DefocusError(f"There is no set {unknown[0]!r} in the data: choose of {names}.")
             opened = [d for d in opened if d.name in wanted]
-        head = run(opened, configurations, output, limit=limit, jobs=jobs, fresh=fresh or (), costs=costs, report=say)
+        run(opened, configurations, output, limit=limit, jobs=jobs, fresh=fresh or (), costs=costs, report=say)
         figures = write_report(output)
     except DefocusError as error:
         raise typer.BadParameter(str(error)) from error
@@ -89,7 +89,7 @@ def command(
     if as_json:
         typer.echo(json.dumps([vars(f) for f in figures]))
     elif not quiet:
-        typer.echo(markdown(head, figures))
+        typer.echo((output / "summary.md").read_text(encoding="utf-8"))
         typer.echo(f"The report is {output / 'report.html'}.")
     if not figures:
         typer.echo("Nothing could be measured: the report lists why.", err=True)

@@ -35,6 +35,7 @@ from defocus.evaluation import metrics
 from defocus.evaluation.datasets import DataSet, Example
 from defocus.evaluation.peers import PEERS, laplacian_score
 from defocus.methods import METHODS, find_method
+from defocus.network.blur_reader import right
 from defocus.settings import apply_settings
 from defocus.version import __version__
 
@@ -44,8 +45,6 @@ SIZE_BINS = (0.0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3.25, 3.75, 4.25, 5.75, 8.
 """px of true sigma; error by blur size is told in these."""
 CURVE_POINTS = 101
 CONFIDENCE_BINS = 10
-CLOSE_PX, CLOSE_SHARE = 0.15, 0.1
-"""An estimate is right, for the calibration, within the larger of 0.15 px and a tenth of the truth."""
 GALLERY_SOURCES = 4
 GALLERY_WIDTH = 240
 POLARITY_EXAMPLES = 12
@@ -162,7 +161,7 @@ def measure(configuration: Configuration, kind: str, example: Example, gallery: 
     if kind == "mask":
         values |= _detection_values(outcome, truth, valid)
     elif kind == "sigma":
-        values |= _estimation_values(outcome, truth, valid)
+        values |= _estimation_values(outcome, example)
     else:
         values["rank correlation"] = _or_none(metrics.spearman, score, truth, valid)
         affine = _or_none(metrics.affine_invariant_error, score, truth, valid)
@@ -204,10 +203,13 @@ def _detection_values(outcome: Outcome, truth: NDArray[Any], valid: NDArray[np.b
     }
 
 
-def _estimation_values(outcome: Outcome, truth: NDArray[Any], valid: NDArray[np.bool_]) -> dict[str, Any]:
-    score = outcome.values
+def _estimation_values(outcome: Outcome, example: Example) -> dict[str, Any]:
+    score, truth, valid = outcome.values, example.truth, example.valid
     values: dict[str, Any] = {"rank correlation": _or_none(metrics.spearman, score, truth, valid)}
     if not outcome.in_px or outcome.span is None:
+        return values
+    values["median reading"] = float(np.median(score))
+    if not valid.any():
         return values
     values |= {
         "MAE": metrics.mean_absolute_error(score, truth, valid),
@@ -215,7 +217,10 @@ def _estimation_values(outcome: Outcome, truth: NDArray[Any], valid: NDArray[np.
         "relative error": _or_none(metrics.relative_error, score, truth, valid),
         "MAE, truth clipped to the range": metrics.mean_absolute_error(score, np.clip(truth, *outcome.span), valid),
         "bias": float((score[valid] - truth[valid]).mean()),
+        "median ratio": _or_none(metrics.median_ratio, score, truth, valid),
     }
+    if example.second_moment is not None:
+        values["MAE, truth by second moments"] = metrics.mean_absolute_error(score, example.second_moment, valid)
     edges = _or_none(metrics.boundary_error, score, truth, valid)
     if edges is not None:
         values["MAE within 8 px of an edge"] = edges.near
@@ -226,14 +231,16 @@ def _estimation_values(outcome: Outcome, truth: NDArray[Any], valid: NDArray[np.
     ]
     if outcome.seeds is not None and (at := np.isfinite(outcome.seeds) & valid).any():
         values["MAE at seeds"] = metrics.mean_absolute_error(outcome.seeds, truth, at)
+        values["relative error at seeds"] = _or_none(metrics.relative_error, outcome.seeds, truth, at)
     if outcome.confidence is not None:
-        correct = np.abs(score - truth) <= np.maximum(CLOSE_PX, CLOSE_SHARE * truth)
-        of = metrics.calibration(outcome.confidence[valid], correct[valid], CONFIDENCE_BINS)
-        values["share right"] = float(correct[valid].mean())
-        values["confidence"] = [
-            [int(n), float(c) if n else 0.0, float(r) if n else 0.0]
-            for n, c, r in zip(of.pixels, of.confidence, of.correct, strict=True)
-        ]
+        values["share right"] = float(right(score, truth)[valid].mean())
+        within = np.clip(truth, *outcome.span)
+        for name, wanted in (("confidence", truth), ("confidence, truth clipped to the range", within)):
+            of = metrics.calibration(outcome.confidence[valid], right(score, wanted)[valid], CONFIDENCE_BINS)
+            values[name] = [
+                [int(n), float(c) if n else 0.0, float(r) if n else 0.0]
+                for n, c, r in zip(of.pixels, of.confidence, of.correct, strict=True)
+            ]
     return values
 
 
@@ -380,6 +387,7 @@ def run(
             "set": task.data.name,
             "name": e.name,
             "source": e.source or e.name,
+            "condition": e.condition,
             "shown": task.gallery,
             **record,
         }
@@ -414,7 +422,8 @@ def _run_in_processes(
 ) -> None:
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = "1"
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    context = get_context("spawn")
+    with ProcessPoolExecutor(jobs, context, initializer=_keep_to_one_core, initargs=(context.Value("i", 0),)) as pool:
         running: dict[Future[dict[str, Any]], tuple[Configuration, _Task]] = {}
 
         def collect(most: int) -> None:
@@ -427,6 +436,16 @@ def _run_in_processes(
             running[future] = configuration, task
             collect(2 * jobs)  # a few ahead of the workers is enough; all would hold every picture in memory
         collect(0)
+
+
+def _keep_to_one_core(workers: Any) -> None:
+    """Give this worker a core of its own: methods start as many threads as there are cores they may use."""
+    with workers.get_lock():
+        number = workers.value
+        workers.value += 1
+    if hasattr(os, "sched_setaffinity"):  # Linux
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[number % len(cores)]})
 
 
 def attempt(configuration: Configuration, kind: str, example: Example, gallery: Path | None) -> dict[str, Any]:

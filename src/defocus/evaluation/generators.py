@@ -1,4 +1,4 @@
-"""Data sets whose truth is exact because the blur was added: uniform, and by depth.
+"""Data sets whose truth is exact because the blur was added: uniform, with noise, by regions, and by depth.
 
 Built on `defocus.evaluation.render`; seeded, so that every run sees the same pixels.
 """
@@ -7,17 +7,32 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from defocus.evaluation import render
 from defocus.evaluation.datasets import DataSet, Example, read_picture
 from defocus.evaluation.render import Kernel
+from defocus.units import sigma_from_disc_radius
 
-UNIFORM_SIGMAS = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
+UNIFORM_SIGMAS = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
 """px."""
+NOISE_SIGMAS = (0.0, 1.0, 2.0, 4.0)
+"""px, blur under the noise of the set `noise`."""
+NOISE_LEVELS = (0.0, 2.0, 5.0, 10.0)
+"""Standard deviations of white noise, of 255."""
+DISC_RADII = tuple(np.arange(0.5, 6.01, 0.25).tolist())
+"""px, the 23 of D'Andres' table."""
+DISC_NOISE = (0.0, 1.0, 1.6)
+"""Standard deviations of white noise over the set `rtf-like`, of 255."""
+DISC_SCENES = ("steps", "ramp")
+DISC_SHAPES = 8
+DISC_PICTURE = (480, 640)
+"""px, largest picture of the set `rtf-like`: the middle of larger ones."""
 DEPTH_LARGEST = (2.0, 4.0)
 """px, sigma of the surface farthest out of focus."""
 SENSORS: dict[str, tuple[float, int | None]] = {"clean": (0.0, None), "noise 2 + JPEG 92": (2 / 255, 92)}
@@ -60,12 +75,152 @@ def uniform(
                     image = render.gaussian_blur(e.image, sigma, linear_light)
                 else:
                     image = render.disc_blur(e.image, 2 * sigma, linear_light)
-                truth = np.full(e.truth.shape, sigma, np.float32)
-                yield Example(f"{e.name}@{sigma:g}px", image, truth, np.ones(e.truth.shape, bool), e.source or e.name)
+                yield _blurred_evenly(e, image, sigma, f"{sigma:g} px")
 
     light = "linear light" if linear_light else "display values"
     words = f"Sharp pictures blurred as a whole in {light}, {kernel}, sigma {sigmas[0]:g} to {sigmas[-1]:g} px."
     return DataSet(name, "sigma", words, examples)
+
+
+def noisy(
+    name: str,
+    sharp: Callable[[], Iterator[Example]],
+    sigmas: Sequence[float] = NOISE_SIGMAS,
+    levels: Sequence[float] = NOISE_LEVELS,
+) -> DataSet:
+    """Sharp pictures, each blurred as a whole by every sigma (Gaussian, linear light), under every level of noise.
+
+    Parameters
+    ----------
+    name : of the set.
+    sharp : gives the pictures.
+    sigmas : px; 0 leaves the picture as it is, whose own blur nobody knows: no pixel of it is valid.
+    levels : standard deviations of white Gaussian noise on the display values, of 255.
+
+    Returns
+    -------
+    DataSet of kind "sigma"; the truth is what was added. Noise is seeded by the example's name.
+    """
+
+    def examples() -> Iterator[Example]:
+        for e in sharp():
+            for sigma in sigmas:
+                soft = render.gaussian_blur(e.image, sigma)
+                for level in levels:
+                    made = _blurred_evenly(e, soft, sigma, f"{sigma:g} px, noise {level:g}")
+                    known = np.full(made.valid.shape, sigma > 0)
+                    yield _with_noise(replace(made, valid=known), level)
+
+    words = (
+        f"Sharp pictures blurred as a whole in linear light, gaussian, sigma {', '.join(f'{s:g}' for s in sigmas)} px, "
+        f"under white noise of {', '.join(f'{n:g}' for n in levels)} of 255: does noise read as sharpness? What was "
+        "not blurred has no truth, only a reading."
+    )
+    return DataSet(name, "sigma", words, examples)
+
+
+def disc_regions(
+    name: str,
+    sharp: Callable[[], Iterator[Example]],
+    levels: Sequence[float] = DISC_NOISE,
+) -> DataSet:
+    """Scenes like those of the RTF set (D'Andres et al., TIP 2016): discs of the authors' 23 radii, region by region.
+
+    Each picture becomes two scenes: shapes over an even background ("steps"), and over one whose blur runs from one
+    radius to another ("ramp"). Shapes are nearer than what they cover and occlude it (`render.render_depth`, linear
+    light). Larger pictures are cut to their middle.
+
+    Parameters
+    ----------
+    name : of the set.
+    sharp : gives the pictures.
+    levels : standard deviations of white Gaussian noise on the display values, of 255.
+
+    Returns
+    -------
+    DataSet of kind "sigma": the authors' table of the radius; `second_moment` is half the radius. Scenes and noise are
+    seeded by their names.
+    """
+
+    def examples() -> Iterator[Example]:
+        for e in sharp():
+            middle = tuple(
+                slice((side - min(side, most)) // 2, (side + min(side, most)) // 2)
+                for side, most in zip(e.image.shape, DISC_PICTURE, strict=False)
+            )
+            picture = e.image[middle]
+            everywhere = np.ones(picture.shape[:2], bool)
+            for kind in DISC_SCENES:
+                seed = zlib.crc32(f"{e.name}@{kind}".encode())
+                signed = disc_depths(picture.shape[:2], kind == "ramp", np.random.default_rng(seed))
+                radius = np.abs(signed)
+                # One layer for every radius on either side of the focus: each is blurred by exactly its own disc.
+                image = render.render_depth(
+                    picture, signed, None, 0.0, float(radius.max()) / 2, "disc", layers=2 * len(DISC_RADII)
+                ).image
+                truth, halved = (
+                    sigma_from_disc_radius(radius, rule).astype(np.float32) for rule in ("dandres", "second_moment")
+                )
+                for level in levels:
+                    label, source = f"{e.name}@{kind}, noise {level:g}", e.source or e.name
+                    words = f"{kind}, noise {level:g}"
+                    yield _with_noise(Example(label, image, truth, everywhere, source, words, halved), level)
+
+    words = (
+        f"Scenes like the RTF set's: regions and ramps of disc blur, radius {DISC_RADII[0]:g} to {DISC_RADII[-1]:g} "
+        f"px, linear light, occlusion rendered, white noise of {', '.join(f'{n:g}' for n in levels)} of 255; radius "
+        "turned into sigma by D'Andres' table."
+    )
+    return DataSet(name, "sigma", words, examples)
+
+
+def disc_depths(shape: tuple[int, ...], ramp: bool, random: np.random.Generator) -> NDArray[np.float64]:
+    """Draw a scene of `disc_regions`.
+
+    Parameters
+    ----------
+    shape : H, W.
+    ramp : whether the background's blur changes along it.
+    random : of the draw.
+
+    Returns
+    -------
+    H x W: the radius of the disc at each pixel, px, one of `DISC_RADII`; negative behind the plane of focus, so that
+    larger is nearer.
+    """
+    height, width = shape
+    allowed = np.array([-r for r in reversed(DISC_RADII)] + list(DISC_RADII))
+    y, x = np.mgrid[:height, :width].astype(np.float64)
+    # Not the nearest values, so that something can lie before the background; a ramp spans 2.75 px and more.
+    far, near = random.choice(allowed[:10]), random.choice(allowed[20:30])
+    angle = random.uniform(0, 2 * np.pi)
+    along = x * np.cos(angle) + y * np.sin(angle)
+    along = (along - along.min()) / max(float(np.ptp(along)), 1.0)
+    plane = far + (near - far) * along if ramp else np.full(shape, random.choice(allowed[:30]))
+    depths: NDArray[np.float64] = allowed[np.abs(plane[..., None] - allowed).argmin(axis=2)]
+    for _ in range(DISC_SHAPES):
+        centre = random.uniform(0.1, 0.9, 2) * shape
+        reach = random.uniform(0.12, 0.35) * min(shape)
+        turn = np.arctan2(y - centre[0], x - centre[1])
+        lobes, phase, depth_of_lobes = int(random.integers(2, 7)), random.uniform(0, 2 * np.pi), random.uniform(0, 0.4)
+        outline = reach * (1 + depth_of_lobes * np.cos(lobes * turn + phase))
+        inside = np.hypot(y - centre[0], x - centre[1]) <= outline
+        depths = np.where(inside, np.maximum(depths, random.choice(allowed)), depths)
+    return depths
+
+
+def _blurred_evenly(e: Example, image: NDArray[np.uint8], sigma: float, condition: str) -> Example:
+    everywhere = np.ones(e.truth.shape, bool)
+    truth = np.full(e.truth.shape, sigma, np.float32)
+    name = f"{e.name}@{condition.replace(' px', 'px')}"
+    return Example(name, image, truth, everywhere, e.source or e.name, condition)
+
+
+def _with_noise(e: Example, level: float) -> Example:
+    """The example under white noise of `level` of 255, seeded by its name."""
+    if level == 0:
+        return e
+    return replace(e, image=render.add_noise(e.image, level / 255, zlib.crc32(e.name.encode())))
 
 
 def depth_rendered(
@@ -98,8 +253,8 @@ def depth_rendered(
                     scene = render.render_depth(
                         e.image, e.truth, e.valid, focus, sigma, kernel, noise=noise, jpeg=jpeg, seed=seed
                     )
-                    label = f"{e.name}@0..{sigma:g}px, {sensor}"
-                    yield Example(label, scene.image, scene.sigma, scene.valid, e.source or e.name)
+                    label, condition = f"{e.name}@0..{sigma:g}px, {sensor}", f"0..{sigma:g} px, {sensor}"
+                    yield Example(label, scene.image, scene.sigma, scene.valid, e.source or e.name, condition)
 
     words = (
         f"Scenes rendered from known disparities: layers back to front, linear light, {kernel}, sigma 0 to "

@@ -160,7 +160,7 @@ def open_data(folder: str | Path) -> list[DataSet]:
     if found:
         return found
     if any(p.suffix.lower() in PHOTOGRAPH_SUFFIXES for p in root.iterdir()):
-        return _uniform_sets(lambda: read_sharp(root))
+        return _blurred_sets(lambda: read_sharp(root))
     raise DefocusError(
         f"{root} is none of the known layouts: add a dataset.toml that says where photographs and truths are "
         "(docs/benchmark.md has an example)."
@@ -201,16 +201,20 @@ def _declared(root: Path, declaration: Declaration) -> DataSet:
             image = read_picture(path)
             values = read_values(_truth_of(path, root / declaration.truths, declaration.truth_suffix), image.shape[:2])
             valid = np.isfinite(values) & ~np.isin(values, declaration.ignore)
+            second_moment = None
             if declaration.kind == "mask":
                 middle = (values[valid].min() + values[valid].max()) / 2 if valid.any() else 0.0
                 blurred = values > middle
                 truth: NDArray[Any] = blurred if declaration.blurred == "white" else ~blurred
             elif declaration.kind == "sigma":
-                truth = UNITS[declaration.unit](np.where(valid, values, 0) * declaration.scale).astype(np.float32)
+                lengths = np.where(valid, values, 0) * declaration.scale
+                truth = UNITS[declaration.unit](lengths).astype(np.float32)
+                if declaration.unit == "disc radius (D'Andres)":
+                    second_moment = sigma_from_disc_radius(lengths).astype(np.float32)
             else:
                 sign = 1 if declaration.blurred == "white" else -1
                 truth = (sign * np.where(valid, values, 0) * declaration.scale).astype(np.float32)
-            yield Example(path.stem, image, truth, valid, path.stem)
+            yield Example(path.stem, image, truth, valid, path.stem, second_moment=second_moment)
 
     return DataSet(declaration.name or root.name, declaration.kind, declaration.description, examples)
 
@@ -224,7 +228,7 @@ def _truth_of(photograph: Path, truths: Path, suffix: str) -> Path:
 
 
 def _development_sets(root: Path) -> list[DataSet]:
-    """The sets of the development root that are there; sharp scenes of `depth` also serve for uniform blur."""
+    """The sets of the development root that are there; sharp scenes of `depth` are also blurred by known amounts."""
     made: dict[str, Callable[[], list[DataSet]]] = {
         "masks": lambda: [
             DataSet("masks", "mask", "Photographs with human masks, white = blurred.", lambda: read_masks(root))
@@ -247,15 +251,17 @@ def _development_sets(root: Path) -> list[DataSet]:
             )
         ],
         "depth": lambda: [
-            *_uniform_sets(lambda: generators.sharp_pictures(lambda: read_depth(root))),
+            *_blurred_sets(lambda: generators.sharp_pictures(lambda: read_depth(root))),
             generators.depth_rendered("depth", lambda: read_depth(root)),
         ],
     }
     return [data for name, make in made.items() if (root / name).is_dir() for data in make()]
 
 
-def _uniform_sets(sharp: Callable[[], Iterator[Example]]) -> list[DataSet]:
+def _blurred_sets(sharp: Callable[[], Iterator[Example]]) -> list[DataSet]:
     return [
         generators.uniform("uniform-gaussian", sharp, "gaussian"),
         generators.uniform("uniform-disc", sharp, "disc"),
+        generators.disc_regions("rtf-like", sharp),
+        generators.noisy("noise", sharp),
     ]

@@ -464,6 +464,30 @@ def relative_error(estimate: ArrayLike, truth: ArrayLike, valid: ArrayLike | Non
     return float(np.mean(np.abs(values[blurred] / wanted[blurred] - 1)))
 
 
+def median_ratio(estimate: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None) -> float:
+    """Median of estimate / truth over the valid pixels whose truth is above 0: what a bias shows in.
+
+    Parameters
+    ----------
+    estimate, truth : H x W, sigma in px (or any one unit).
+    valid : H x W, True = counts; None = all.
+
+    Returns
+    -------
+    float, 1 = no bias; no unit.
+
+    Raises
+    ------
+    UndefinedMetricError
+        No valid pixel with a truth above 0, or NaN at valid pixels.
+    """
+    values, wanted = _estimation(estimate, truth, valid)
+    blurred = wanted > 0
+    if not blurred.any():
+        raise UndefinedMetricError("A ratio to the truth needs a truth above 0 somewhere.")
+    return float(np.median(values[blurred] / wanted[blurred]))
+
+
 def error_by_size(
     estimate: ArrayLike, truth: ArrayLike, edges: Sequence[float], valid: ArrayLike | None = None
 ) -> list[SizeBin]:

@@ -1,0 +1,90 @@
+"""The scripts in benchmarks/ that make the tables of docs/: peers, speed and generators."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+
+from defocus.evaluation.render import gaussian_blur
+
+SCRIPTS = Path(__file__).resolve().parents[1] / "benchmarks"
+
+
+def script(name):
+    spec = importlib.util.spec_from_file_location(f"benchmarks_{name}", SCRIPTS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def masks(tmp_path):
+    sharp = data.astronaut()[::4, ::4]
+    mask = np.zeros(sharp.shape[:2], bool)
+    mask[:, 64:] = True
+    for k in range(3):
+        turned = np.roll(sharp, 17 * k, axis=0)
+        picture = np.where(mask[..., None], gaussian_blur(turned, 3.0), turned)
+        for folder, pixels in (("image", picture), ("truth", np.uint8(255) * mask)):
+            (tmp_path / "data/masks" / folder).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(tmp_path / "data/masks" / folder / f"{k}.png")
+    return tmp_path / "data"
+
+
+def test_peers_compares_rows_on_the_same_photographs(masks, tmp_path, monkeypatch, capsys):
+    peers = script("peers")
+    monkeypatch.setattr(peers, "METHODS", ("karaali2018", "laplacian"))
+    monkeypatch.setattr(peers, "DENSE", "zhuo2011")  # stands for what is too slow to run on all
+    assert peers.main(["--data", str(masks), "-o", str(tmp_path / "out"), "--dense-limit", "2"]) == 0
+    text = capsys.readouterr().out
+    everything, common = text.split("All methods on the photographs")
+    assert "masks (3): AP" in everything and "masks (2): AP" in common
+    assert everything.count("| zhuo2011 |") == 0 and common.count("| zhuo2011 |") == 1
+    (row,) = [line for line in common.splitlines() if line.startswith("| karaali2018")]
+    figures = [float(cell) for cell in row.split("|")[2:-1]]
+    ap, max_f, worst, at_one, seconds = figures
+    assert 0.5 < worst <= max_f <= 1 and 0.5 < ap <= 1 and at_one <= max_f + 0.05 and seconds > 0
+    assert (tmp_path / "out/peers.md").read_text() in text
+
+
+def test_speed_makes_photographs_of_a_size_and_tells_ratios(tmp_path):
+    speed = script("speed")
+    Image.fromarray(data.astronaut()).save(tmp_path / "small.png")
+    speed.write_photograph(tmp_path / "small.png", tmp_path / "large.jpg", 700, 1300)
+    with Image.open(tmp_path / "large.jpg") as made:
+        assert (made.size, made.format) == ((1300, 700), "JPEG")
+    costs = {"24 MP": speed.Cost(4000, 6000, 8.0, 7.0, 900), "6 MP": speed.Cost(2000, 3000, 2.5, 2.0, 400)}
+    assert speed.ratios(costs) == ["24 MP / 6 MP: 3.20 times the seconds for 4.00 times the pixels."]
+    assert set(speed.USUAL.split(",")) <= set(speed.SIZES)
+
+
+def test_generators_share_no_photograph_and_read_known_blur(tmp_path):
+    pytest.importorskip("torch")
+    from defocus.training.scenes import SceneSet
+
+    generators = script("generators")
+    for k in range(6):
+        (tmp_path / f"photos/{k % 2}").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((8, 8), 40 * k, np.uint8)).save(tmp_path / f"photos/{k % 2}/{k // 2}.png")
+    links, test = generators.set_aside(tmp_path / "photos", tmp_path, 5)
+    training = {link.resolve() for link in links.iterdir()}
+    assert len(training) + len(test) == 5
+    assert not training & {path.resolve() for path in test}
+
+    grey = gaussian_blur(data.gravel()[:256, :256], 2.0)
+    scenes = SceneSet(
+        np.stack([grey, grey]), np.full((2, 128, 128), 1, np.float16), np.stack([np.ones((128, 128), bool)] * 2)
+    )
+    scenes.valid[1] = False
+    from defocus.network.blur_reader import SHIPPED_WEIGHTS
+
+    found = generators.score(SHIPPED_WEIGHTS, scenes)
+    assert found.scenes == 1
+    assert 0.7 < found.ratio < 1.4
+    assert 0 < found.full < 0.5
+    assert "| a | 0.100 / 0.200, 1.10 |" in generators.table({"a": {"disc": generators.Score(1, 0.1, 0.2, 1.1)}})
