@@ -17,7 +17,7 @@ from defocus.errors import DefocusError
 from defocus.evaluation import benchmark, generators, layouts, metrics, peers, render, report
 from defocus.evaluation.benchmark import Configuration, Outcome
 from defocus.evaluation.datasets import DataSet, Example
-from defocus.network.classifier import available_cores
+from defocus.cores import available_cores
 from defocus.units import sigma_from_disc_radius
 
 

@@ -19,7 +19,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
-from scipy import ndimage, optimize, signal
+from scipy import ndimage, signal
 
 from defocus.errors import DefocusError
 from defocus.light import linear_to_srgb, srgb_to_linear
@@ -105,34 +105,6 @@ def disc_kernel(radius: float) -> Floats:
     signed = np.sign(x) * np.sign(y) * quarter
     area: Floats = np.maximum(np.diff(np.diff(signed, axis=0), axis=1), 0)
     return np.asarray(area / area.sum())
-
-
-def best_gaussian(kernel: Floats) -> float:
-    """Standard deviation of the Gaussian that best explains the blur by a kernel, in px: what this package calls sigma.
-
-    The one whose blur of a straight step edge is nearest to the kernel's in the mean over all directions and places,
-    in the sense of least squares. For discs this is the table of D'Andres et al. (`units`, rule "dandres") within
-    0.01 px in the mean, about radius / 1.83; their standard deviation per axis, radius / 2, is 9 % less.
-
-    Parameters
-    ----------
-    kernel : n x n, n odd, sum 1, about symmetric to its middle.
-    """
-    side = kernel.shape[0]
-    extent = max(64, 1 << (4 * side - 1).bit_length())
-    centred = np.zeros((extent, extent))
-    centred[:side, :side] = kernel
-    spectrum = np.fft.rfft2(np.roll(centred, (-(side // 2),) * 2, (0, 1))).real
-    square = np.fft.fftfreq(extent)[:, None] ** 2 + np.fft.rfftfreq(extent)[None] ** 2
-    # A step has the power spectrum 1 / f^2 across and all of it on one line: 1 / f^3 in the mean over directions.
-    weight = np.divide(1.0, square**1.5, out=np.zeros_like(square), where=square > 0)
-    weight[:, 1:-1] *= 2  # frequencies that the half spectrum leaves out
-
-    def misfit(sigma: float) -> float:
-        return float((weight * (spectrum - np.exp(-2 * np.pi**2 * square * sigma**2)) ** 2).sum())
-
-    found = optimize.minimize_scalar(misfit, bounds=(0.05, side / 2 + 0.5), method="bounded", options={"xatol": 1e-3})
-    return float(found.x)
 
 
 def _area_under_arc(x: Floats, radius: float) -> Floats:

@@ -11,6 +11,7 @@ import io
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,9 @@ from threadpoolctl import threadpool_limits
 
 from defocus.atomic import atomic_write
 from defocus.edges import luma
-from defocus.evaluation.render import best_gaussian, disc_kernel, gaussian_kernel
+from defocus.evaluation.render import disc_kernel, gaussian_kernel
 from defocus.light import linear_from_srgb, srgb_from_linear
 from defocus.photograph import read_photograph
-from defocus.units import disc_radius_from_sigma
 
 Floats = NDArray[np.float32]
 
@@ -276,7 +276,7 @@ def _photograph_texture(sources: Sequence[Source], sigma: float, random: np.rand
     elif sigma < 3:
         shrink = random.uniform(1.0, 2.2)
     else:
-        shrink = random.uniform(0.6, 1.6)
+        shrink = random.uniform(0.6, 2.2)
     height, width = source.grey.shape
     shrink = min(shrink, min(height, width) / 130)
     size = (round(width / shrink), round(height / shrink))
@@ -415,7 +415,7 @@ def _blur_by_map(light: Floats, blur: Floats, kernel: str, random: np.random.Gen
 
 
 class _Aperture:
-    """A blur kernel that a Gaussian of `sigma` px explains best (`best_gaussian`), applied with mirrored borders."""
+    """A blur kernel whose standard deviation is `sigma` px, applied with mirrored borders."""
 
     def __init__(self, kind: str, sigma: float, random: np.random.Generator) -> None:
         self.sigma = sigma
@@ -425,7 +425,7 @@ class _Aperture:
             line = gaussian_kernel(min(sigma, 40.0))
             self.kernel = np.outer(line, line)
         elif kind == "disc":
-            self.kernel = disc_kernel(float(disc_radius_from_sigma(sigma, "dandres")))
+            self.kernel = disc_kernel(_disc_radius(sigma))
         else:
             self.kernel = _polygon_kernel(sigma, random)
 
@@ -447,29 +447,42 @@ class _Aperture:
         return np.asarray(whole[2 * reach : 2 * reach + CANVAS, 2 * reach : 2 * reach + CANVAS], np.float32)
 
 
+def _standard_deviation(kernel: NDArray[np.float64]) -> float:
+    """Of a kernel of sum 1 about its middle, along the columns, in px."""
+    across = np.arange(kernel.shape[1]) - kernel.shape[1] // 2
+    return float(np.sqrt((kernel * across**2).sum()))
+
+
+@cache
+def _small_discs() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    radii = np.arange(0.5, 4.01, 0.125)
+    return np.array([_standard_deviation(disc_kernel(r)) for r in radii]), radii
+
+
+def _disc_radius(sigma: float) -> float:
+    """Radius in px of the disc whose standard deviation on the pixel grid is sigma: 2 sigma, less where it is small."""
+    deviations, radii = _small_discs()
+    if sigma < deviations[-1]:
+        return float(np.interp(sigma, deviations, radii))
+    return 2 * float(np.sqrt(sigma**2 - 1 / 12))  # a pixel's own variance
+
+
 def _polygon_kernel(sigma: float, random: np.random.Generator) -> NDArray[np.float64]:
-    """The blades of a lens, with a rim brighter or darker than the middle; best explained by a Gaussian of sigma px."""
+    """The blades of a lens, with a rim brighter or darker than the middle; standard deviation sigma px per axis."""
     blades, turn, rim = int(random.integers(5, 10)), random.uniform(0, 2 * np.pi), random.uniform(-0.5, 1.0)
-
-    def kernel(size: float) -> NDArray[np.float64]:
-        """The polygon whose circle of the same size at the corners has a radius of about `size` px."""
-        fine = max(1, int(np.ceil(24 / size)))  # samples a pixel
-        reach = int(np.ceil(1.4 * size)) + 1
-        x = (np.arange((2 * reach + 1) * fine) + 0.5) / fine - reach - 0.5
-        across, down = np.meshgrid(x, x)
-        angle = (np.arctan2(down, across) + turn) % (2 * np.pi / blades) - np.pi / blades
-        radius = np.hypot(across, down) * np.cos(angle) / np.cos(np.pi / blades)
+    fine = max(1, int(np.ceil(12 / sigma)))  # samples a pixel
+    reach = int(np.ceil(2.8 * sigma)) + 1
+    x = (np.arange((2 * reach + 1) * fine) + 0.5) / fine - reach - 0.5
+    across, down = np.meshgrid(x, x)
+    angle = (np.arctan2(down, across) + turn) % (2 * np.pi / blades) - np.pi / blades
+    radius = np.hypot(across, down) * np.cos(angle) / np.cos(np.pi / blades)
+    size = 2.0 * sigma / np.sqrt(np.cos(np.pi / blades))
+    for _ in range(3):  # find the size whose standard deviation is sigma
         weight = np.where(radius <= size, 1 + rim * (np.minimum(radius / size, 1) ** 2 - 0.5), 0)
-        blocks = (2 * reach + 1, fine, 2 * reach + 1, fine)
-        pixels = weight.reshape(blocks).mean((1, 3))
-        return np.asarray(pixels / pixels.sum())
-
-    # The ratio depends on the shape alone from some px on; below, the pixels' own area counts.
-    probe = min(sigma, 4.0)
-    size = 1.9 * probe
-    for _ in range(2):
-        size *= probe / best_gaussian(kernel(size))
-    return kernel(size * sigma / probe)
+        size *= sigma / max(np.sqrt((weight * across**2).sum() / weight.sum()), 1e-6)
+    blocks = (2 * reach + 1, fine, 2 * reach + 1, fine)
+    kernel = weight.reshape(blocks).mean((1, 3))
+    return np.asarray(kernel / kernel.sum())
 
 
 def _camera(picture: Floats, recipe: SceneRecipe, random: np.random.Generator) -> NDArray[np.uint8]:
