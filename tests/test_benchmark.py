@@ -295,13 +295,14 @@ def test_conditions_are_told_apart():
     values = [
         record(f"{s}{c}", **{"source": s, "condition": c, "median reading": r, "MAE": 1.0})
         for s, shift in (("a", 0.0), ("b", 0.5))
-        for c, r in (("1 px", 1.0 + shift), ("2 px", 2.0 + shift))
+        for c, r in (("10 px", 9.0), ("2 px", 2.0 + shift), ("1 px", 1.0 + shift))  # as several processes leave them
     ]
     made = report.figures(values)
     of = {(f.metric, f.condition): f.mean for f in made}
     assert of["median reading", "1 px"] == pytest.approx(1.25)
     assert of["median reading", "2 px"] == pytest.approx(2.25)
     assert of["MAE", ""] == 1.0
+    assert list(dict.fromkeys(f.condition for f in made)) == ["", "1 px", "2 px", "10 px"]
     assert ("median reading", "") not in of  # over all conditions it means nothing
     head = {"configurations": ["c"], "sets": {"s": {"description": ""}}, "costs": {}}
     assert "| 2 px | 2.250 ±" in report.markdown(head, values, made)

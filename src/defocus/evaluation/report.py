@@ -12,6 +12,7 @@ import csv
 import html
 import io
 import json
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -196,11 +197,14 @@ def figures(values: Iterable[dict[str, Any]]) -> list[Figure]:
                 of_condition = _by_source([v for v in records if v.get("condition") == condition], CONDITION_METRICS)
                 made += _figures(name, configuration, of_condition, CONDITION_METRICS, condition)
     order = list(METRICS | CONDITION_METRICS)
-    places = {key: number for number, key in enumerate(dict.fromkeys((f.set, f.condition) for f in made))}
     sets = list(dict.fromkeys(f.set for f in made))
-    return sorted(
-        made, key=lambda f: (sets.index(f.set), f.condition != "", places[f.set, f.condition], order.index(f.metric))
-    )
+    return sorted(made, key=lambda f: (sets.index(f.set), _by_number(f.condition), order.index(f.metric)))
+
+
+def _by_number(condition: str) -> list[tuple[float, str]]:
+    """A key that puts "2 px" before "10 px"; several processes leave their records in no order."""
+    parts = re.split(r"(\d+(?:\.\d+)?)", condition)
+    return [(float(part), "") if number % 2 else (-1.0, part) for number, part in enumerate(parts)]
 
 
 def _by_source(records: Sequence[dict[str, Any]], names: Iterable[str]) -> dict[str, dict[str, list[float]]]:
