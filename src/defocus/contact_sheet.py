@@ -12,8 +12,8 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from defocus.photograph import Photograph
 
-SIDE = 320
-"""px of the longer side of a thumbnail."""
+WIDTH, HEIGHT = 320, 240
+"""px that a thumbnail fits in."""
 _GROUND, _INK, _FAINT, _FRAME = (32, 32, 32), (240, 240, 240), (176, 176, 176), (255, 255, 255)
 _IN_FOCUS, _SHADOW = (255, 214, 0), (0, 0, 0)
 _GAP, _NAME_PX, _TEXT_PX = 16, 18, 16
@@ -28,7 +28,7 @@ class Tile:
 
     Attributes
     ----------
-    thumbnail : h x w x 3 uint8, at most 320 px a side.
+    thumbnail : h x w x 3 uint8, at most 240 x 320.
     name : the first line beneath; shortened in its middle where it is too long.
     lines : further lines.
     """
@@ -53,9 +53,9 @@ def thumbnail(
 
     Returns
     -------
-    h x w x 3 uint8, the longer side 320 px; smaller photographs are enlarged to it.
+    h x w x 3 uint8, as large as 240 x 320 px hold; smaller photographs are enlarged to it.
     """
-    scale = SIDE / max(photograph.height, photograph.width)
+    scale = min(HEIGHT / photograph.height, WIDTH / photograph.width)
     width, height = max(1, round(photograph.width * scale)), max(1, round(photograph.height * scale))
     pixels = photograph.pixels
     if pixels.dtype != np.uint8:
@@ -94,28 +94,20 @@ def contact_sheet(tiles: Sequence[Tile], columns: int = 5) -> NDArray[np.uint8]:
     columns = min(columns, len(tiles))
     name_font, text_font = ImageFont.load_default(_NAME_PX), ImageFont.load_default(_TEXT_PX)
     line = _TEXT_PX + 6
-    rows = [tiles[first : first + columns] for first in range(0, len(tiles), columns)]
-    heights = [
-        max(len(t.thumbnail) for t in row) + _GAP // 2 + _NAME_PX + 6 + line * max(len(t.lines) for t in row) + _GAP
-        for row in rows
-    ]
-    sheet = Image.new("RGB", (columns * (SIDE + _GAP) + _GAP, sum(heights) + _GAP), _GROUND)
+    foot = HEIGHT + _GAP // 2
+    height = foot + _NAME_PX + 6 + line * max(len(tile.lines) for tile in tiles) + _GAP
+    rows = -(-len(tiles) // columns)
+    sheet = Image.new("RGB", (columns * (WIDTH + _GAP) + _GAP, rows * height + _GAP), _GROUND)
     draw = ImageDraw.Draw(sheet)
-    top = _GAP
-    for row, height in zip(rows, heights, strict=True):
+    for place, tile in enumerate(tiles):
+        left, top = _GAP + place % columns * (WIDTH + _GAP), _GAP + place // columns * height
+        picture = Image.fromarray(tile.thumbnail)
         # Pictures stand on one line, so that their words do.
-        foot = top + max(len(tile.thumbnail) for tile in row)
-        for column, tile in enumerate(row):
-            left = _GAP + column * (SIDE + _GAP)
-            picture = Image.fromarray(tile.thumbnail)
-            sheet.paste(picture, (left + (SIDE - picture.width) // 2, foot - picture.height))
-            at = foot + _GAP // 2
-            draw.text((left, at), _fitting(_plain(tile.name), name_font), fill=_INK, font=name_font)
-            at += _NAME_PX + 6
-            for words in tile.lines:
-                draw.text((left, at), _fitting(_plain(words), text_font), fill=_FAINT, font=text_font)
-                at += line
-        top += height
+        sheet.paste(picture, (left + (WIDTH - picture.width) // 2, top + HEIGHT - picture.height))
+        draw.text((left, top + foot), _fitting(_plain(tile.name), name_font), fill=_INK, font=name_font)
+        for number, text in enumerate(tile.lines):
+            at = top + foot + _NAME_PX + 6 + number * line
+            draw.text((left, at), _fitting(_plain(text), text_font), fill=_FAINT, font=text_font)
     return np.asarray(sheet)
 
 
@@ -138,6 +130,6 @@ def _fitting(words: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> 
     """The words, or as much of their beginning and end as fits under a thumbnail."""
     for kept in range(len(words), 0, -1):
         shown = words if kept == len(words) else f"{words[: kept // 2]}...{words[len(words) - (kept - kept // 2) :]}"
-        if font.getlength(shown) <= SIDE:
+        if font.getlength(shown) <= WIDTH:
             return shown
     return ""

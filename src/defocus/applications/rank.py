@@ -29,7 +29,7 @@ THRESHOLD = 1.0
 CONFIDENT = 0.5
 LEAST_READABLE = 0.005
 """Share of a region that has to be readable for its figures to mean anything."""
-SHARPEST_PERCENTILE = 10.0
+SHARPEST_PERCENTILE = 2.0
 STEEPNESS = 8
 _LARGEST_GRID = 2000
 """Maps are read at every n-th pixel, so that no side has more: they are smooth over some px."""
@@ -63,7 +63,7 @@ class Sharpness:
     ----------
     in_focus : 0..1, share of what can be read in the frame that is in focus.
     readable : 0..1, share of the frame that the map is confident of (0.5 or more).
-    sharpest_sigma : px, the 10th percentile of sigma of what can be read.
+    sharpest_sigma : px, the 2nd percentile of sigma of what can be read.
     subject : the subject region's bounds; None where there is no detail to find one by.
     subject_by : "given"; or "sharpest": the largest connected region about as sharp as the sharpest there is, what
         is central weighing more.
@@ -154,9 +154,10 @@ def sharpness(
 def rank(found: Sequence[Sharpness], by: By = "frame") -> list[int]:
     """Order photographs, the one most in focus first.
 
-    By the share in focus of the frame, or of the subject; where it is equal, by sigma (the frame's sharpest, or the
-    subject's), the smaller first; where that is equal too, as they were given. By subject, those whose subject cannot
-    be read follow, by frame. Those of which nothing can be read come last, as they were given.
+    By the share in focus of the frame, or of the subject, in whole percent, which is as fine as shares of maps are;
+    where it is equal, by sigma (the frame's sharpest, or the subject's), the smaller first; where that is equal too,
+    as they were given. By subject, those whose subject cannot be read follow, by frame. Those of which nothing can be
+    read come last, as they were given.
 
     Parameters
     ----------
@@ -178,13 +179,13 @@ def rank(found: Sequence[Sharpness], by: By = "frame") -> list[int]:
     if len({(s.threshold, s.at) for s in found}) > 1:
         raise ParameterError("These were measured by different thresholds or sizes: measure all by the same.")
 
-    def place(index: int) -> tuple[int, float, float]:
+    def place(index: int) -> tuple[int, int, float]:
         s = found[index]
         if by == "subject" and s.subject_in_focus is not None and s.subject_sigma is not None:
-            return 0, -s.subject_in_focus, s.subject_sigma
+            return 0, -round(100 * s.subject_in_focus), s.subject_sigma
         if s.in_focus is not None and s.sharpest_sigma is not None:
-            return 1, -s.in_focus, s.sharpest_sigma
-        return 2, 0.0, 0.0
+            return 1, -round(100 * s.in_focus), s.sharpest_sigma
+        return 2, 0, 0.0
 
     return sorted(range(len(found)), key=place)
 
@@ -290,9 +291,9 @@ def _window(box: Box, shape: tuple[int, ...]) -> NDArray[np.bool_]:
         )
     region = np.zeros(shape, bool)
     rows, columns = shape
-    first = min(int(top * rows), rows - 1), min(int(left * columns), columns - 1)
+    first = min(round(top * rows), rows - 1), min(round(left * columns), columns - 1)
     # At least one pixel.
-    last = max(int(np.ceil(bottom * rows)), first[0] + 1), max(int(np.ceil(right * columns)), first[1] + 1)
+    last = max(round(bottom * rows), first[0] + 1), max(round(right * columns), first[1] + 1)
     region[first[0] : last[0], first[1] : last[1]] = True
     return region
 

@@ -397,7 +397,7 @@ def _write_sheet(path: Path, shown: Sequence[Measured], by: By) -> list[Path]:
             assert m.thumbnail is not None
             with Image.open(io.BytesIO(m.thumbnail)) as opened:
                 picture = np.asarray(opened)
-            tiles.append(Tile(picture, f"{place}  {m.path.name}", _lines(m.sharpness, by)))
+            tiles.append(Tile(picture, f"{place}  {m.path.name}", _lines(m, by)))
         # Before .defocus, by which outputs are known.
         own, dot, rest = path.name.partition(".defocus.")
         name = path.name if page == 1 else f"{own}.{page}{dot}{rest}" if dot else f"{path.stem}.{page}{path.suffix}"
@@ -409,12 +409,14 @@ def _write_sheet(path: Path, shown: Sequence[Measured], by: By) -> list[Path]:
     return pages
 
 
-def _lines(s: Sharpness, by: By) -> tuple[str, str]:
+def _lines(m: Measured, by: By) -> tuple[str, str]:
     """What stands under a thumbnail; what the order goes by first."""
+    s = m.sharpness
     if s.in_focus is None:
-        return f"no detail ({s.readable:.1%} readable)", ""
+        return f"no detail: {s.readable:.0%} of it can be read", ""
     frame = f"frame {s.in_focus:.0%} in focus, sharpest {_px(s.sharpest_sigma)}"
-    subject = f"subject {_share(s.subject_in_focus)} in focus, {_px(s.subject_sigma)}"
+    where = "sharpest area" if m.subject_by == "sharpest" else "subject"
+    subject = f"{where} {_share(s.subject_in_focus)} in focus, {_px(s.subject_sigma)}"
     return (subject, frame) if by == "subject" else (frame, subject)
 
 
