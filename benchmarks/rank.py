@@ -2,16 +2,16 @@
 
     python benchmarks/rank.py --data ../shared/data/dev
 
-Bursts: each scene is rendered with four focal planes and three amounts of blur (farthest surface 2, 4 and 8 px; Gaussian,
-then discs), twelve frames. Scenes: the sharp photographs of scikit-image, laid on a tilted plane, and, with --data, the
-sharp ones of the development set `depth` with their own disparities. Conditions: clean; noise of 2 and of 5 of 255; and
-mixed, every frame with an exposure of its own (0.35 to 1 of the light) and noise of its own (0 to 5).
+Bursts: each scene is rendered with four focal planes and three amounts of blur (farthest surface 2, 4 and 8 px;
+Gaussian, then discs), twelve frames. Scenes: the sharp photographs of scikit-image, laid on a tilted plane, and, with
+--data, the sharp ones of the development set `depth` with their own disparities. Conditions: clean; noise of 2 and of 5
+of 255; and mixed, every frame with an exposure of its own (0.35 to 1 of the light) and noise of its own (0 to 5).
 
 Truth is the share of the frame blurred by 1 px or less, or of a box of a third of the sides, at a place of each scene's
 own. Measures: the share in focus that `defocus.sharpness` gives, minus the mean sigma of the map, variance of the
-Laplacian of the luma, and that divided by the luma's variance. Within a scene: how often the first is the best (within a
-hundredth of its share), and Kendall's tau-b. Across scenes: share of pairs of frames of different scenes, a tenth apart or
-more, that stand in the right order, and tau-b of all frames.
+Laplacian of the luma, and that divided by the luma's variance. Within a scene: how often the first is the best (within
+a hundredth of its share), and Kendall's tau-b. Across scenes: share of pairs of frames of different scenes, a tenth
+apart or more, that stand in the right order, and tau-b of all frames.
 """
 
 from __future__ import annotations
@@ -148,9 +148,8 @@ def main() -> None:
             scores.append([measured(shot, box) for shot in shots])
             scene.append(number)
     shares, found, of = np.array(truth), np.array(scores), np.array(scene)
-    print(
-        f"{len(of)} frames of {of.max() + 1} scenes; share in focus {shares[:, 0].min():.2f} to {shares[:, 0].max():.2f}"
-    )
+    low, high = shares[:, 0].min(), shares[:, 0].max()
+    print(f"{len(of)} frames of {of.max() + 1} scenes, {low:.0%} to {high:.0%} in focus")
     for region, title in enumerate(("The frame", "A box")):
         table(title, shares[:, region], found[:, :, region].swapaxes(0, 1), of)
 

@@ -70,14 +70,14 @@ def test_what_cannot_be_read_counts_neither_as_sharp_nor_as_blurred(map_of):
     sigma = np.full((100, 200), 0.4, np.float32)
     sigma[:, :40] = 3.0
     confidence = np.ones_like(sigma)
-    confidence[:, 80:] = 0.2
+    confidence[:, 80:] = 0.1
     m = map_of(sigma)
     s = defocus.sharpness(
         defocus.DefocusMap(sigma, confidence, m.saturated, m.seeds, m.method, m.sigma_range, m.unit, m.metadata)
     )
     assert s.in_focus == pytest.approx(0.5, abs=0.001)
     assert s.readable == pytest.approx(0.4)
-    nothing = defocus.sharpness(map_of(sigma, confidence=0.3))
+    nothing = defocus.sharpness(map_of(sigma, confidence=0.15))
     assert (nothing.in_focus, nothing.sharpest_sigma, nothing.subject, nothing.subject_in_focus) == (None,) * 4
     assert nothing.readable == 0
 

@@ -2,8 +2,8 @@
 
 Every pixel whose sigma the map is confident of counts as in focus by 1 / (1 + (sigma / threshold)^8): all of it where
 it is sharp, half at the threshold, 4 % at one and a half times it. A map errs by about a tenth, so a step there would
-count what is near it by chance. Pixels the map is not confident of (sky, walls) count neither as in focus nor as out
-of it. What is compared is a share, not contrast or energy: exposure, content and noise do not enter but through the
+count what is near it by chance. Pixels that show nothing (sky, bare walls) count neither as in focus nor as out of
+it. What is compared is a share, not contrast or energy: exposure, content and noise do not enter but through the
 map.
 """
 
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 THRESHOLD = 1.0
 """px; blur of this sigma begins to show when a photograph is looked at pixel for pixel."""
-CONFIDENT = 0.5
+READABLE = 0.2
+"""Confidence from which on a pixel counts. Sky and noise alone have 0.05 to 0.12; 0.5 and more would leave out most of
+what is blurred, which is read less surely, and so call every photograph sharp."""
 LEAST_READABLE = 0.005
 """Share of a region that has to be readable for its figures to mean anything."""
 SHARPEST_PERCENTILE = 2.0
@@ -62,7 +64,7 @@ class Sharpness:
     Attributes
     ----------
     in_focus : 0..1, share of what can be read in the frame that is in focus.
-    readable : 0..1, share of the frame that the map is confident of (0.5 or more).
+    readable : 0..1, share of the frame that shows something to read blur by: confidence 0.2 or more.
     sharpest_sigma : px, the 2nd percentile of sigma of what can be read.
     subject : the subject region's bounds; None where there is no detail to find one by.
     subject_by : "given"; or "sharpest": the largest connected region about as sharp as the sharpest there is, what
@@ -125,7 +127,7 @@ def sharpness(
     step = -(-max(height, width) // _LARGEST_GRID)
     scale = np.float32(1 if at is None else at / max(height, width))
     sigma = found.sigma[::step, ::step] * scale
-    readable = found.confidence[::step, ::step] >= CONFIDENT
+    readable = found.confidence[::step, ::step] >= READABLE
     focused = in_focus(sigma, threshold)
     frame = _Region.measure(sigma, focused, readable, np.ones_like(readable))
     region: NDArray[np.bool_] | None

@@ -262,7 +262,8 @@ def measure(job: Job) -> Measured | str:
 def _measure(job: Job) -> Measured:
     from PIL import Image
 
-    from defocus.applications.rank import CONFIDENT, sharpness, subject_from_exif
+    from defocus.applications.rank import sharpness, subject_from_exif
+    from defocus.cli.estimate import CONFIDENT
     from defocus.contact_sheet import thumbnail
     from defocus.estimate import estimate
     from defocus.photograph import read_photograph, reduce_photograph
@@ -282,6 +283,7 @@ def _measure(job: Job) -> Measured:
     picture = None
     if job.wants_thumbnail:
         scale = 1 if job.at is None else job.at / max(found.sigma.shape)
+        # Outlined is what is surely in focus: the figures count more, but its outline would follow no object.
         marked = (found.confidence >= CONFIDENT) & (found.sigma * scale <= job.threshold)
         buffer = io.BytesIO()
         Image.fromarray(thumbnail(photograph, marked, subject)).save(buffer, "JPEG", quality=92)
