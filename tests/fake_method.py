@@ -3,7 +3,8 @@
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Literal
 
@@ -45,5 +46,9 @@ def estimate(photograph, parameters, weights, progress):
         seeds=seeds,
         method="fake",
         sigma_range=(0.5, 2.0),
-        metadata={"parameters": {"gain": parameters.gain}, "weights": None if weights is None else str(weights)},
+        metadata={
+            "parameters": asdict(parameters),
+            "weights": weights and str(weights),
+            "weights_sha256": sha256(weights.read_bytes()).hexdigest() if weights and weights.is_file() else None,
+        },
     )

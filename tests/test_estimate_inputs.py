@@ -40,10 +40,10 @@ def test_input_is_not_modified(fake_method):
 
 def test_parameters_by_default_name_and_object(fake_method):
     default = estimate(PICTURE, method=fake_method)
-    assert default.metadata["parameters"] == {"gain": 1.5}
-    assert estimate(PICTURE, method=fake_method, parameters="released").metadata["parameters"] == {"gain": 1.0}
+    assert default.metadata["parameters"]["gain"] == 1.5
+    assert estimate(PICTURE, method=fake_method, parameters="released").metadata["parameters"]["gain"] == 1.0
     own = estimate(PICTURE, method=fake_method, parameters=FakeParameters(gain=0.25))
-    assert own.metadata["parameters"] == {"gain": 0.25}
+    assert own.metadata["parameters"]["gain"] == 0.25
 
 
 def test_wrong_parameters_list_the_right_ones(fake_method):

@@ -187,6 +187,27 @@ def test_heic(tmp_path):
     assert read_photograph(path).pixels.min() >= 65535 * 1021 // 1023
 
 
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+@pytest.mark.parametrize("depth", [8, 10])
+def test_heic_comes_out_upright(tmp_path, orientation, depth):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    path = tmp_path / "a.heic"
+    picture = skimage.data.astronaut()[:96, :64]
+    turned = stored(picture, orientation)
+    if depth == 8:
+        heif = pillow_heif.from_pillow(Image.fromarray(turned))
+    else:
+        size = (turned.shape[1], turned.shape[0])
+        heif = pillow_heif.from_bytes("RGB;16", size, (turned.astype(np.uint16) << 8).tobytes())
+    heif.info["exif"] = exif(orientation)
+    heif.save(path, quality=100)
+    photo = read_photograph(path)
+    assert photo.pixels.dtype == (np.uint8 if depth == 8 else np.uint16)
+    assert photo.pixels.shape == picture.shape
+    # lossy, as above
+    assert np.abs(photo.as_float() * 255 - picture).mean() < 4
+
+
 def test_heic_without_the_plug_in_names_the_extra(tmp_path, monkeypatch):
     path = tmp_path / "a.heic"
     path.write_bytes(b"\0\0\0\x1cftypheic\0\0\0\0mif1heic" + bytes(64))

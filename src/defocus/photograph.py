@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -17,14 +19,16 @@ import tifffile
 from numpy.typing import DTypeLike, NDArray
 from PIL import Image, UnidentifiedImageError
 
+from defocus.camera_raw import RAW_SUFFIXES, develop, is_raw
 from defocus.errors import PhotographError
 
 MAX_PIXELS = 200_000_000
 MIN_SIDE = 3
-PHOTOGRAPH_SUFFIXES = frozenset(
+PHOTOGRAPH_SUFFIXES = RAW_SUFFIXES.union(
     ".jpg .jpeg .jpe .jfif .png .tif .tiff .webp .heic .heif .hif .avif .bmp .jp2 .ppm .pgm .gif".split()
 )
-"""Suffixes, in lower case, by which a photograph is found in a folder. Reading goes by content, not by suffix."""
+"""Suffixes, in lower case, by which a photograph is found in a folder. Reading goes by content, not by suffix, but for
+RAW files that look like a TIFF."""
 
 _FLOAT_SLACK = 1e-6  # resampling and colour conversion overshoot 0..1 by rounding
 _ORIENTATION_TAG = 0x0112
@@ -147,11 +151,13 @@ def read_photograph(
 ) -> Photograph:
     """Read a photograph from a file: upright, sRGB, at the bit depth of the file.
 
-    JPEG, PNG and TIFF (8 and 16 bits; TIFF also float), WebP, AVIF, GIF, BMP, JPEG 2000, PNM, and HEIC where
-    pillow-heif is installed; told apart by content. EXIF orientation is applied. An embedded ICC profile (grey,
-    RGB or CMYK) is converted to sRGB by LittleCMS, relative colorimetric with black point compensation, at
-    the file's bit depth; without a profile pixels are taken for sRGB, and CMYK is converted by (1 - ink)(1 - black).
-    Alpha is dropped, not composited: a composite would invent edges where alpha changes.
+    JPEG, PNG and TIFF (8 and 16 bits; TIFF also float), WebP, AVIF, GIF, BMP, JPEG 2000, PNM, HEIC where pillow-heif
+    is installed, and camera RAW where rawpy is; told apart by content. EXIF orientation is applied. An embedded ICC
+    profile (grey, RGB or CMYK) is converted to sRGB by LittleCMS, relative colorimetric with black point compensation,
+    at the file's bit depth; without a profile pixels are taken for sRGB, and CMYK is converted by
+    (1 - ink)(1 - black). RAW is developed by LibRaw with the camera's white balance into 16 bits, without automatic
+    brightening, sharpening or noise reduction. Alpha is dropped, not composited: a composite would invent edges where
+    alpha changes.
 
     Parameters
     ----------
@@ -173,23 +179,18 @@ def read_photograph(
     ------
     PhotographError
         If the file is missing, a folder, empty, damaged, truncated or no photograph, smaller than 3 x 3
-        pixels or larger than `max_pixels`, or HEIC without pillow-heif.
+        pixels or larger than `max_pixels`, HEIC without pillow-heif, or RAW without rawpy or of an unknown camera.
     """
     source = Path(path)
     name = str(source)
-    if source.is_dir():
-        raise PhotographError(f"{name} is a folder: give a photograph.")
-    try:
-        with source.open("rb") as file:
-            head = file.read(32)
-    except FileNotFoundError as error:
-        raise PhotographError(f"There is no file {name}.") from error
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        reason = getattr(error, "strerror", None) or error
-        raise PhotographError(f"Cannot read {name}: {reason}.") from error
+    with _opened(source) as file:
+        head = file.read(32)
     if not head:
         raise PhotographError(f"{name} is empty: copy it again from where it came.")
     with _decoding(name):
+        if is_raw(source, head):
+            pixels = develop(source, lambda height, width: _check_size(height, width, name, max_pixels))
+            return _finish(pixels, source)  # LibRaw has turned it already
         if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS and b"avif" not in head[8:]:
             return _read_heif(source, max_pixels, own_colours)
         if head.startswith(_TIFF_SIGNATURES):
@@ -202,6 +203,33 @@ def read_photograph(
             return _from_pillow(image, name, source, own_colours)
 
 
+def photograph_sha256(path: str | os.PathLike[str]) -> str:
+    """Return the SHA-256 of a photograph's file, 64 hexadecimal digits.
+
+    Raises
+    ------
+    PhotographError
+        If the file is missing, a folder, or cannot be read.
+    """
+    with _opened(Path(path)) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BufferedReader]:
+    """Open a file for reading, or say in one sentence why that cannot be done."""
+    if path.is_dir():
+        raise PhotographError(f"{path} is a folder: give a photograph.")
+    try:
+        with path.open("rb") as file:
+            yield file
+    except FileNotFoundError as error:
+        raise PhotographError(f"There is no file {path}.") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = getattr(error, "strerror", None) or error
+        raise PhotographError(f"Cannot read {path}: {reason}.") from error
+
+
 @contextmanager
 def _decoding(name: str) -> Iterator[None]:
     """Turn whatever decoders raise on a damaged file into one sentence."""
@@ -211,7 +239,7 @@ def _decoding(name: str) -> Iterator[None]:
         raise
     except UnidentifiedImageError as error:
         raise PhotographError(
-            f"{name} is not a photograph, or damaged at its start: give a JPEG, PNG, TIFF, WebP or HEIC file."
+            f"{name} is not a photograph, or damaged at its start: give a JPEG, PNG, TIFF, WebP, HEIC or RAW file."
         ) from error
     except Warning:  # warnings as errors are the caller's wish
         raise

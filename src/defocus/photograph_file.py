@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from defocus.atomic import atomic_write
+from defocus.camera_raw import is_raw, read_raw_exif
 from defocus.errors import PhotographError
 from defocus.photograph import Photograph
 
@@ -52,8 +53,8 @@ _TIFF_TEXTS = {270: "description", 271: "make", 272: "model", 306: "date", 315: 
 def suffix_for(photograph: Photograph) -> str:
     """Suffix to save an edit of a photograph under.
 
-    JPEG, PNG, TIFF and WebP keep theirs, HEIC and the rest become JPEG; of more than 8 bits TIFF stays and the rest
-    becomes PNG.
+    JPEG, PNG, TIFF and WebP keep theirs, HEIC and the rest become JPEG; of more than 8 bits TIFF stays and the rest,
+    RAW among it, becomes PNG.
     """
     own = photograph.path.suffix.lower() if photograph.path is not None else ".png"
     own = {".jpeg": ".jpg", ".jpe": ".jpg", ".jfif": ".jpg", ".tiff": ".tif"}.get(own, own)
@@ -112,6 +113,10 @@ def read_exif(original: Photograph) -> Image.Exif:
     if original.path is None:
         return Image.Exif()
     try:
+        with original.path.open("rb") as file:
+            raw = is_raw(original.path, file.read(32))
+        if raw:
+            return read_raw_exif(original.path)
         if original.path.suffix.lower() in (".heic", ".heif", ".hif"):
             import pillow_heif
 

@@ -7,8 +7,10 @@ import os
 import signal
 import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,8 +23,8 @@ if TYPE_CHECKING:  # numpy must not load for --help
     import numpy as np
     from numpy.typing import NDArray
 
-    from defocus.cli.progress_bar import ProgressBar
     from defocus.defocus_map import DefocusMap
+    from defocus.progress import Progress
 
 CONFIDENT = 0.5
 
@@ -32,7 +34,7 @@ defocus estimate photo.jpg
 
 defocus estimate photo.jpg --overlay --parameters released --set sigma_range=0.1
 
-defocus estimate holiday/ -o maps --skip-existing
+defocus estimate holiday/ -o maps --jobs 2 --skip-existing
 
 defocus estimate *.tif --json --quiet > maps.jsonl
 
@@ -72,11 +74,27 @@ def command(
             "--json",
             help="Print one JSON object per photograph: path, size (width, height), method, unit, seconds, "
             "sigma_percentiles (5, 50, 95), share_saturated, share_confident (confidence 0.5 or more), outputs; "
-            "or path and error; or path, skipped and outputs.",
+            "or path and error; or path, skipped and outputs. Lines come as photographs are finished.",
         ),
     ] = False,
+    jobs: Annotated[
+        int,
+        typer.Option(
+            "--jobs",
+            "-j",
+            metavar="N",
+            min=1,
+            help="Photographs at once, each in a process of its own. For folders the number of cores is fastest; "
+            "each process needs memory for its photograph.",
+        ),
+    ] = 1,
     skip_existing: Annotated[
-        bool, typer.Option("--skip-existing", help="Leave photographs whose outputs exist; else they are replaced.")
+        bool,
+        typer.Option(
+            "--skip-existing",
+            help="Leave photographs whose outputs are whole and made from the very same file, method, parameters, "
+            "weights and version; else they are replaced.",
+        ),
     ] = False,
     max_megapixels: Annotated[float, typer.Option(metavar="MP", min=0.001, help="Refuse larger photographs.")] = 200.0,
     quiet: Annotated[
@@ -93,136 +111,169 @@ def command(
     """
     # Here, not above: --help must not wait for numpy.
     from defocus.cli.files import find_photographs, name_outputs
+    from defocus.cli.finished import weights_sha256
     from defocus.cli.progress_bar import ProgressBar
+    from defocus.cli.workers import WorkerLost, run
     from defocus.estimate import find_parameters
     from defocus.methods import find_method
     from defocus.settings import apply_settings
 
     try:
-        chosen = apply_settings(find_parameters(find_method(method), parameters), settings or [])
+        chosen = find_method(method)
+        values = apply_settings(find_parameters(chosen, parameters), settings or [])
         prepare_folder(output)
     except ParameterError as error:
         raise typer.BadParameter(str(error)) from error
     found = find_photographs(photos)
     if not found.photographs and not found.failures:
         raise typer.BadParameter(f"{found.outputs[0]} is an output of defocus: name photographs.")
-    failures = found.failures
-    done = 0
-    with terminable(), ProgressBar(len(found.photographs), hidden=quiet) as bar:
+    digest = weights_sha256(chosen, weights)
+    work = [
+        _Job(
+            path=source.path,
+            outputs=_outputs(beginning, overlay=overlay, depth=chosen.tells_depth),
+            method=method,
+            parameters=values,
+            weights=weights,
+            weights_sha256=digest,
+            max_pixels=int(max_megapixels * 1e6),
+            skip_existing=skip_existing,
+        )
+        for source, beginning in zip(found.photographs, name_outputs(found.photographs, output), strict=True)
+    ]
+    processes = min(jobs, max(1, len(work)))
+    done, failures = 0, dict[int, str]()
+    with terminable(), ProgressBar(len(work), hidden=quiet) as bar:
         for path in found.outputs if not quiet else ():
             bar.say(f"{path} is an output of defocus and was left out.", error=True)
-        for path, reason in failures if as_json else ():
+        for path, reason in found.failures if as_json else ():
             bar.say(json.dumps({"path": str(path), "error": reason}))
+
+        def begin(place: int) -> None:
+            bar.begin(work[place].path.name, "" if processes > 1 else "reading")
+
+        # A bar does not travel to other processes: with several it counts photographs.
+        task = _work if processes > 1 else partial(_work, report=bar.report)
         try:
-            for source, beginning in zip(found.photographs, name_outputs(found.photographs, output), strict=True):
-                bar.begin(source.path.name)
-                job = _Job(source.path, beginning, method, chosen, weights, overlay, int(max_megapixels * 1e6))
-                try:
-                    record = job.skipped() if skip_existing and job.exists() else job.run(bar, quiet)
-                except WeightsError as error:  # the same for every photograph
-                    raise typer.BadParameter(str(error)) from error
-                except (DefocusError, OSError, MemoryError) as error:
-                    record = job.failed(sentence(error))
-                except Exception as error:  # a fault of ours must not cost the user the other photographs
-                    record = job.failed(f"{type(error).__name__}: {error} (a fault in defocus: please report it).")
-                bar.end()
-                if "error" in record:
-                    failures.append((source.path, record["error"]))
-                else:
-                    done += 1
-                if as_json:
-                    bar.say(json.dumps(record))
-                elif "error" not in record and not quiet:
-                    bar.say(_line(record))
+            with closing(run(work, task, processes, begin)) as results:
+                for place, result in results:
+                    job = work[place]
+                    answer = _Answer(job.failed(str(result))) if isinstance(result, WorkerLost) else result
+                    bar.end()
+                    for warning in answer.warnings if not quiet else ():
+                        bar.say(f"Warning: {job.path}: {warning}", error=True)
+                    if "error" in answer.record:
+                        failures[place] = answer.record["error"]
+                    else:
+                        done += 1
+                    if as_json:
+                        bar.say(json.dumps(answer.record))
+                    elif "error" not in answer.record and not quiet:
+                        bar.say(_line(answer.record))
+        except WeightsError as error:  # the same for every photograph
+            raise typer.BadParameter(str(error)) from error
         except KeyboardInterrupt:
-            bar.say(f"Interrupted: {done} of {len(found.photographs)} photographs done.", error=True)
+            bar.say(f"Interrupted: {done} of {len(work)} photographs done.", error=True)
             raise typer.Exit(130) from None
-        if failures:
-            bar.say(f"Failed: {len(failures)}; done: {done}.", error=True)
-            for path, reason in failures:
+        failed = [*found.failures, *((work[place].path, failures[place]) for place in sorted(failures))]
+        if failed:
+            bar.say(f"Failed: {len(failed)}; done: {done}.", error=True)
+            for path, reason in failed:
                 bar.say(f"  {path}: {reason.removeprefix(str(path)).lstrip(': ')}", error=True)
             raise typer.Exit(1)
 
 
+@dataclass(frozen=True)
 class _Job:
-    """One photograph's way from file to files."""
+    """One photograph, and all that its outputs depend on; travels to other processes."""
 
-    def __init__(
-        self,
-        path: Path,
-        beginning: Path,
-        method: str,
-        parameters: Any,
-        weights: Path | None,
-        overlay: bool,
-        max_pixels: int,
-    ) -> None:
-        from defocus.cli.files import DEPTH_ENDING, MAP_ENDING, OVERLAY_ENDING, PREVIEW_ENDING, with_ending
-        from defocus.methods import find_method
-
-        self.path, self.folder = path, beginning.parent
-        self.method, self.parameters, self.weights, self.max_pixels = method, parameters, weights, max_pixels
-        self.outputs = {
-            "map": with_ending(beginning, MAP_ENDING),
-            "preview": with_ending(beginning, PREVIEW_ENDING),
-        }
-        if overlay:
-            self.outputs["overlay"] = with_ending(beginning, OVERLAY_ENDING)
-        if find_method(method).tells_depth:
-            self.outputs["depth"] = with_ending(beginning, DEPTH_ENDING)
-
-    def exists(self) -> bool:
-        return all(path.exists() for path in self.outputs.values())
+    path: Path
+    outputs: dict[str, Path]
+    method: str
+    parameters: Any
+    weights: Path | None
+    weights_sha256: str | None
+    max_pixels: int
+    skip_existing: bool
 
     def failed(self, reason: str) -> dict[str, Any]:
         return {"path": str(self.path), "error": reason}
 
-    def skipped(self) -> dict[str, Any]:
-        return {"path": str(self.path), "skipped": True, "outputs": self._output_names()}
-
-    def run(self, bar: ProgressBar, quiet: bool) -> dict[str, Any]:
-        import numpy as np
-
-        from defocus.estimate import estimate
-        from defocus.photograph import read_photograph
-        from defocus.preview import overlay
-
-        start = time.perf_counter()
-        prepare_folder(self.folder)
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", UserWarning)
-            photograph = read_photograph(self.path, max_pixels=self.max_pixels)
-            result = estimate(
-                photograph,
-                method=self.method,
-                parameters=self.parameters,
-                weights=self.weights,
-                progress=bar.report,
-            )
-        for warning in caught if not quiet else ():
-            if issubclass(warning.category, UserWarning):
-                message = str(warning.message).removeprefix(str(self.path)).lstrip()
-                bar.say(f"Warning: {self.path}: {message}", error=True)
-        bar.report("writing", 1.0)
-        result.save(self.outputs["map"])
-        write_png(self.outputs["preview"], result.preview(scale_bar=True))
-        if "overlay" in self.outputs:
-            picture = overlay(photograph, result.sigma, sigma_limits=result.sigma_range, scale_bar=True)
-            write_png(self.outputs["overlay"], picture)
-        if "depth" in self.outputs and result.relative_depth is not None:
-            write_png(self.outputs["depth"], np.rint(result.relative_depth * 65535).astype(np.uint16))
-        return {
-            "path": str(self.path),
-            "size": [photograph.width, photograph.height],
-            "method": result.method,
-            "unit": result.unit,
-            "seconds": round(time.perf_counter() - start, 3),
-            **_summary(result),
-            "outputs": self._output_names(),
-        }
-
-    def _output_names(self) -> dict[str, str]:
+    def output_names(self) -> dict[str, str]:
         return {kind: str(path) for kind, path in self.outputs.items()}
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What became of a photograph: its object for --json, and warnings."""
+
+    record: dict[str, Any]
+    warnings: Sequence[str] = ()
+
+
+def _outputs(beginning: Path, *, overlay: bool, depth: bool) -> dict[str, Path]:
+    from defocus.cli.files import DEPTH_ENDING, MAP_ENDING, OVERLAY_ENDING, PREVIEW_ENDING, with_ending
+
+    endings = {"map": MAP_ENDING, "preview": PREVIEW_ENDING}
+    if overlay:
+        endings["overlay"] = OVERLAY_ENDING
+    if depth:
+        endings["depth"] = DEPTH_ENDING
+    return {kind: with_ending(beginning, ending) for kind, ending in endings.items()}
+
+
+def _work(job: _Job, report: Progress = lambda step, share: None) -> _Answer:
+    """One photograph's way from file to files; only a fault that all photographs share is raised."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        try:
+            record = _estimate(job, report)
+        except WeightsError:
+            raise
+        except (DefocusError, OSError, MemoryError) as error:
+            return _Answer(job.failed(sentence(error)))
+        except Exception as error:  # a fault of ours must not cost the user the other photographs
+            return _Answer(job.failed(f"{type(error).__name__}: {error} (a fault in defocus: please report it)."))
+    messages = (str(each.message) for each in caught if issubclass(each.category, UserWarning))
+    return _Answer(record, [message.removeprefix(str(job.path)).lstrip() for message in messages])
+
+
+def _estimate(job: _Job, report: Progress) -> dict[str, Any]:
+    import numpy as np
+
+    from defocus.cli.finished import is_finished, signed
+    from defocus.estimate import estimate
+    from defocus.photograph import photograph_sha256, read_photograph
+    from defocus.preview import overlay
+
+    start = time.perf_counter()
+    # Before its pixels are read: one that changes meanwhile then counts as not done, not as done.
+    digest = photograph_sha256(job.path)
+    if job.skip_existing and is_finished(job.outputs, job.method, job.parameters, job.weights_sha256, digest):
+        return {"path": str(job.path), "skipped": True, "outputs": job.output_names()}
+    prepare_folder(job.outputs["map"].parent)
+    photograph = read_photograph(job.path, max_pixels=job.max_pixels)
+    result = signed(
+        estimate(photograph, method=job.method, parameters=job.parameters, weights=job.weights, progress=report),
+        digest,
+    )
+    report("writing", 1.0)
+    result.save(job.outputs["map"])
+    write_png(job.outputs["preview"], result.preview(scale_bar=True))
+    if "overlay" in job.outputs:
+        picture = overlay(photograph, result.sigma, sigma_limits=result.sigma_range, scale_bar=True)
+        write_png(job.outputs["overlay"], picture)
+    if "depth" in job.outputs and result.relative_depth is not None:
+        write_png(job.outputs["depth"], np.rint(result.relative_depth * 65535).astype(np.uint16))
+    return {
+        "path": str(job.path),
+        "size": [photograph.width, photograph.height],
+        "method": result.method,
+        "unit": result.unit,
+        "seconds": round(time.perf_counter() - start, 3),
+        **_summary(result),
+        "outputs": job.output_names(),
+    }
 
 
 def _summary(result: DefocusMap) -> dict[str, Any]:
@@ -241,7 +292,7 @@ def _summary(result: DefocusMap) -> dict[str, Any]:
 def _line(record: dict[str, Any]) -> str:
     outputs = ", ".join(record["outputs"].values())
     if record.get("skipped"):
-        return f"{record['path']}: left as it is, {outputs} exist"
+        return f"{record['path']}: left as it is, {outputs} are up to date"
     low, high = record["sigma_percentiles"]["5"], record["sigma_percentiles"]["95"]
     values = f"sigma {low:.2f} to {high:.2f} px" if record["unit"] == "px" else f"score {low:.2f} to {high:.2f}"
     return f"{record['path']}: {values} (5 to 95 %), {record['seconds']:.1f} s -> {outputs}"

@@ -51,10 +51,10 @@ class ProgressBar:
         if self._bar:
             self._bar.stop()
 
-    def begin(self, name: str) -> None:
-        """Show the name of the photograph that is next."""
+    def begin(self, name: str, step: str = "reading") -> None:
+        """Show the name of the photograph that is next, and its first step."""
         if self._bar:
-            self._bar.update(self._task, name=name, step="reading", photo=self._done + 1)
+            self._bar.update(self._task, name=name, step=step, photo=self._done + 1)
 
     def report(self, step: str, fraction: float) -> None:
         """Show a step of the photograph at hand and the share of it that is done, 0..1; a `Progress`."""

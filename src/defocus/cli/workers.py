@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager, suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from defocus.cli.estimate import terminable
 from defocus.cores import available_cores, limit_cores
@@ -98,15 +98,14 @@ def _pool(
     def hand_out(connection: Connection) -> None:
         place = at_work[connection] = waiting.popleft()
         started(place)
-        with suppress(BrokenPipeError):  # the process has ended: that shows when its answer is read
+        with suppress(ConnectionError):  # the process has ended: that shows when its answer is read
             connection.send(jobs[place])
 
     try:
         while waiting and len(processes) < count:
             hire()
         while at_work:
-            for ready in wait(list(at_work)):
-                assert isinstance(ready, Connection)
+            for ready in cast("list[Connection]", wait(list(at_work))):
                 place = at_work.pop(ready)
                 try:
                     done, outcome = ready.recv()
@@ -140,13 +139,13 @@ def _serve(connection: Connection, work: Callable[[Any], Any], cores: int) -> No
         while True:
             try:
                 job = connection.recv()
-            except EOFError:
+            except (EOFError, ConnectionError):
                 return
             try:
                 answer = True, work(job)
             except Exception as error:
                 answer = False, error
-            with suppress(BrokenPipeError):  # the parent has gone
+            with suppress(ConnectionError):  # the parent has gone
                 connection.send(answer)
 
 
@@ -163,7 +162,7 @@ def _lost(process: SpawnProcess) -> WorkerLost:
     process.kill()  # changes nothing where it is ending already
     process.join()
     code = process.exitcode
-    if code == -signal.SIGKILL:
+    if code == -9:  # SIGKILL, which not every system has
         return WorkerLost("the system ended its process, most likely for want of memory: make the photograph smaller.")
     how = f"by {signal.Signals(-code).name}" if code is not None and code < 0 else f"with code {code}"
     return WorkerLost(f"its process ended {how} (a fault in defocus: please report it).")

@@ -47,6 +47,7 @@ class Method:
     module : dotted name of the module, imported on first use.
     unit : unit of the map's values, "px" for a Gaussian sigma in pixels of the photograph,
         "score" for a blur score 0..1 without physical unit.
+    weights : file in the package's folder of weights that it reads unless given another; None if it needs none.
     tells_depth : whether its maps have a `relative_depth`.
     """
 
@@ -54,6 +55,7 @@ class Method:
     summary: str
     module: str
     unit: str
+    weights: str | None = None
     tells_depth: bool = False
 
     def load(self) -> MethodModule:
@@ -69,12 +71,14 @@ METHODS: dict[str, Method] = {
             "This package's own: DHDE carried on to blur of any size, read at every pixel and at five resolutions",
             "defocus.methods.pyramid",
             "px",
+            weights="pyramid.onnx",
         ),
         Method(
             "dhde",
             "Park et al., CVPR 2017: deep and hand-crafted features of patches at edges, then propagation",
             "defocus.methods.dhde",
             "px",
+            weights="dhde.onnx",
         ),
         Method(
             "zhuo2011",
@@ -87,18 +91,21 @@ METHODS: dict[str, Method] = {
             "Shi, Xu, Jia, CVPR 2014: kurtosis, gradients, spectrum and learned filters, a blur score and no sigma",
             "defocus.methods.shi2014",
             "score",
+            weights="shi2014.npz",
         ),
         Method(
             "shi2015jnb",
             "Shi, Xu, Jia, CVPR 2015: just noticeable blur, by the number of atoms that a patch needs",
             "defocus.methods.shi2015jnb",
             "px",
+            weights="shi2015jnb.npz",
         ),
         Method(
             "shi2015tog",
             "After Shi, Tao, Xu, Jia, TOG 2015, re-derived from the project page: matching of edgelets, and depth",
             "defocus.methods.shi2015tog",
             "px",
+            weights="shi2015tog.npz",
             tells_depth=True,
         ),
         Method(

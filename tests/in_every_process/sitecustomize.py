@@ -1,0 +1,5 @@
+"""On the path of a test's processes, and of the workers they start: all know the method "fake"."""
+
+from defocus.methods import METHODS, Method
+
+METHODS["fake"] = Method("fake", "sigma from brightness", "fake_method", "px")
