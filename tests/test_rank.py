@@ -110,7 +110,7 @@ def test_the_order_is_total_and_stable(map_of):
     def made(sigma, confidence=1.0):
         return defocus.sharpness(map_of(np.full((60, 80), sigma), confidence), subject=(0.4, 0.4, 0.2, 0.2))
 
-    found = [made(0.5, 0.1), made(6.0), made(0.5), made(0.5), made(4.0), made(0.7), made(0.7, 0.2)]
+    found = [made(0.5, 0.1), made(6.0), made(0.5), made(0.5), made(4.0), made(0.7), made(0.7, 0.1)]
     for by in ("frame", "subject"):
         # All of 4 and 6 px is out of focus: the less blurred comes first. Equals, and those without detail, stay.
         assert defocus.rank(found, by) == [2, 3, 5, 4, 1, 0, 6]
@@ -330,6 +330,22 @@ def test_one_bad_file_costs_one_line(run, burst):
     assert names("\n".join(map(json.dumps, rest))) == ["e.png", "a.png", "f.png", "b.png", "d.png"]
     assert err.count("c.png") == 1
     assert "Traceback" not in err
+
+
+def test_maps_at_hand_are_used_while_they_belong_to_the_photograph(run, tmp_path, fake_method, monkeypatch):
+    photo = save(tmp_path / "a.png", np.full((30, 40, 3), 60, np.uint8))
+    own = ["--method", "fake", "--json", "-q"]
+    assert run("estimate", photo, *own)[0] == 0
+    made = []
+    monkeypatch.setattr("fake_method.estimate", lambda *given: made.append(given) or 1 / 0)
+    code, out, _ = run("rank", photo, *own)
+    assert (code, made) == (0, [])
+    assert ranked(out)[0]["sharpest_sigma"] == pytest.approx(0.5 + 1.5 * 60 / 255, abs=1e-3)
+    # Read at another size, or a photograph that has changed since, needs a map of its own.
+    assert run("rank", photo, *own, "--at", "64")[0] == 1
+    save(photo, np.full((30, 40, 3), 61, np.uint8))
+    assert run("rank", photo, *own)[0] == 1
+    assert len(made) == 2
 
 
 def test_processes_give_the_same_order(run, burst):

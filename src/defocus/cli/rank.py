@@ -21,6 +21,7 @@ from defocus.errors import DefocusError, ParameterError
 
 if TYPE_CHECKING:  # numpy must not load for --help
     from defocus.applications.rank import By, Sharpness
+    from defocus.defocus_map import DefocusMap
 
 EXAMPLES = """[bold]Examples[/bold]
 
@@ -80,7 +81,7 @@ def command(
     ] = None,
     method: Annotated[str, typer.Option(metavar="NAME", help="One of `defocus methods` that gives px.")] = "pyramid",
     jobs: Annotated[
-        int, typer.Option("--jobs", "-j", metavar="N", min=1, help="Photographs worked on at once, each in a process.")
+        int, typer.Option("--jobs", "-j", metavar="N", min=1, help="Photographs at once, each in a process of its own.")
     ] = 1,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object per photograph, in order, with the CSV's fields.")
@@ -94,12 +95,13 @@ def command(
     Prints a table: the share in focus of what can be read (sigma below the
     threshold in px), how sharp the sharpest is, the same for the subject region,
     and how much of the frame can be read at all. Photographs without any detail
-    come last. The photographs themselves are never touched.
+    come last. Maps that defocus estimate left beside the photographs are used
+    where they still belong to them. The photographs themselves are never touched.
     """
     # Here, not above: --help must not wait for numpy.
     from defocus.applications.rank import rank
     from defocus.cli.estimate import sentence, terminable
-    from defocus.cli.files import find_photographs
+    from defocus.cli.files import MAP_ENDING, find_photographs, name_outputs, with_ending
     from defocus.cli.progress_bar import ProgressBar
     from defocus.cli.workers import run
 
@@ -123,11 +125,14 @@ def command(
 
     failures = list(found.failures)
     measured: dict[int, Measured] = {}
-    work = [Job(path, method, threshold, box, at, sheet is not None) for path in paths]
+    work = [
+        Job(path, with_ending(beginning, MAP_ENDING), method, threshold, box, at, sheet is not None)
+        for path, beginning in zip(paths, name_outputs(found.photographs, None), strict=True)
+    ]
     interrupted = False
     with terminable(), ProgressBar(len(paths), hidden=quiet) as bar:
         try:
-            with closing(run(work, measure, jobs, lambda place: bar.begin(paths[place].name))) as results:
+            with closing(run(work, measure, jobs, lambda place: bar.begin(paths[place].name, ""))) as results:
                 for place, result in results:
                     bar.end()
                     if isinstance(result, Measured):
@@ -180,6 +185,7 @@ class Job:
     Attributes
     ----------
     path : the file.
+    map_path : where `defocus estimate` would have left its map.
     method, threshold, at : as the command's options.
     subject : left, top, width, height in px, or as shares where all are 1 or less; None for the EXIF's or the
         sharpest.
@@ -187,6 +193,7 @@ class Job:
     """
 
     path: Path
+    map_path: Path
     method: str
     threshold: float
     subject: tuple[float, float, float, float] | None
@@ -273,7 +280,7 @@ def _measure(job: Job) -> Measured:
         warnings.simplefilter("always", UserWarning)
         whole = read_photograph(job.path)
         photograph = whole if job.at is None else reduce_photograph(whole, job.at)
-        found = estimate(photograph, method=job.method)
+        found = _map_at_hand(job) or estimate(photograph, method=job.method)
     subject: tuple[float, float, float, float] | None
     if job.subject is not None:
         subject, subject_by = _shares(job.subject, whole.width, whole.height), "given"
@@ -303,6 +310,24 @@ def _measure(job: Job) -> Measured:
         thumbnail=picture,
         warnings=words,
     )
+
+
+def _map_at_hand(job: Job) -> DefocusMap | None:
+    """The map that `defocus estimate` left beside the photograph, if it is what would be made of it again."""
+    from defocus.cli.finished import is_finished, weights_sha256
+    from defocus.defocus_map import load
+    from defocus.estimate import find_parameters
+    from defocus.methods import find_method
+    from defocus.photograph import photograph_sha256
+
+    # A map of the whole photograph, scaled, is not quite what reading the small one gives: one way for all.
+    if job.at is not None or not job.map_path.is_file():
+        return None
+    method = find_method(job.method)
+    made_of = weights_sha256(method, None), photograph_sha256(job.path)
+    if not is_finished({"map": job.map_path}, job.method, find_parameters(method), *made_of):
+        return None
+    return load(job.map_path)
 
 
 def _shares(subject: tuple[float, float, float, float], width: int, height: int) -> tuple[float, float, float, float]:
