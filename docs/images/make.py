@@ -6,6 +6,9 @@ The photographs ship with scikit-image: "chelsea" by Stéfan van der Walt (CC0),
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +18,7 @@ from skimage import data
 
 import defocus
 from defocus.cli.applications import outline
+from defocus.evaluation.render import add_noise, render_depth
 from defocus.photograph import as_photograph
 from defocus.preview import overlay
 
@@ -71,6 +75,23 @@ def gallery_of_the_applications() -> None:
     Image.fromarray(np.concatenate(rows)).save(HERE / "applications.jpg", quality=82)
 
 
+def contact_sheet_of_a_shoot() -> None:
+    """Write rank.jpg: the contact sheet of ten photographs, three scenes focused at three places and a clear sky."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        for name in ("chelsea", "coffee", "rocket"):
+            pixels = getattr(data, name)()
+            # A plane tilted backwards; where the photograph itself is out of focus it stays so.
+            plane = np.linspace(0, 1, len(pixels))[:, None].repeat(pixels.shape[1], axis=1)
+            for place, focus in (("far", 0.0), ("middle", 0.5), ("near", 1.0)):
+                seen = render_depth(pixels, plane, None, focus, 4.0, "disc", noise=2 / 255).image
+                Image.fromarray(seen).save(folder / f"{name} {place}.jpg", quality=95)
+        sky = np.linspace((120, 160, 210), (170, 200, 235), 400)[:, None].repeat(600, axis=1)
+        Image.fromarray(add_noise(sky.astype(np.uint8), 2 / 255, 0)).save(folder / "sky.jpg", quality=95)
+        command = [sys.executable, "-m", "defocus", "rank", str(folder), "--sheet", str(HERE / "rank.jpg")]
+        subprocess.run(command, check=True)
+
+
 def _tile(picture: NDArray[np.uint8], caption: str, width: int = WIDTH) -> NDArray[np.uint8]:
     height = round(len(picture) * width / picture.shape[1])
     tile = Image.new("RGB", (width + MARGIN, height + CAPTION + MARGIN), "white")
@@ -83,3 +104,4 @@ if __name__ == "__main__":
     picture_of_the_readme()
     gallery_of_the_methods()
     gallery_of_the_applications()
+    contact_sheet_of_a_shoot()

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from defocus.applications.depth import Lens as Lens
     from defocus.applications.depth import depth as depth
     from defocus.applications.magnify import magnify as magnify
+    from defocus.applications.rank import Sharpness as Sharpness
+    from defocus.applications.rank import rank as rank
+    from defocus.applications.rank import sharpness as sharpness
     from defocus.applications.segment import Segmentation as Segmentation
     from defocus.applications.segment import segment as segment
     from defocus.applications.sharpen import sharpen as sharpen
@@ -41,12 +44,15 @@ _HOME = {
     "Photograph": "defocus.photograph",
     "Seeds": "defocus.defocus_map",
     "Segmentation": "defocus.applications.segment",
+    "Sharpness": "defocus.applications.rank",
     "depth": "defocus.applications.depth",
     "load": "defocus.defocus_map",
     "magnify": "defocus.applications.magnify",
+    "rank": "defocus.applications.rank",
     "read_photograph": "defocus.photograph",
     "segment": "defocus.applications.segment",
     "sharpen": "defocus.applications.sharpen",
+    "sharpness": "defocus.applications.rank",
 }
 
 __all__ = [
@@ -61,6 +67,7 @@ __all__ = [
     "PhotographError",
     "Seeds",
     "Segmentation",
+    "Sharpness",
     "WeightsError",
     "__version__",
     "depth",
@@ -68,9 +75,11 @@ __all__ = [
     "load",
     "magnify",
     "methods",
+    "rank",
     "read_photograph",
     "segment",
     "sharpen",
+    "sharpness",
 ]
 
 

@@ -497,6 +497,40 @@ def _finish(pixels: NDArray[Any], path: Path | None, orientation: object = 1) ->
     return Photograph(protected, path)
 
 
+def reduce_photograph(photograph: Photograph, longest: int) -> Photograph:
+    """Return the photograph with its longer side `longest` px, by means over areas; as it is where it is not larger.
+
+    Parameters
+    ----------
+    photograph : any size.
+    longest : px, at least 3.
+
+    Returns
+    -------
+    Photograph
+        uint8 pixels stay uint8, all others become float32 0..1. The shorter side is at least 3 px.
+
+    Raises
+    ------
+    ValueError
+        If `longest` is less.
+    """
+    if longest < MIN_SIDE:
+        raise ValueError(f"longest must be {MIN_SIDE} px or more, not {longest}.")
+    scale = longest / max(photograph.width, photograph.height)
+    if scale >= 1:
+        return photograph
+    size = max(MIN_SIDE, round(photograph.width * scale)), max(MIN_SIDE, round(photograph.height * scale))
+    if photograph.pixels.dtype == np.uint8:
+        small = np.asarray(Image.fromarray(photograph.pixels).resize(size, Image.Resampling.BOX))
+    else:
+        # Pillow resizes floats one channel at a time.
+        channels = np.moveaxis(photograph.as_float(np.float32), 2, 0)
+        planes = [Image.fromarray(np.ascontiguousarray(c)).resize(size, Image.Resampling.BOX) for c in channels]
+        small = np.clip(np.stack([np.asarray(plane) for plane in planes], axis=2), 0, 1)
+    return replace(_finish(small, photograph.path), profile=photograph.profile)
+
+
 def _turn_upright(pixels: NDArray[Any], orientation: object) -> NDArray[Any]:
     """Undo EXIF 2.32's orientation, tag 0x0112: where the stored first row and first column belong."""
     match orientation:

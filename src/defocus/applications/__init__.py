@@ -1,1 +1,1 @@
-"""What to do with a defocus map: masks, more blur, less blur, depth. One file per application."""
+"""What to do with a defocus map: masks, more blur, less blur, depth, an order. One file per application."""

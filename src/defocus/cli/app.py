@@ -27,7 +27,7 @@ def _run() -> None:
 
     import typer
 
-    from defocus.cli import applications, benchmark, estimate, methods, train
+    from defocus.cli import applications, benchmark, estimate, methods, rank, train
 
     app = typer.Typer(
         no_args_is_help=True,
@@ -50,6 +50,7 @@ def _run() -> None:
     app.command("magnify", epilog=applications.MAGNIFY_EXAMPLES)(applications.magnify_command)
     app.command("sharpen", epilog=applications.SHARPEN_EXAMPLES)(applications.sharpen_command)
     app.command("depth", epilog=applications.DEPTH_EXAMPLES)(applications.depth_command)
+    app.command("rank", epilog=rank.EXAMPLES)(rank.command)
     app.command("methods")(methods.command)
     app.command("train", epilog=train.TRAIN_EXAMPLES)(train.train_command)
     app.command("benchmark", epilog=benchmark.EXAMPLES)(benchmark.command)

@@ -1,0 +1,332 @@
+"""How much of a photograph, and of its subject, is in focus; and photographs in that order.
+
+Every pixel whose sigma the map is confident of counts as in focus by 1 / (1 + (sigma / threshold)^8): all of it where
+it is sharp, half at the threshold, 4 % at one and a half times it. A map errs by about a tenth, so a step there would
+count what is near it by chance. Pixels that show nothing (sky, bare walls) count neither as in focus nor as out of
+it. What is compared is a share, not contrast or energy: exposure, content and noise do not enter but through the
+map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from defocus.errors import ParameterError
+from defocus.filters.box import block_sum
+
+if TYPE_CHECKING:
+    from defocus.defocus_map import DefocusMap
+    from defocus.photograph import Photograph
+
+THRESHOLD = 1.0
+"""px; blur of this sigma begins to show when a photograph is looked at pixel for pixel."""
+READABLE = 0.2
+"""Confidence from which on a pixel counts. Sky and noise alone have 0.05 to 0.12; 0.5 and more would leave out most of
+what is blurred, which is read less surely, and so call every photograph sharp."""
+LEAST_READABLE = 0.005
+"""Share of a region that has to be readable for its figures to mean anything."""
+SHARPEST_PERCENTILE = 2.0
+STEEPNESS = 8
+_LARGEST_GRID = 2000
+"""Maps are read at every n-th pixel, so that no side has more: they are smooth over some px."""
+_CELLS = 96
+"""Cells along the longer side, of the map in which the sharpest region is looked for."""
+_AS_SHARP = 1.25
+"""A cell belongs to the sharpest region up to this many times the sharpest sigma: a quarter is what maps err by."""
+_CENTRE = 0.3
+"""Standard deviation of the central weight, a share of the frame's sides."""
+_POINT = 0.1
+"""Side of the square that a focus point stands for, a share of the frame's longer side."""
+_SUBJECT_AREA, _EXIF_WIDTH, _EXIF_HEIGHT, _ORIENTATION = 0x9214, 0xA002, 0xA003, 0x0112
+
+By = Literal["frame", "subject"]
+
+
+class Box(NamedTuple):
+    """A region of a photograph, in shares 0..1 of the upright frame's width and height."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True)
+class Sharpness:
+    """How sharp one photograph is. None where too little of it can be read.
+
+    Attributes
+    ----------
+    in_focus : 0..1, share of what can be read in the frame that is in focus.
+    readable : 0..1, share of the frame that shows something to read blur by: confidence 0.2 or more.
+    sharpest_sigma : px, the 2nd percentile of sigma of what can be read.
+    subject : the subject region's bounds; None where there is no detail to find one by.
+    subject_by : "given"; or "sharpest": the largest connected region about as sharp as the sharpest there is, what
+        is central weighing more.
+    subject_in_focus : 0..1, as `in_focus`, within the subject region.
+    subject_readable : 0..1, as `readable`, within it.
+    subject_sigma : px, median sigma of what can be read in it.
+    threshold : px, sigma at which a pixel counts as half in focus.
+    at : length in px of the photograph's longer side that sigmas and threshold are for; None: as it is.
+    """
+
+    in_focus: float | None
+    readable: float
+    sharpest_sigma: float | None
+    subject: Box | None
+    subject_by: Literal["given", "sharpest"]
+    subject_in_focus: float | None
+    subject_readable: float
+    subject_sigma: float | None
+    threshold: float
+    at: int | None
+
+
+def sharpness(
+    found: DefocusMap,
+    *,
+    threshold: float = THRESHOLD,
+    subject: tuple[float, float, float, float] | None = None,
+    at: int | None = None,
+) -> Sharpness:
+    """Measure how much of a photograph is in focus.
+
+    Parameters
+    ----------
+    found : its map, in px.
+    threshold : px, more than 0: sigma at which a pixel counts as half in focus.
+    subject : the region to measure besides the frame: left, top, width and height as shares 0..1 of it; the sharpest
+        region if None.
+    at : length in px of the longer side at which photographs are compared: sigma is scaled to it, and the threshold
+        is in px there. None compares them pixel for pixel.
+
+    Returns
+    -------
+    Sharpness
+
+    Raises
+    ------
+    ParameterError
+        If the map is a score without px, a number is out of range, or the subject lies outside the frame.
+    """
+    if found.unit != "px":
+        raise ParameterError(
+            f"The map of {found.method} is a {found.unit} without px: use one of a method that gives sigma."
+        )
+    if not 0 < threshold < np.inf:
+        raise ParameterError(f"threshold must be more than 0 px, not {threshold}.")
+    if at is not None and at < 1:
+        raise ParameterError(f"at must be 1 px or more, not {at}.")
+    height, width = found.sigma.shape
+    step = -(-max(height, width) // _LARGEST_GRID)
+    scale = np.float32(1 if at is None else at / max(height, width))
+    sigma = found.sigma[::step, ::step] * scale
+    readable = found.confidence[::step, ::step] >= READABLE
+    focused = in_focus(sigma, threshold)
+    frame = _Region.measure(sigma, focused, readable, np.ones_like(readable))
+    region: NDArray[np.bool_] | None
+    box: Box | None
+    if subject is not None:
+        box = Box(*subject)
+        region = _window(box, sigma.shape)
+    else:
+        region = None if frame.sharpest is None else _sharpest_region(sigma, readable, frame.sharpest)
+        box = None if region is None else _bounds(region)
+    inside = _Region(None, 0.0, None, None) if region is None else _Region.measure(sigma, focused, readable, region)
+    return Sharpness(
+        in_focus=frame.in_focus,
+        readable=frame.readable,
+        sharpest_sigma=frame.sharpest,
+        subject=box,
+        subject_by="sharpest" if subject is None else "given",
+        subject_in_focus=inside.in_focus,
+        subject_readable=inside.readable,
+        subject_sigma=inside.median,
+        threshold=threshold,
+        at=at,
+    )
+
+
+def rank(found: Sequence[Sharpness], by: By = "frame") -> list[int]:
+    """Order photographs, the one most in focus first.
+
+    By the share in focus of the frame, or of the subject, in whole percent, which is as fine as shares of maps are;
+    where it is equal, by sigma (the frame's sharpest, or the subject's), the smaller first; where that is equal too,
+    as they were given. By subject, those whose subject cannot be read follow, by frame. Those of which nothing can be
+    read come last, as they were given.
+
+    Parameters
+    ----------
+    found : what `sharpness` says of each, all for one threshold and size.
+    by : "frame" or "subject".
+
+    Returns
+    -------
+    list of int
+        Indices into `found`, each once.
+
+    Raises
+    ------
+    ParameterError
+        If `by` is neither, or the photographs were measured by different thresholds or sizes.
+    """
+    if by not in ("frame", "subject"):
+        raise ParameterError(f"by must be frame or subject, not {by}.")
+    if len({(s.threshold, s.at) for s in found}) > 1:
+        raise ParameterError("These were measured by different thresholds or sizes: measure all by the same.")
+
+    def place(index: int) -> tuple[int, int, float]:
+        s = found[index]
+        if by == "subject" and s.subject_in_focus is not None and s.subject_sigma is not None:
+            return 0, -round(100 * s.subject_in_focus), s.subject_sigma
+        if s.in_focus is not None and s.sharpest_sigma is not None:
+            return 1, -round(100 * s.in_focus), s.sharpest_sigma
+        return 2, 0, 0.0
+
+    return sorted(range(len(found)), key=place)
+
+
+def in_focus(sigma: NDArray[np.float32], threshold: float) -> NDArray[np.float32]:
+    """How much each pixel counts as in focus: 1 sharp, 0.5 at the threshold, 0 blurred.
+
+    Parameters
+    ----------
+    sigma : px, any shape.
+    threshold : px.
+    """
+    ratio = sigma / np.float32(threshold)
+    for _ in range(STEEPNESS.bit_length() - 1):
+        ratio = ratio * ratio
+    return np.asarray(1 / (1 + ratio), np.float32)
+
+
+def subject_from_exif(photograph: Photograph) -> Box | None:
+    """The subject region that the camera wrote: EXIF SubjectArea (0x9214), a point, circle or rectangle.
+
+    A point stands for a square of a tenth of the longer side, a circle for the square around it.
+
+    Parameters
+    ----------
+    photograph : with the path of its file.
+
+    Returns
+    -------
+    Box of the upright frame, cut at its borders; None where none is written or it lies outside.
+    """
+    from defocus.photograph_file import read_exif
+
+    exif = read_exif(photograph)
+    camera = exif.get_ifd(0x8769)
+    try:
+        area = [float(value) for value in camera[_SUBJECT_AREA]]
+        turn = int(exif.get(_ORIENTATION, 1))
+        stored = (photograph.width, photograph.height) if turn < 5 else (photograph.height, photograph.width)
+        # The tag is in px of the photograph as it was taken; the file may hold a smaller copy.
+        width, height = (
+            float(camera.get(tag) or n) for tag, n in zip((_EXIF_WIDTH, _EXIF_HEIGHT), stored, strict=True)
+        )
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        return None
+    if len(area) not in (2, 3, 4) or not all(np.isfinite([*area, width, height])) or min(width, height) <= 0:
+        return None
+    across = area[2] if len(area) > 2 else _POINT * max(width, height)
+    down = area[3] if len(area) > 3 else across
+    x = np.array([area[0] - across / 2, area[0] + across / 2]) / width
+    y = np.array([area[1] - down / 2, area[1] + down / 2]) / height
+    # As in `photograph._turn_upright`.
+    match turn:
+        case 2:
+            x = 1 - x
+        case 3:
+            x, y = 1 - x, 1 - y
+        case 4:
+            y = 1 - y
+        case 5:
+            x, y = y, x
+        case 6:
+            x, y = 1 - y, x
+        case 7:
+            x, y = 1 - y, 1 - x
+        case 8:
+            x, y = y, 1 - x
+    left, right = np.clip(np.sort(x), 0, 1)
+    top, bottom = np.clip(np.sort(y), 0, 1)
+    if right <= left or bottom <= top:
+        return None
+    return Box(float(left), float(top), float(right - left), float(bottom - top))
+
+
+class _Region(NamedTuple):
+    in_focus: float | None
+    readable: float
+    sharpest: float | None
+    median: float | None
+
+    @classmethod
+    def measure(
+        cls,
+        sigma: NDArray[np.float32],
+        focused: NDArray[np.float32],
+        readable: NDArray[np.bool_],
+        region: NDArray[np.bool_],
+    ) -> _Region:
+        counted = readable & region
+        share = float(counted.sum() / max(region.sum(), 1))
+        if share < LEAST_READABLE:
+            return cls(None, share, None, None)
+        sharpest, median = np.percentile(sigma[counted], (SHARPEST_PERCENTILE, 50.0))
+        return cls(float(focused[counted].mean(dtype=np.float64)), share, float(sharpest), float(median))
+
+
+def _window(box: Box, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    left, top, right, bottom = box.left, box.top, box.left + box.width, box.top + box.height
+    if not (0 <= left < right <= 1 + 1e-6 and 0 <= top < bottom <= 1 + 1e-6):
+        raise ParameterError(
+            f"The subject {left:g},{top:g},{box.width:g},{box.height:g} does not lie in the frame: give left, top, "
+            "width and height as shares 0..1 of it."
+        )
+    region = np.zeros(shape, bool)
+    rows, columns = shape
+    first = min(round(top * rows), rows - 1), min(round(left * columns), columns - 1)
+    # At least one pixel.
+    last = max(round(bottom * rows), first[0] + 1), max(round(right * columns), first[1] + 1)
+    region[first[0] : last[0], first[1] : last[1]] = True
+    return region
+
+
+def _bounds(region: NDArray[np.bool_]) -> Box:
+    rows, columns = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
+    height, width = region.shape
+    return Box(
+        float(columns[0] / width),
+        float(rows[0] / height),
+        float((columns[-1] + 1 - columns[0]) / width),
+        float((rows[-1] + 1 - rows[0]) / height),
+    )
+
+
+def _sharpest_region(
+    sigma: NDArray[np.float32], readable: NDArray[np.bool_], sharpest: float
+) -> NDArray[np.bool_] | None:
+    """The largest connected region about as sharp as the sharpest there is, what is central weighing more."""
+    height, width = sigma.shape
+    edge = max(1, -(-max(height, width) // _CELLS))
+    as_sharp = readable & (sigma <= _AS_SHARP * sharpest)
+    count: NDArray[np.float32] = block_sum(readable.astype(np.float32), edge).astype(np.float32)
+    sharp: NDArray[np.float32] = block_sum(as_sharp.astype(np.float32), edge).astype(np.float32)
+    # A cell is sharp if most of what can be read in it is.
+    cells = (sharp > 0.5 * count) & (count > 0)
+    labels, number = ndimage.label(cells, structure=np.ones((3, 3)))
+    if number == 0:
+        return None
+    rows, columns = ((np.arange(n) + 0.5) / n - 0.5 for n in cells.shape)
+    central = np.exp(-0.5 * (rows[:, None] ** 2 + columns**2) / _CENTRE**2)
+    weights = ndimage.sum_labels(sharp * central, labels, np.arange(1, number + 1))
+    chosen = labels == 1 + int(np.argmax(weights))
+    return np.asarray(np.kron(chosen, np.ones((edge, edge), bool))[:height, :width])

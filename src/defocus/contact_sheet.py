@@ -1,0 +1,135 @@
+"""A contact sheet: photographs in order, small, what is in focus outlined, and what was measured beneath."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
+
+from defocus.photograph import Photograph
+
+WIDTH, HEIGHT = 320, 240
+"""px that a thumbnail fits in."""
+_GROUND, _INK, _FAINT, _FRAME = (32, 32, 32), (240, 240, 240), (176, 176, 176), (255, 255, 255)
+_IN_FOCUS, _SHADOW = (255, 214, 0), (0, 0, 0)
+_GAP, _NAME_PX, _TEXT_PX = 16, 18, 16
+_REACH = 3
+"""px of the thumbnail within which what is in focus makes one area: detail is a filigree, its outline would be none."""
+_LEAST_SHARE = 0.3
+
+
+@dataclass(frozen=True, eq=False)
+class Tile:
+    """One photograph on the sheet.
+
+    Attributes
+    ----------
+    thumbnail : h x w x 3 uint8, at most 240 x 320.
+    name : the first line beneath; shortened in its middle where it is too long.
+    lines : further lines.
+    """
+
+    thumbnail: NDArray[np.uint8]
+    name: str
+    lines: tuple[str, ...] = ()
+
+
+def thumbnail(
+    photograph: Photograph,
+    in_focus: NDArray[np.bool_],
+    subject: tuple[float, float, float, float] | None = None,
+) -> NDArray[np.uint8]:
+    """The photograph small, what is in focus outlined in yellow, the subject region framed in white.
+
+    Parameters
+    ----------
+    photograph : H x W.
+    in_focus : any size, of the same frame.
+    subject : left, top, width and height as shares of the frame; None draws no frame.
+
+    Returns
+    -------
+    h x w x 3 uint8, as large as 240 x 320 px hold; smaller photographs are enlarged to it.
+    """
+    scale = min(HEIGHT / photograph.height, WIDTH / photograph.width)
+    width, height = max(1, round(photograph.width * scale)), max(1, round(photograph.height * scale))
+    pixels = photograph.pixels
+    if pixels.dtype != np.uint8:
+        pixels = np.rint(photograph.as_float(np.float32) * 255).astype(np.uint8)
+    small = Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3)
+    share = Image.fromarray(np.uint8(255) * in_focus).resize((width, height), Image.Resampling.BOX)
+    area = np.asarray(share.filter(ImageFilter.GaussianBlur(_REACH))) >= 255 * _LEAST_SHARE
+    picture = np.array(small)
+    for grow, colour in ((2, _SHADOW), (1, _IN_FOCUS)):
+        picture[_rim(area, grow)] = colour
+    if subject is not None:
+        framed = Image.fromarray(picture)
+        left, top = round(subject[0] * width), round(subject[1] * height)
+        right, bottom = round((subject[0] + subject[2]) * width) - 1, round((subject[1] + subject[3]) * height) - 1
+        corners = (left, top, max(right, left + 4), max(bottom, top + 4))
+        ImageDraw.Draw(framed).rectangle(corners, outline=_SHADOW, width=4)
+        ImageDraw.Draw(framed).rectangle(
+            [c + d for c, d in zip(corners, (1, 1, -1, -1), strict=True)], outline=_FRAME, width=2
+        )
+        picture = np.array(framed)
+    return picture
+
+
+def contact_sheet(tiles: Sequence[Tile], columns: int = 5) -> NDArray[np.uint8]:
+    """Put tiles on a dark sheet, row by row.
+
+    Parameters
+    ----------
+    tiles : in order, one or more.
+    columns : tiles a row; fewer tiles make a narrower sheet.
+
+    Returns
+    -------
+    H x W x 3 uint8.
+    """
+    columns = min(columns, len(tiles))
+    name_font, text_font = ImageFont.load_default(_NAME_PX), ImageFont.load_default(_TEXT_PX)
+    line = _TEXT_PX + 6
+    foot = HEIGHT + _GAP // 2
+    height = foot + _NAME_PX + 6 + line * max(len(tile.lines) for tile in tiles) + _GAP
+    rows = -(-len(tiles) // columns)
+    sheet = Image.new("RGB", (columns * (WIDTH + _GAP) + _GAP, rows * height + _GAP), _GROUND)
+    draw = ImageDraw.Draw(sheet)
+    for place, tile in enumerate(tiles):
+        left, top = _GAP + place % columns * (WIDTH + _GAP), _GAP + place // columns * height
+        picture = Image.fromarray(tile.thumbnail)
+        # Pictures stand on one line, so that their words do.
+        sheet.paste(picture, (left + (WIDTH - picture.width) // 2, top + HEIGHT - picture.height))
+        draw.text((left, top + foot), _fitting(_plain(tile.name), name_font), fill=_INK, font=name_font)
+        for number, text in enumerate(tile.lines):
+            at = top + foot + _NAME_PX + 6 + number * line
+            draw.text((left, at), _fitting(_plain(text), text_font), fill=_FAINT, font=text_font)
+    return np.asarray(sheet)
+
+
+def _rim(area: NDArray[np.bool_], width: int) -> NDArray[np.bool_]:
+    """The pixels within `width` px of the area's boundary, on its inner side, and one px less outside."""
+    picture = Image.fromarray(np.uint8(255) * area)
+    size = 2 * width + 1
+    inner = np.asarray(picture.filter(ImageFilter.MinFilter(size))) > 0
+    outer = np.asarray(picture.filter(ImageFilter.MaxFilter(max(size - 2, 1)))) > 0
+    return outer & ~inner
+
+
+def _plain(words: str) -> str:
+    """Words as the built-in font can write them: accents off, what it does not know as "?"."""
+    bare = "".join(c for c in unicodedata.normalize("NFKD", words) if not unicodedata.combining(c))
+    return "".join(c if " " <= c <= "~" else "?" for c in bare)
+
+
+def _fitting(words: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+    """The words, or as much of their beginning and end as fits under a thumbnail."""
+    for kept in range(len(words), 0, -1):
+        shown = words if kept == len(words) else f"{words[: kept // 2]}...{words[len(words) - (kept - kept // 2) :]}"
+        if font.getlength(shown) <= WIDTH:
+            return shown
+    return ""
