@@ -82,15 +82,17 @@ def test_levels_are_means_and_small_photographs_have_fewer():
 
 
 def test_certain_logits_are_summarised_as_such():
-    logits = np.full((BINS, 1, 2), -30.0, np.float32)
+    logits = np.full((BINS, 1, 3), -30.0, np.float32)
     logits[20, 0, 0] = 0  # one bin
     logits[:, 0, 1] = 0  # every bin alike
+    logits[10, 0, 2], logits[30, 0, 2] = 0.2, 0  # torn between two, a little more for the first
     found = summarise(logits)
     assert 2 ** found.log2_sigma[0, 0] == pytest.approx(bin_sigmas()[20], rel=1e-4)
-    assert found.variance[0, 0] == pytest.approx(0, abs=1e-4)
     assert found.certainty[0, 0] > 0.9
-    assert found.variance[0, 1] > 4
+    assert 2 ** found.log2_sigma[0, 1] == pytest.approx(bin_sigmas()[BINS // 2], rel=1e-3)
     assert found.certainty[0, 1] < 0.1
+    assert 2 ** found.log2_sigma[0, 2] == pytest.approx(bin_sigmas()[10], rel=0.1)
+    assert found.certainty[0, 2] == pytest.approx(0.55, abs=0.05)
 
 
 def test_progress_and_seeds(gravel):

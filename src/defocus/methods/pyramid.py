@@ -6,7 +6,7 @@ labels a probability over 37 sigmas from 0.27 to 39 px. The steps:
 1. a pyramid of the photograph's luma, each level the mean of 2 x 2 px of the one before
 2. the network reads each level, the coarsest first; blur that is 2 px at one level is 1 px at the next, so each adds
    what it sees to the log-likelihoods that the coarser one hands down. One reading per 4 x 4 px of the photograph
-3. expectation of log sigma, and certainty: the probability to be right within a tenth or 0.15 px
+3. median of log sigma, and certainty: the probability to be right within a tenth or 0.15 px
 4. the matting Laplacian of the photograph spreads what is certain to where nothing could be read
 5. guided upsampling to every pixel
 

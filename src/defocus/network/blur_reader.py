@@ -37,13 +37,11 @@ class Readings:
 
     Attributes
     ----------
-    log2_sigma : expectation of log2 of sigma in px.
-    variance : of log2 of sigma, octaves squared.
+    log2_sigma : median of log2 of sigma in px: blur is as likely more as it is less.
     certainty : probability that sigma is within a tenth, or 0.15 px, of 2**log2_sigma; 0..1.
     """
 
     log2_sigma: Floats
-    variance: Floats
     certainty: Floats
 
 
@@ -115,7 +113,7 @@ class BlurReader:
                 next_state = np.empty((self._depth, *grid), np.float32)
                 next_logits = np.empty((BINS, *grid), np.float32)
             else:
-                finest = Readings(*(np.empty(grid, np.float32) for _ in range(3)))
+                finest = Readings(*(np.empty(grid, np.float32) for _ in range(2)))
             for rows in _spans(level.shape[0], tile):
                 for columns in _spans(level.shape[1], tile):
                     tile_state, tile_logits = self._read_tile(level, state, logits, rows, columns)
@@ -126,7 +124,6 @@ class BlurReader:
                     else:
                         found = summarise(tile_logits)
                         finest.log2_sigma[place] = found.log2_sigma
-                        finest.variance[place] = found.variance
                         finest.certainty[place] = found.certainty
                     read += (rows.stop - rows.start) * (columns.stop - columns.start)
                     done(read / work)
@@ -134,7 +131,7 @@ class BlurReader:
                 state, logits = next_state, next_logits
         assert finest is not None
         kept = tuple(slice(-(-side // STRIDE)) for side in luma.shape)
-        return Readings(finest.log2_sigma[kept], finest.variance[kept], finest.certainty[kept])
+        return Readings(finest.log2_sigma[kept], finest.certainty[kept])
 
     def _read_tile(self, level: Floats, state: Floats, logits: Floats, rows: slice, columns: slice) -> tuple[Any, Any]:
         """State and logits of a tile; it is read with a halo, which is then cut off."""
@@ -182,24 +179,29 @@ def halve_repeatedly(luma: Floats) -> list[Floats]:
 
 
 def summarise(logits: NDArray[np.floating]) -> Readings:
-    """Expectation, variance and certainty of what 37 x h x w log-likelihoods say."""
+    """Median and certainty of what 37 x h x w log-likelihoods say."""
     sigmas = bin_sigmas().astype(np.float32)
     log2 = np.log2(sigmas)
     probability = np.exp(logits - logits.max(0))
     probability /= probability.sum(0)
-    mean = np.tensordot(log2, probability, 1)
-    variance = np.maximum(np.tensordot(log2**2, probability, 1) - mean**2, 0)
+    # Within the bin that crosses one half, probability is spread evenly. Of readings torn between two sizes the mean
+    # is neither; the median is one of them, and the best guess by absolute error.
+    below = np.cumsum(probability, axis=0)
+    crossing = (below < 0.5).sum(0, keepdims=True).clip(max=BINS - 1)
+    share_of_bin = np.take_along_axis(probability, crossing, 0)[0]
+    rest = np.take_along_axis(below, crossing, 0)[0] - np.float32(0.5)
+    median = log2[crossing[0]] + (np.float32(0.5) - rest / share_of_bin) / np.float32(BINS_PER_LEVEL)
     share, px = RIGHT_WITHIN
-    sigma = np.exp2(mean)
+    sigma = np.exp2(median)
     tolerance = np.maximum(share * sigma, px)
     # Bins are a seventh of their sigma wide, about as wide as the tolerance: count the part of each that lies within.
     half = np.float32(2 ** (0.5 / BINS_PER_LEVEL))
-    certainty = np.zeros_like(mean)
+    certainty = np.zeros_like(median)
     for bin_sigma, part in zip(sigmas, probability, strict=True):
         low, high = bin_sigma / half, bin_sigma * half
         inside = np.minimum(high, sigma + tolerance) - np.maximum(low, sigma - tolerance)
         certainty += part * np.clip(inside / (high - low), 0, 1)
-    return Readings(mean, variance, np.minimum(certainty, 1))
+    return Readings(median, np.minimum(certainty, 1))
 
 
 def _spans(length: int, tile: int) -> list[slice]:
