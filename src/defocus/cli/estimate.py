@@ -111,7 +111,6 @@ def command(
     """
     # Here, not above: --help must not wait for numpy.
     from defocus.cli.files import find_photographs, name_outputs
-    from defocus.cli.finished import weights_sha256
     from defocus.cli.progress_bar import ProgressBar
     from defocus.cli.workers import WorkerLost, run
     from defocus.estimate import find_parameters
@@ -127,7 +126,7 @@ def command(
     found = find_photographs(photos)
     if not found.photographs and not found.failures:
         raise typer.BadParameter(f"{found.outputs[0]} is an output of defocus: name photographs.")
-    digest = weights_sha256(chosen, weights)
+    digest = chosen.weights_sha256(weights)
     work = [
         _Job(
             path=source.path,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,18 +12,10 @@ from PIL import Image
 
 from defocus.defocus_map import DefocusMap, describe
 from defocus.errors import MapFileError
-from defocus.methods import Method
 from defocus.version import __version__
-from defocus.weights_file import SHIPPED
 
 _PHOTOGRAPH = "photograph_sha256"
 _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
-
-
-def weights_sha256(method: Method, given: Path | None) -> str | None:
-    """SHA-256 of the weights that a method would use; None for a method without."""
-    path = given if given is not None else SHIPPED / method.weights if method.weights else None
-    return None if path is None else hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def signed(result: DefocusMap, photograph_sha256: str) -> DefocusMap:

@@ -314,7 +314,7 @@ def _measure(job: Job) -> Measured:
 
 def _map_at_hand(job: Job) -> DefocusMap | None:
     """The map that `defocus estimate` left beside the photograph, if it is what would be made of it again."""
-    from defocus.cli.finished import is_finished, weights_sha256
+    from defocus.cli.finished import is_finished
     from defocus.defocus_map import load
     from defocus.estimate import find_parameters
     from defocus.methods import find_method
@@ -324,7 +324,7 @@ def _map_at_hand(job: Job) -> DefocusMap | None:
     if job.at is not None or not job.map_path.is_file():
         return None
     method = find_method(job.method)
-    made_of = weights_sha256(method, None), photograph_sha256(job.path)
+    made_of = method.weights_sha256(), photograph_sha256(job.path)
     if not is_finished({"map": job.map_path}, job.method, find_parameters(method), *made_of):
         return None
     return load(job.map_path)

@@ -7,7 +7,6 @@ makes tables and pictures of it.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
@@ -97,7 +96,9 @@ class Configuration:
 
     def identity(self) -> dict[str, Any]:
         """What must be equal for earlier values to count as this configuration's."""
-        digest = hashlib.sha256(Path(self.weights).read_bytes()).hexdigest()[:16] if self.weights else None
+        digest = None
+        if self.method in METHODS:
+            digest = METHODS[self.method].weights_sha256(Path(self.weights) if self.weights else None)
         return {"method": self.method, "preset": self.preset, "weights_sha256": digest, "defocus": __version__}
 
 

@@ -6,6 +6,7 @@ A method's module has `PRESETS` (name to parameters, "default" among them) and
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -57,6 +58,13 @@ class Method:
     unit: str
     weights: str | None = None
     tells_depth: bool = False
+
+    def weights_sha256(self, given: Path | None = None) -> str | None:
+        """SHA-256 of the weights file the method would use, `given` or this package's; None for a method without."""
+        from defocus.weights_file import SHIPPED
+
+        path = given if given is not None else SHIPPED / self.weights if self.weights else None
+        return None if path is None else hashlib.sha256(path.read_bytes()).hexdigest()
 
     def load(self) -> MethodModule:
         """Import the method's module, which may take a second."""

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from defocus.atomic import atomic_write, write_text
+from defocus.cores import available_cores, limit_cores
 from defocus.errors import DefocusError, ParameterError
 from defocus.network.blur_reader import right
 from defocus.network.pyramid_weights import BINS, BINS_PER_LEVEL, LOG2_SHARPEST, STRIDE, PyramidWeights
@@ -197,7 +198,9 @@ def _read_sources(paths: Sequence[Path], step: str, processes: int, kept: Path, 
     if kept.exists():
         return load_sources(kept)
     sources = []
-    with ProcessPoolExecutor(processes) as pool:
+    with ProcessPoolExecutor(
+        processes, initializer=limit_cores, initargs=(max(1, available_cores() // processes),)
+    ) as pool:
         for number, source in enumerate(pool.map(read_source, paths), 1):
             sources.append(source)
             report(step, number / len(paths), f"{number} of {len(paths)}")
