@@ -37,8 +37,8 @@ from defocus.version import __version__
 SIGMA_RANGE = (0.3, 32.0)
 NOTHING = 0.5 / 255
 """A photograph whose luma varies by less than this shows nothing."""
-LEAST_CERTAINTY = 1e-3
-"""Keeps a weight on readings that say nothing, so that the propagation always has a solution."""
+LEAST_WEIGHT = 1e-4
+"""Of a reading that says nothing, so that the propagation always has a solution."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,8 @@ class PyramidParameters:
     ----------
     matting_lambda : weight of the readings against smoothness along the photograph's colours.
     matting_eps : of the matting Laplacian.
-    certainty_exponent : a reading weighs by this power of its certainty, so that what was seen fills what was not.
+    least_certainty : a reading weighs by how far its certainty exceeds this, or the photograph's median certainty if
+        that is less, so that what was seen fills what was not. 0.3 is about what a bare surface is read with.
     largest_grid : nodes on which the propagation is solved; a photograph of more readings is solved on blocks of them.
     upsampling_radius : of the guided upsampling, in readings of 4 px.
     upsampling_eps : of the guided upsampling, in squared units of the photograph's 0..1.
@@ -57,22 +58,24 @@ class PyramidParameters:
     """
 
     matting_lambda: float = 2.0
-    matting_eps: float = 1e-4
-    certainty_exponent: float = 4.0
+    matting_eps: float = 1e-3
+    least_certainty: float = 0.3
     largest_grid: int = 100_000
     upsampling_radius: int = 2
     upsampling_eps: float = 1e-3
     seed_confidence: float = 0.5
 
     def __post_init__(self) -> None:
-        positive = ("matting_lambda", "matting_eps", "certainty_exponent", "largest_grid", "upsampling_eps")
+        positive = ("matting_lambda", "matting_eps", "largest_grid", "upsampling_eps")
         for name in positive:
             if not getattr(self, name) > 0:
                 raise ParameterError(f"{name} must be more than 0, not {getattr(self, name)}.")
-        if self.upsampling_radius < 0 or not 0 <= self.seed_confidence <= 1:
+        if self.upsampling_radius < 0:
+            raise ParameterError(f"upsampling_radius must be 0 or more, not {self.upsampling_radius}.")
+        if not 0 <= self.least_certainty < 1 or not 0 <= self.seed_confidence <= 1:
             raise ParameterError(
-                "upsampling_radius must be 0 or more and seed_confidence within 0..1, not "
-                f"{self.upsampling_radius} and {self.seed_confidence}."
+                "least_certainty must be within 0..1, 1 excluded, and seed_confidence within 0..1, not "
+                f"{self.least_certainty} and {self.seed_confidence}."
             )
 
 
@@ -153,7 +156,8 @@ def spread(readings: Readings, guide: NDArray[np.float32], parameters: PyramidPa
     height, width = readings.log2_sigma.shape
     if min(height, width) < 3:
         return readings.log2_sigma
-    weight = np.maximum(readings.certainty, LEAST_CERTAINTY) ** parameters.certainty_exponent
+    least = min(parameters.least_certainty, float(np.median(readings.certainty)))
+    weight = np.maximum((readings.certainty - least) / (1 - least), LEAST_WEIGHT)
     reduction = max(1, int(np.ceil(np.sqrt(height * width / parameters.largest_grid))))
     # Sums over a block would make blocks of many readings follow them more closely than single ones do.
     return propagate(

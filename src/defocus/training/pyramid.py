@@ -163,15 +163,15 @@ def train(
     if not held_out.exists():
         sources = _read_sources(photographs[1], "held-out photographs", processes, run / "sources-held-out.npz", report)
         _render(sources, HELD_OUT_SCENES, parameters, parameters.seed, processes, held_out, 1.0, report)
-    started = time.monotonic()
-    network = fit(parts, parameters, begun, device=device, checkpoint=run / "checkpoint.pt", report=report).cpu()
+    checkpoint = run / "checkpoint.pt"
+    network = fit(parts, parameters, begun, device=device, checkpoint=checkpoint, report=report).cpu()
     card: dict[str, Any] = {
         "name": out.stem,
         "defocus": __version__,
         "note": note,
         "photographs": {"training": len(photographs[0]), "held-out": len(photographs[1])},
         "parameters": asdict(parameters),
-        "minutes": round((time.monotonic() - started) / 60, 1),
+        "minutes": round(torch.load(checkpoint, map_location="cpu", weights_only=True)["seconds"] / 60, 1),
     }
     raw = run / "uncalibrated.onnx"
     network.weights(card).save(raw)
@@ -291,7 +291,9 @@ def model_card(card: dict[str, Any]) -> str:
         "| what | value |",
         "|---|---|",
         f"| command | `defocus train --method pyramid --photos DIR --out {card['name']}.onnx "
-        f"--epochs {parameters['epochs']} --seed {parameters['seed']}` |",
+        f"--scenes {parameters['scenes']} --epochs {parameters['epochs']} --seed {parameters['seed']}"
+        f"{' --start FILE' if parameters['start'] else ''}` |",
+        *([f"| FILE, SHA-256 | {parameters['start']} |"] if parameters["start"] else []),
         f"| photographs | {card['photographs']['training']} to train, {card['photographs']['held-out']} held out |",
         f"| scenes | {parameters['scenes']:,} of 256 x 256 px to train, {figures['scenes']} held out |",
         f"| minutes of fitting | {card['minutes']} |",
@@ -358,13 +360,13 @@ def fit(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, parameters.learning_rate, total_steps=steps, pct_start=0.1
     )
-    first = 0
+    first, spent, started = 0, 0.0, time.monotonic()
     if checkpoint is not None and checkpoint.exists():
         state = torch.load(checkpoint, map_location=device, weights_only=True)
         network.load_state_dict(state["network"])
         optimiser.load_state_dict(state["optimiser"])
         schedule.load_state_dict(state["schedule"])
-        first = state["round"]
+        first, spent = state["round"], state["seconds"]
     step = sum(sizes[part] // parameters.batch for _, part in rounds[:first])
     running = 0.0
     for number, (epoch, part) in enumerate(rounds[first:], first):
@@ -392,6 +394,7 @@ def fit(
                 "optimiser": optimiser.state_dict(),
                 "schedule": schedule.state_dict(),
                 "round": number + 1,
+                "seconds": spent + time.monotonic() - started,
             }
             with atomic_write(checkpoint) as file:
                 torch.save(state, file)
