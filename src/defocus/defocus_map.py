@@ -16,6 +16,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from defocus.atomic import atomic_write
+from defocus.cores import available_cores
 from defocus.errors import MapFileError
 from defocus.preview import preview
 from defocus.version import __version__
@@ -203,6 +204,7 @@ class DefocusMap:
                         plane,
                         photometric="minisblack",
                         compression="zlib",
+                        maxworkers=available_cores(),
                         predictor=True,
                         description=description if name == "sigma" else meaning,
                         software=f"defocus {__version__}",

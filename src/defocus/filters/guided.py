@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 from numpy.typing import NDArray
 
+from defocus.cores import available_cores
 from defocus.filters.box import block_centres, box_mean
 
 __all__ = ["guided_upsample"]
@@ -68,7 +72,8 @@ def guided_upsample(
     column_share = column_share[:, None, None]
     # One coarse row at a time is stretched to full width; planes of a few rows stay in the cache.
     rows = max(1, PIXELS_AT_A_TIME // width)
-    for top in range(0, height, rows):
+
+    def lift(top: int) -> None:
         y = slice(top, min(top + rows, height))
         lowest = upper[y][0]
         some = coefficients[lowest : upper[y][-1] + 2]
@@ -87,6 +92,10 @@ def guided_upsample(
                 else:
                     total += lifted
             result[y, :, k] = total
+
+    # Strips do not overlap, so the result does not depend on who lifts which.
+    with ThreadPoolExecutor(available_cores()) as pool:
+        deque(pool.map(lift, range(0, height, rows)), maxlen=0)
     return result.reshape(height, width, *coarse.shape[2:])
 
 

@@ -37,6 +37,8 @@ from defocus.version import __version__
 SIGMA_RANGE = (0.3, 32.0)
 NOTHING = 0.5 / 255
 """A photograph whose luma varies by less than this shows nothing."""
+STRIP = 64
+"""Rows worked on at once where whole photographs would take too much memory."""
 LEAST_WEIGHT = 1e-4
 """Of a reading that says nothing, so that the propagation always has a solution."""
 
@@ -124,7 +126,7 @@ def estimate(
     }
     report("reading", 0.0)
     rgb = photograph.as_float(np.float32)
-    grey = luma(rgb).astype(np.float32)
+    grey = _luma(rgb)
     if np.ptp(grey) < NOTHING:
         return DefocusMap.without_evidence(grey.shape, "pyramid", SIGMA_RANGE, metadata=metadata)
     readings = reader.read(grey, lambda share: report("reading", 0.7 * share))
@@ -149,6 +151,14 @@ def estimate(
         sigma_range=SIGMA_RANGE,
         metadata=metadata,
     )
+
+
+def _luma(rgb: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Luma by strips: of a large photograph, a whole one in float64 would be the most memory of all."""
+    grey = np.empty(rgb.shape[:2], np.float32)
+    for top in range(0, len(grey), STRIP):
+        grey[top : top + STRIP] = luma(rgb[top : top + STRIP])
+    return grey
 
 
 def spread(readings: Readings, guide: NDArray[np.float32], parameters: PyramidParameters) -> NDArray[np.float32]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from defocus.cores import available_cores
 from defocus.errors import WeightsError
-from defocus.network.pyramid_weights import BINS, BINS_PER_LEVEL, STRIDE, bin_sigmas, read_card
+from defocus.network.pyramid_weights import BINS, BINS_PER_LEVEL, LOG2_SHARPEST, STRIDE, bin_sigmas, read_card
 from defocus.network.session import open_session
 
 SHIPPED_WEIGHTS = Path(__file__).parent.parent / "weights" / "pyramid.onnx"
@@ -181,16 +181,16 @@ def halve_repeatedly(luma: Floats) -> list[Floats]:
 def summarise(logits: NDArray[np.floating]) -> Readings:
     """Median and certainty of what 37 x h x w log-likelihoods say."""
     sigmas = bin_sigmas().astype(np.float32)
-    log2 = np.log2(sigmas)
     probability = np.exp(logits - logits.max(0))
     probability /= probability.sum(0)
-    # Within the bin that crosses one half, probability is spread evenly. Of readings torn between two sizes the mean
-    # is neither; the median is one of them, and the best guess by absolute error.
-    below = np.cumsum(probability, axis=0)
-    crossing = (below < 0.5).sum(0, keepdims=True).clip(max=BINS - 1)
-    share_of_bin = np.take_along_axis(probability, crossing, 0)[0]
-    rest = np.take_along_axis(below, crossing, 0)[0] - np.float32(0.5)
-    median = log2[crossing[0]] + (np.float32(0.5) - rest / share_of_bin) / np.float32(BINS_PER_LEVEL)
+    # Of readings torn between two sizes the mean is neither; the median is one of them, and the best guess by absolute
+    # error. Probability is spread evenly within a bin: a bin below one half counts whole, the one that crosses it in
+    # part.
+    place, left = np.full(logits.shape[1:], -0.5, np.float32), np.full(logits.shape[1:], 0.5, np.float32)
+    for part in probability:
+        place += np.minimum(left / np.maximum(part, np.float32(1e-12)), 1)
+        left -= np.minimum(part, left)
+    median = np.float32(LOG2_SHARPEST) + place / np.float32(BINS_PER_LEVEL)
     share, px = RIGHT_WITHIN
     sigma = np.exp2(median)
     tolerance = np.maximum(share * sigma, px)
