@@ -14,6 +14,8 @@ from defocus.filters.box import block_centres, box_mean
 __all__ = ["guided_upsample"]
 
 PIXELS_AT_A_TIME = 1 << 17
+COARSE_ROWS = 128
+"""Rows of the coarse grid fitted at once: all of a large photograph's would be most of the memory of an estimate."""
 
 
 def guided_upsample(
@@ -50,19 +52,18 @@ def guided_upsample(
     "Guided image filtering", TPAMI 35(6), 2013.
 
     """
-    maps = coarse.reshape(*coarse.shape[:2], -1).astype(np.float64)
-    colours = coarse_guide.astype(np.float64)
-    channels = colours.shape[2]
-    mean_colour = box_mean(colours, radius)
-    mean_map = box_mean(maps, radius)
-    covariance = box_mean(colours[..., :, None] * colours[..., None, :], radius)
-    covariance -= mean_colour[..., :, None] * mean_colour[..., None, :]
-    covariance += eps * np.eye(channels)
-    joint = box_mean(colours[..., :, None] * maps[..., None, :], radius)
-    joint -= mean_colour[..., :, None] * mean_map[..., None, :]
-    slope = np.linalg.solve(covariance, joint)  # h x w x C x K
-    offset = mean_map - np.einsum("yxc,yxck->yxk", mean_colour, slope)
-    coefficients = box_mean(np.concatenate([slope, offset[..., None, :]], axis=2), radius).astype(np.float32)
+    maps = coarse.reshape(*coarse.shape[:2], -1)
+    channels = coarse_guide.shape[2]
+    coefficients = np.empty((*coarse.shape[:2], channels + 1, maps.shape[2]), np.float32)
+    for top in range(0, len(coefficients), COARSE_ROWS):
+        bottom = min(top + COARSE_ROWS, len(coefficients))
+        # Two box means reach 2 radius rows; the strip's own cut ends are beyond what is kept.
+        first, last = max(top - 2 * radius, 0), min(bottom + 2 * radius, len(coefficients))
+        inner, outer = max(top - radius, 0), min(bottom + radius, len(coefficients))
+        fitted = _ridge_regression(
+            maps[first:last].astype(np.float64), coarse_guide[first:last].astype(np.float64), radius, eps
+        )[inner - first : outer - first]
+        coefficients[top:bottom] = box_mean(fitted, radius)[top - inner : bottom - inner]
 
     height, width = guide.shape[:2]
     result = np.empty((height, width, maps.shape[2]), dtype=np.float32)
@@ -97,6 +98,22 @@ def guided_upsample(
     with ThreadPoolExecutor(available_cores()) as pool:
         deque(pool.map(lift, range(0, height, rows)), maxlen=0)
     return result.reshape(height, width, *coarse.shape[2:])
+
+
+def _ridge_regression(
+    maps: NDArray[np.float64], colours: NDArray[np.float64], radius: int, eps: float
+) -> NDArray[np.float64]:
+    """Slopes and offset of every window's best linear function of the colours: h x w x (C + 1) x K."""
+    mean_colour = box_mean(colours, radius)
+    mean_map = box_mean(maps, radius)
+    covariance = box_mean(colours[..., :, None] * colours[..., None, :], radius)
+    covariance -= mean_colour[..., :, None] * mean_colour[..., None, :]
+    covariance += eps * np.eye(colours.shape[2])
+    joint = box_mean(colours[..., :, None] * maps[..., None, :], radius)
+    joint -= mean_colour[..., :, None] * mean_map[..., None, :]
+    slope = np.linalg.solve(covariance, joint)
+    offset = mean_map - np.einsum("yxc,yxck->yxk", mean_colour, slope)
+    return np.concatenate([slope, offset[..., None, :]], axis=2)
 
 
 def _linear_positions(length: int, reduction: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:

@@ -56,7 +56,7 @@ class PyramidParameters:
     largest_grid : nodes on which the propagation is solved; a photograph of more readings is solved on blocks of them.
     upsampling_radius : of the guided upsampling, in readings of 4 px.
     upsampling_eps : of the guided upsampling, in squared units of the photograph's 0..1.
-    seed_confidence : readings at least this certain are the map's `seeds`.
+    seed_confidence : places of at least this confidence are the map's `seeds`.
     """
 
     matting_lambda: float = 2.0
@@ -102,9 +102,9 @@ def estimate(
     Returns
     -------
     DefocusMap with sigma in 0.3..32 px.
-        `confidence` is the probability that the network's reading there is within a tenth of the truth, or 0.15 px.
-        `seeds` are the readings whose confidence is at least `parameters.seed_confidence`, at the middle of the
-        4 x 4 px each stands for.
+        `confidence` is the probability that sigma is within a tenth of the truth, or 0.15 px.
+        `seeds` are where it is at least `parameters.seed_confidence`: sigma after step 4, at the middle of the 4 x 4 px
+        of a reading.
 
     Warns
     -----
@@ -146,7 +146,7 @@ def estimate(
         sigma=sigma,
         confidence=np.clip(lifted[..., 1], 0, 1),
         saturated=(sigma <= SIGMA_RANGE[0]) | (sigma >= SIGMA_RANGE[1]),
-        seeds=_seeds(readings, reader.confidence(readings.certainty), sigma.shape, parameters.seed_confidence),
+        seeds=_seeds(log2, reader.confidence(readings.certainty), sigma.shape, parameters.seed_confidence),
         method="pyramid",
         sigma_range=SIGMA_RANGE,
         metadata=metadata,
@@ -180,10 +180,12 @@ def spread(readings: Readings, guide: NDArray[np.float32], parameters: PyramidPa
     )
 
 
-def _seeds(readings: Readings, confidence: NDArray[np.float32], shape: tuple[int, ...], least: float) -> Seeds:
+def _seeds(
+    log2_sigma: NDArray[np.float32], confidence: NDArray[np.float32], shape: tuple[int, ...], least: float
+) -> Seeds:
     seeds = Seeds.none((shape[0], shape[1]))
     rows, columns = np.nonzero(confidence >= least)
     at = (np.minimum(rows * STRIDE + 2, shape[0] - 1), np.minimum(columns * STRIDE + 2, shape[1] - 1))
-    seeds.sigma[at] = np.clip(np.exp2(readings.log2_sigma[rows, columns]), *SIGMA_RANGE)
+    seeds.sigma[at] = np.clip(np.exp2(log2_sigma[rows, columns]), *SIGMA_RANGE)
     seeds.probability[at] = confidence[rows, columns]
     return seeds
