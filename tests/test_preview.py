@@ -109,3 +109,12 @@ def test_overlay_shows_photograph_and_map(dtype):
 def test_overlay_wants_the_map_of_this_photograph():
     with pytest.raises(ParameterError, match="256 x 40"):
         overlay(photograph_from_array(np.zeros((256, 40), np.uint8)), RAMP)
+
+
+def test_a_wide_range_gives_ratios_even_colours():
+    sigma = np.array([[0.5, 1.0, 2.0, 4.0, 8.0, 16.0]], np.float32)
+    picture = preview(sigma, sigma_limits=(0.25, 32.0))[0].astype(int)
+    place = [int(np.abs(viridis().astype(int) - colour).sum(1).argmin()) for colour in picture]
+    assert np.ptp(np.diff(place)) <= 1  # an octave is as many colours everywhere
+    below = preview(np.array([[0.0, 0.25]], np.float32), sigma_limits=(0.25, 32.0))
+    np.testing.assert_array_equal(below[0, 0], below[0, 1])

@@ -16,6 +16,9 @@ _LUMA = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)  # ITU-R BT.709
 _BACKGROUND, _INK = (255, 255, 255), (40, 40, 40)
 _NARROWEST_BAR = 200  # px; fits a few ticks
 _CONFIDENT = 0.5
+_WIDE = 20.0
+"""Limits at least this many times apart get a logarithmic scale: 0.5 and 2 px differ as much as 4 and 16 do, and on an
+even scale up to 32 px both would be one colour."""
 
 
 def preview(
@@ -27,6 +30,8 @@ def preview(
     unit: str = "px",
 ) -> NDArray[np.uint8]:
     """Return a map as a picture in the colours of viridis: dark blue is sharp, yellow is blurred.
+
+    Colours are spaced evenly over sigma; over its logarithm where the limits are a factor of 20 or more apart.
 
     Parameters
     ----------
@@ -107,9 +112,22 @@ def _limits(sigma: NDArray[np.floating], wanted: tuple[float, float] | None) -> 
 
 
 def _colours(sigma: NDArray[np.floating], low: float, high: float) -> NDArray[np.uint8]:
-    scaled = (sigma.astype(np.float32) - np.float32(low)) * np.float32(255 / (high - low))
+    scaled = _place(sigma.astype(np.float32), low, high)
+    scaled *= np.float32(255)
     colours: NDArray[np.uint8] = viridis()[np.clip(np.rint(scaled, out=scaled), 0, 255).astype(np.uint8)]
     return colours
+
+
+def _is_wide(low: float, high: float) -> bool:
+    return low > 0 and high >= _WIDE * low
+
+
+def _place(sigma: NDArray[np.float32], low: float, high: float) -> NDArray[np.float32]:
+    """Where on the scale a sigma is: 0 at the lower limit, 1 at the upper."""
+    if _is_wide(low, high):
+        ratio = np.maximum(sigma, np.float32(low)) / np.float32(low)
+        return np.asarray(np.log2(ratio) / np.float32(math.log2(high / low)), np.float32)
+    return (sigma - np.float32(low)) / np.float32(high - low)
 
 
 def _fade(picture: NDArray[np.uint8], confidence: NDArray[np.floating]) -> NDArray[np.uint8]:
@@ -141,14 +159,14 @@ def _scale_bar(width: int, low: float, high: float, unit: str, *, fades: bool = 
     draw = ImageDraw.Draw(strip)
 
     length = min(width - 2 * margin, 40 * text_px)  # a long bar says no more than a short one
-    ramp = np.broadcast_to(np.linspace(low, high, length, dtype=np.float32), (bar_height, length))
+    along = np.geomspace(low, high, length) if _is_wide(low, high) else np.linspace(low, high, length)
+    ramp = np.broadcast_to(along.astype(np.float32), (bar_height, length))
     strip.paste(Image.fromarray(_colours(ramp, low, high)), (margin, bar_top))
-    ticks, decimals = _ticks(low, high, most=max(length // (4 * text_px), 2))
-    for tick in ticks:
-        x = margin + round((tick - low) / (high - low) * (length - 1))
+    for tick, text in _ticks(low, high, most=max(length // (4 * text_px), 2)):
+        x = margin + round(float(_place(np.array([tick], np.float32), low, high)[0]) * (length - 1))
         bottom = bar_top + bar_height
         draw.rectangle((x - line // 2, bottom, x - line // 2 + line - 1, bottom + gap - 1), fill=_INK)
-        draw.text((x, bottom + 2 * gap), f"{tick:.{decimals}f}", fill=_INK, font=font, anchor="mt")
+        draw.text((x, bottom + 2 * gap), text, fill=_INK, font=font, anchor="mt")
     words = [f"blur (sigma) in {unit}, dark = sharp", f"blur (sigma), {unit}", f"blur, {unit}"]
     if fades:
         words.insert(0, f"{words[0]}, grey = uncertain")
@@ -157,15 +175,19 @@ def _scale_bar(width: int, low: float, high: float, unit: str, *, fades: bool = 
     return np.asarray(strip)
 
 
-def _ticks(low: float, high: float, most: int) -> tuple[list[float], int]:
-    """Return round numbers between two limits, at most about `most`, and the decimals they need."""
+def _ticks(low: float, high: float, most: int) -> list[tuple[float, str]]:
+    """Return round numbers between two limits, at most about `most`, and how they are written."""
+    if _is_wide(low, high):
+        powers = 2.0 ** np.arange(math.ceil(math.log2(low) - 1e-6), math.floor(math.log2(high) + 1e-6) + 1)
+        every = max(1, -(-len(powers) // most))
+        return [(float(tick), f"{tick:g}") for tick in powers[::-1][::every][::-1]]
     rough = (high - low) / most
     power = 10.0 ** math.floor(math.log10(rough))
     steps = [factor * power for factor in (1, 2, 2.5, 5, 10, 20, 25) if factor * power >= rough * (1 - 1e-9)]
     step = next((step for step in steps if _divides(step, low) and _divides(step, high)), steps[0])
     first, last = math.ceil(low / step - 1e-6), math.floor(high / step + 1e-6)
     decimals = next(digits for digits in range(12) if digits == 11 or round(step, digits) == round(step, 11))
-    return [number * step for number in range(first, last + 1)], decimals
+    return [(number * step, f"{number * step:.{decimals}f}") for number in range(first, last + 1)]
 
 
 def _divides(step: float, value: float) -> bool:
