@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 THRESHOLD = 1.0
 """px; blur of this sigma begins to show when a photograph is looked at pixel for pixel."""
 READABLE = 0.2
-"""Confidence from which on a pixel counts. Sky and noise alone mostly have 0.02 to 0.2; 0.5 and more would leave out most of
-what is blurred, which is read less surely, and so call every photograph sharp."""
+"""Confidence from which on a pixel counts. Sky and noise alone mostly have 0.02 to 0.2; 0.5 and more would leave out
+most of what is blurred, which is read less surely, and so call every photograph sharp."""
 LEAST_READABLE = 0.005
 """Share of a region that has to be readable for its figures to mean anything."""
 SHARPEST_PERCENTILE = 2.0
