@@ -5,7 +5,6 @@ import pty
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from PIL import Image
 
 import defocus
 from defocus import load
+from waiting import wait_for
 
 PICTURE = skimage.data.astronaut()[100:140, 200:260]
 FAKE = ["--method", "fake"]
@@ -292,14 +292,6 @@ def test_module_is_the_command():
         [sys.executable, "-m", "defocus", "--version"], capture_output=True, text=True, check=True, env=ENVIRONMENT
     )
     assert done.stdout == f"defocus {defocus.__version__}\n"
-
-
-def wait_for(condition):
-    for _ in range(1000):
-        if condition():
-            return
-        time.sleep(0.02)
-    raise AssertionError("the command did not get there in 20 s")
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

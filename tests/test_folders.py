@@ -16,6 +16,7 @@ from PIL import Image
 import defocus
 from defocus import load
 from defocus.methods import METHODS
+from waiting import wait_for
 
 TESTS = Path(__file__).parent
 PICTURE = skimage.data.astronaut()[100:140, 200:260]
@@ -99,14 +100,6 @@ def test_wrong_weights_are_wrong_usage_in_workers_too(run, folder, tmp_path):
 @pytest.mark.parametrize("jobs", ["0", "-1", "two"])
 def test_jobs_are_a_number_from_1(run, folder, jobs):
     assert run("estimate", folder, "--jobs", jobs)[0] == 2
-
-
-def wait_for(condition):
-    for _ in range(1000):
-        if condition():
-            return
-        time.sleep(0.02)
-    raise AssertionError("the command did not get there in 20 s")
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])

@@ -229,12 +229,9 @@ def _work(job: _Job, report: Progress = lambda step, share: None) -> _Answer:
             record = _estimate(job, report)
         except WeightsError:
             raise
-        except (DefocusError, OSError, MemoryError) as error:
-            return _Answer(job.failed(sentence(error)))
         except Exception as error:  # a fault of ours must not cost the user the other photographs
-            return _Answer(job.failed(f"{type(error).__name__}: {error} (a fault in defocus: please report it)."))
-    messages = (str(each.message) for each in caught if issubclass(each.category, UserWarning))
-    return _Answer(record, [message.removeprefix(str(job.path)).lstrip() for message in messages])
+            return _Answer(job.failed(sentence(error)))
+    return _Answer(record, warnings_about(job.path, caught))
 
 
 def _estimate(job: _Job, report: Progress) -> dict[str, Any]:
@@ -297,14 +294,22 @@ def _line(record: dict[str, Any]) -> str:
     return f"{record['path']}: {values} (5 to 95 %), {record['seconds']:.1f} s -> {outputs}"
 
 
-def sentence(error: DefocusError | OSError | MemoryError) -> str:
+def warnings_about(path: Path, caught: Sequence[warnings.WarningMessage]) -> tuple[str, ...]:
+    """The warnings meant for the user, without the photograph's path in front."""
+    messages = (str(each.message) for each in caught if issubclass(each.category, UserWarning))
+    return tuple(message.removeprefix(str(path)).lstrip() for message in messages)
+
+
+def sentence(error: Exception) -> str:
     """What went wrong, for the user."""
     if isinstance(error, MemoryError):
         return "there is not enough memory for it: make it smaller."
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror or error}."
-    return str(error)
+    if isinstance(error, DefocusError):
+        return str(error)
+    return f"{type(error).__name__}: {error} (a fault in defocus: please report it)."
 
 
 def write_png(path: Path, picture: NDArray[np.uint8] | NDArray[np.uint16]) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from defocus.errors import DefocusError, ParameterError
+from defocus.errors import ParameterError
 
 if TYPE_CHECKING:  # numpy must not load for --help
     from defocus.applications.rank import By, Sharpness
@@ -260,17 +260,15 @@ def measure(job: Job) -> Measured | str:
 
     try:
         return _measure(job)
-    except (DefocusError, OSError, MemoryError) as error:
-        return sentence(error)
     except Exception as error:  # a fault of ours must not cost the user the other photographs
-        return f"{type(error).__name__}: {error} (a fault in defocus: please report it)."
+        return sentence(error)
 
 
 def _measure(job: Job) -> Measured:
     from PIL import Image
 
     from defocus.applications.rank import sharpness, subject_from_exif
-    from defocus.cli.estimate import CONFIDENT
+    from defocus.cli.estimate import CONFIDENT, warnings_about
     from defocus.contact_sheet import thumbnail
     from defocus.estimate import estimate
     from defocus.photograph import read_photograph, reduce_photograph
@@ -295,11 +293,6 @@ def _measure(job: Job) -> Measured:
         buffer = io.BytesIO()
         Image.fromarray(thumbnail(photograph, marked, subject)).save(buffer, "JPEG", quality=92)
         picture = buffer.getvalue()
-    words = tuple(
-        str(warning.message).removeprefix(str(job.path)).lstrip()
-        for warning in caught
-        if issubclass(warning.category, UserWarning)
-    )
     return Measured(
         path=job.path,
         size=(whole.width, whole.height),
@@ -308,7 +301,7 @@ def _measure(job: Job) -> Measured:
         method=found.method,
         seconds=time.perf_counter() - begin,
         thumbnail=picture,
-        warnings=words,
+        warnings=warnings_about(job.path, caught),
     )
 
 

@@ -457,11 +457,7 @@ def relative_error(estimate: ArrayLike, truth: ArrayLike, valid: ArrayLike | Non
     UndefinedMetricError
         No valid pixel with a truth above 0, or NaN at valid pixels.
     """
-    values, wanted = _estimation(estimate, truth, valid)
-    blurred = wanted > 0
-    if not blurred.any():
-        raise UndefinedMetricError("A relative error needs a truth above 0 somewhere.")
-    return float(np.mean(np.abs(values[blurred] / wanted[blurred] - 1)))
+    return float(np.mean(np.abs(_ratios(estimate, truth, valid, "A relative error") - 1)))
 
 
 def median_ratio(estimate: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None) -> float:
@@ -481,11 +477,16 @@ def median_ratio(estimate: ArrayLike, truth: ArrayLike, valid: ArrayLike | None 
     UndefinedMetricError
         No valid pixel with a truth above 0, or NaN at valid pixels.
     """
+    return float(np.median(_ratios(estimate, truth, valid, "A ratio to the truth")))
+
+
+def _ratios(estimate: ArrayLike, truth: ArrayLike, valid: ArrayLike | None, metric: str) -> Floats:
+    """Estimate / truth at the valid pixels whose truth is above 0."""
     values, wanted = _estimation(estimate, truth, valid)
     blurred = wanted > 0
     if not blurred.any():
-        raise UndefinedMetricError("A ratio to the truth needs a truth above 0 somewhere.")
-    return float(np.median(values[blurred] / wanted[blurred]))
+        raise UndefinedMetricError(f"{metric} needs a truth above 0 somewhere.")
+    return np.asarray(values[blurred] / wanted[blurred])
 
 
 def error_by_size(

@@ -135,7 +135,8 @@ def estimate(
     coarse = block_average(rgb, STRIDE)
     log2 = spread(readings, coarse, parameters)
     report("upsampling", 0.85)
-    planes = np.stack([log2, reader.confidence(readings.certainty)], axis=2)
+    confidence = reader.confidence(readings.certainty)
+    planes = np.stack([log2, confidence], axis=2)
     lifted = guided_upsample(
         planes, coarse, rgb, reduction=STRIDE, radius=parameters.upsampling_radius, eps=parameters.upsampling_eps
     )
@@ -146,7 +147,7 @@ def estimate(
         sigma=sigma,
         confidence=np.clip(lifted[..., 1], 0, 1),
         saturated=(sigma <= SIGMA_RANGE[0]) | (sigma >= SIGMA_RANGE[1]),
-        seeds=_seeds(log2, reader.confidence(readings.certainty), sigma.shape, parameters.seed_confidence),
+        seeds=_seeds(log2, confidence, sigma.shape, parameters.seed_confidence),
         method="pyramid",
         sigma_range=SIGMA_RANGE,
         metadata=metadata,
