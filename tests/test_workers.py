@@ -11,6 +11,7 @@ import pytest
 from defocus.atomic import atomic_write
 from defocus.cli.workers import WorkerLost, run
 from defocus.cores import available_cores
+from waiting import wait_for
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
 
@@ -133,10 +134,7 @@ def test_ended_from_outside_leaves_neither_processes_nor_halves_of_files(tmp_pat
     with subprocess.Popen(
         [sys.executable, "-c", code], env=ENVIRONMENT, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
-        for _ in range(1000):
-            if len(list(tmp_path.glob("*.started"))) == running:
-                break
-            time.sleep(0.02)
+        wait_for(lambda: len(list(tmp_path.glob("*.started"))) == running)
         workers = children(process.pid)
         assert len(workers) >= running
         if number == signal.SIGINT:
@@ -144,10 +142,6 @@ def test_ended_from_outside_leaves_neither_processes_nor_halves_of_files(tmp_pat
         else:
             process.send_signal(number)
         _, err = process.communicate(timeout=20)
-    for _ in range(250):
-        if not any(map(alive, workers)):
-            break
-        time.sleep(0.02)
-    assert not any(map(alive, workers))
+    wait_for(lambda: not any(map(alive, workers)))
     assert "Traceback" not in err
     assert not [path.name for path in tmp_path.iterdir() if path.suffix != ".started"]

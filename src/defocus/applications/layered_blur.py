@@ -9,7 +9,6 @@ Works on tiles with as much margin as the largest blur in them reaches, so memor
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
+from defocus.cores import available_cores
 from defocus.errors import ParameterError
 
 Aperture = Literal["disc", "hexagon", "gaussian"]
@@ -99,7 +99,7 @@ def blur_by_layers(
         inner = tuple(slice(s.start - o.start, s.stop - o.start) for s, o in zip(window, outer, strict=True))
         write(window, blurred[inner])
 
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(available_cores()) as pool:
         for done, _ in enumerate(pool.map(work, windows)):
             progress((done + 1) / len(windows))
 

@@ -9,7 +9,6 @@ back, it yields to the photograph.
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from scipy import fft, ndimage
 
 from defocus.applications.map_of import defocus_alone, map_in_px
+from defocus.cores import available_cores
 from defocus.edges import luma, noise_deviation
 from defocus.errors import ParameterError
 from defocus.photograph import PhotographLike, as_photograph
@@ -96,7 +96,7 @@ def sharpen(
         shown = np.clip(blurred + np.float32(strength) * (sharp - blurred), 0, 1) * full
         result[window] = (np.rint(shown) if pixels.dtype.kind != "f" else shown).astype(pixels.dtype)
 
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(available_cores()) as pool:
         for done, _ in enumerate(pool.map(work, windows)):
             report("deconvolution", 0.4 + 0.6 * (done + 1) / len(windows))
     return result

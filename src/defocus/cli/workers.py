@@ -46,8 +46,8 @@ def run(
     jobs : with `processes` above 1 they, and the results, travel between processes and must be picklable.
     work : with `processes` above 1 a function of a module, or `functools.partial` of one. Catches what may go wrong
         with a job: an exception of it is raised here and ends everything.
-    processes : 1 works in this process, one job after another. More works in that many processes, but in no more than
-        there are jobs or cores, and shares the cores among them.
+    processes : 1 works in this process, one job after another, and so does any number for a single job. More works in
+        that many processes, but in no more than there are jobs or cores, and shares the cores among them.
     started : called with a job's place in `jobs` when work on it begins.
 
     Yields
@@ -56,7 +56,7 @@ def run(
         The job's place in `jobs` and what `work` returned, or a `WorkerLost` for a job whose process was ended twice.
         Close the generator (`contextlib.closing`) to be sure that no process outlives a loop that is left early.
     """
-    if processes == 1:
+    if min(processes, len(jobs)) <= 1:
         for place, job in enumerate(jobs):
             started(place)
             yield place, work(job)

@@ -234,10 +234,11 @@ def _estimation_values(outcome: Outcome, example: Example) -> dict[str, Any]:
         values["MAE at seeds"] = metrics.mean_absolute_error(outcome.seeds, truth, at)
         values["relative error at seeds"] = _or_none(metrics.relative_error, outcome.seeds, truth, at)
     if outcome.confidence is not None:
-        values["share right"] = float(right(score, truth)[valid].mean())
-        within = np.clip(truth, *outcome.span)
-        for name, wanted in (("confidence", truth), ("confidence, truth clipped to the range", within)):
-            of = metrics.calibration(outcome.confidence[valid], right(score, wanted)[valid], CONFIDENCE_BINS)
+        correct = right(score, truth)
+        values["share right"] = float(correct[valid].mean())
+        within = right(score, np.clip(truth, *outcome.span))
+        for name, hits in (("confidence", correct), ("confidence, truth clipped to the range", within)):
+            of = metrics.calibration(outcome.confidence[valid], hits[valid], CONFIDENCE_BINS)
             values[name] = [
                 [int(n), float(c) if n else 0.0, float(r) if n else 0.0]
                 for n, c, r in zip(of.pixels, of.confidence, of.correct, strict=True)

@@ -18,8 +18,9 @@ from defocus.features import HandCrafted, PatchReader, PatchScale, pad_edges
 from defocus.network.caffemodel import read_caffemodel
 from defocus.network.session import open_session
 from defocus.network.weights import BLUR_LABELS, CNN_PATCH_WIDTH, read_metadata
+from defocus.weights_file import SHIPPED
 
-SHIPPED_WEIGHTS = Path(__file__).parent.parent / "weights" / "dhde.onnx"
+SHIPPED_WEIGHTS = SHIPPED / "dhde.onnx"
 BATCH = 128
 """Patches that are in memory at once, per thread: 10 MB of responses of the first layer."""
 
