@@ -470,6 +470,8 @@ def _write_grey(path: Path, levels: NDArray[np.uint8], size: tuple[int, int] | N
 
 
 def _write_picture(path: Path, picture: NDArray[np.uint8] | NDArray[np.uint16]) -> None:
-    from defocus.cli.estimate import write_png
+    from defocus.atomic import atomic_write
+    from defocus.cli.estimate import png
 
-    write_png(path, picture)
+    with atomic_write(path) as file:
+        file.write(png(picture))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -237,7 +238,9 @@ def _work(job: _Job, report: Progress = lambda step, share: None) -> _Answer:
 def _estimate(job: _Job, report: Progress) -> dict[str, Any]:
     import numpy as np
 
+    from defocus.atomic import atomic_write
     from defocus.cli.finished import is_finished, signed
+    from defocus.cores import at_once
     from defocus.estimate import estimate
     from defocus.photograph import photograph_sha256, read_photograph
     from defocus.preview import overlay
@@ -254,20 +257,26 @@ def _estimate(job: _Job, report: Progress) -> dict[str, Any]:
         digest,
     )
     report("writing", 1.0)
-    result.save(job.outputs["map"])
-    write_png(job.outputs["preview"], result.preview(scale_bar=True))
-    if "overlay" in job.outputs:
-        picture = overlay(photograph, result.sigma, sigma_limits=result.sigma_range, scale_bar=True)
-        write_png(job.outputs["overlay"], picture)
-    if "depth" in job.outputs and result.relative_depth is not None:
-        write_png(job.outputs["depth"], np.rint(result.relative_depth * 65535).astype(np.uint16))
+
+    def pictures() -> dict[str, bytes]:
+        made = {"preview": png(result.preview(scale_bar=True))}
+        if "overlay" in job.outputs:
+            made["overlay"] = png(overlay(photograph, result.sigma, sigma_limits=result.sigma_range, scale_bar=True))
+        if "depth" in job.outputs and result.relative_depth is not None:
+            made["depth"] = png(np.rint(result.relative_depth * 65535).astype(np.uint16))
+        return made
+
+    _, encoded, summary = at_once(lambda: result.save(job.outputs["map"]), pictures, lambda: _summary(result))
+    for kind, contents in encoded.items():  # only now: where the map cannot be written, nothing is
+        with atomic_write(job.outputs[kind]) as file:
+            file.write(contents)
     return {
         "path": str(job.path),
         "size": [photograph.width, photograph.height],
         "method": result.method,
         "unit": result.unit,
         "seconds": round(time.perf_counter() - start, 3),
-        **_summary(result),
+        **summary,
         "outputs": job.output_names(),
     }
 
@@ -312,14 +321,14 @@ def sentence(error: Exception) -> str:
     return f"{type(error).__name__}: {error} (a fault in defocus: please report it)."
 
 
-def write_png(path: Path, picture: NDArray[np.uint8] | NDArray[np.uint16]) -> None:
-    """Write a picture whole or not at all."""
+def png(picture: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
+    """A picture as the contents of a PNG file."""
     from PIL import Image
 
-    from defocus.atomic import atomic_write
-
-    with atomic_write(path) as file:
-        Image.fromarray(picture).save(file, format="PNG")
+    file = io.BytesIO()
+    # Half the time of the usual level 6, for a file a quarter larger.
+    Image.fromarray(picture).save(file, format="PNG", compress_level=3)
+    return file.getvalue()
 
 
 def prepare_folder(folder: Path | None) -> None:
