@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, fields
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +165,8 @@ def _mapped(function: Any, work: Sequence[Any], processes: int) -> Iterator[Any]
     if processes == 1:
         yield from map(function, work)
     else:
-        with ProcessPoolExecutor(processes) as pool:
+        # Spawned, as the threads of PyTorch and ONNX Runtime do not survive a fork.
+        with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
             yield from pool.map(function, work, chunksize=2)
 
 

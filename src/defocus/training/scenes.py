@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -171,7 +172,10 @@ def make_scenes(
             pixels[chunk], blur[chunk], valid[chunk] = p, b, v
             done(len(chunk))
     else:
-        with ProcessPoolExecutor(processes, initializer=_share_sources, initargs=(sources,)) as pool:
+        # Spawned, as the threads of PyTorch and ONNX Runtime do not survive a fork.
+        with ProcessPoolExecutor(
+            processes, get_context("spawn"), initializer=_share_sources, initargs=(sources,)
+        ) as pool:
             futures = [pool.submit(_render_chunk, chunk, recipe, seed) for chunk in chunks]
             for chunk, future in zip(chunks, futures, strict=True):
                 pixels[chunk], blur[chunk], valid[chunk] = future.result()
