@@ -198,11 +198,27 @@ def test_small_photographs_and_grey_guides_are_propagated(shape):
     np.testing.assert_allclose(found, 0.8, atol=1e-5)
 
 
+def test_a_further_plane_of_the_guide_lets_values_change_where_no_colour_does():
+    """One grey surface, 1 known at the left rim and 3 at the right: without more, the values run into one another."""
+    shape = (12, 40)
+    seeds, weights = np.ones(shape), np.zeros(shape)
+    seeds[:, 20:] = 3
+    weights[:, [0, 1, -2, -1]] = 1
+    grey = np.full((*shape, 3), 0.5)
+    step = np.zeros((*shape, 1))
+    step[:, 20:] = 0.2
+    even = propagate(seeds, weights, grey)
+    tied = propagate(seeds, weights, np.concatenate([grey, step], 2))
+    assert 1.5 < even[6, 15] < 2.5
+    np.testing.assert_allclose(tied[:, :18], 1, atol=0.05)
+    np.testing.assert_allclose(tied[:, 22:], 3, atol=0.05)
+
+
 def test_refusals_name_the_fault(photo, seeded):
     seeds, weights = seeded
     with pytest.raises(DefocusError, match="no seed"):
         propagate(seeds, np.zeros_like(weights), photo)
-    with pytest.raises(ParameterError, match="guide H x W x 3"):
+    with pytest.raises(ParameterError, match="guide H x W x C"):
         propagate(seeds, weights, photo[..., 0])
     with pytest.raises(ParameterError, match="not negative"):
         propagate(seeds, -weights, photo)

@@ -7,7 +7,8 @@ labels a probability over 37 sigmas from 0.27 to 39 px. The steps:
 2. the network reads each level, the coarsest first; blur that is 2 px at one level is 1 px at the next, so each adds
    what it sees to the log-likelihoods that the coarser one hands down. One reading per 4 x 4 px of the photograph
 3. median of log sigma, and certainty: the probability to be right within a tenth or 0.15 px
-4. the matting Laplacian of the photograph spreads what is certain to where nothing could be read
+4. the matting Laplacian of the photograph spreads what is certain to where nothing could be read; twice, the second
+   time with what was read as one more colour, so that blur may also change where no colour does
 5. guided upsampling to every pixel
 
 docs/pyramid.md has what each step gains and where it fails.
@@ -41,6 +42,8 @@ STRIP = 64
 """Rows worked on at once where whole photographs would take too much memory."""
 LEAST_WEIGHT = 1e-4
 """Of a reading that says nothing, so that the propagation always has a solution."""
+FILL_WEIGHT = 0.05
+"""Of the first propagation beside a reading, where both together are the fourth colour of the second."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ class PyramidParameters:
     matting_eps : of the matting Laplacian.
     least_certainty : a reading weighs by how far its certainty exceeds this, or the photograph's median certainty if
         that is less, so that what was seen fills what was not. 0.3 is about what a bare surface is read with.
+    octave_as_colour : the difference of colour, of 0..1, that a doubling of sigma counts as in the second propagation.
     largest_grid : nodes on which the propagation is solved; a photograph of more readings is solved on blocks of them.
     upsampling_radius : of the guided upsampling, in readings of 4 px.
     upsampling_eps : of the guided upsampling, in squared units of the photograph's 0..1.
@@ -62,13 +66,14 @@ class PyramidParameters:
     matting_lambda: float = 2.0
     matting_eps: float = 1e-3
     least_certainty: float = 0.3
+    octave_as_colour: float = 0.1
     largest_grid: int = 100_000
     upsampling_radius: int = 2
     upsampling_eps: float = 1e-3
     seed_confidence: float = 0.5
 
     def __post_init__(self) -> None:
-        positive = ("matting_lambda", "matting_eps", "largest_grid", "upsampling_eps")
+        positive = ("matting_lambda", "matting_eps", "octave_as_colour", "largest_grid", "upsampling_eps")
         for name in positive:
             if not getattr(self, name) > 0:
                 raise ParameterError(f"{name} must be more than 0, not {getattr(self, name)}.")
@@ -170,15 +175,20 @@ def spread(readings: Readings, guide: NDArray[np.float32], parameters: PyramidPa
     least = min(parameters.least_certainty, float(np.median(readings.certainty)))
     weight = np.maximum((readings.certainty - least) / (1 - least), LEAST_WEIGHT)
     reduction = max(1, int(np.ceil(np.sqrt(height * width / parameters.largest_grid))))
-    # Sums over a block would make blocks of many readings follow them more closely than single ones do.
-    return propagate(
-        readings.log2_sigma,
-        weight / reduction**2,
-        guide,
-        regularisation=parameters.matting_lambda,
-        eps=parameters.matting_eps,
-        reduction=reduction,
-    )
+
+    def along(colours: NDArray[np.float32]) -> NDArray[np.float32]:
+        # Sums over a block would make blocks of many readings follow them more closely than single ones do.
+        return propagate(
+            readings.log2_sigma,
+            weight / reduction**2,
+            colours,
+            regularisation=parameters.matting_lambda,
+            eps=parameters.matting_eps,
+            reduction=reduction,
+        )
+
+    filled = (weight * readings.log2_sigma + FILL_WEIGHT * along(guide)) / (weight + FILL_WEIGHT)
+    return along(np.dstack([guide, np.float32(parameters.octave_as_colour) * filled]))
 
 
 def _seeds(

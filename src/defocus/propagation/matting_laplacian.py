@@ -28,7 +28,7 @@ def matting_laplacian(
 
     Parameters
     ----------
-    guide : H x W x 3 floats, 0..1, H and W at least 2 radius + 1.
+    guide : H x W x C floats, colours of 0..1 and whatever else is to tie pixels; H and W at least 2 radius + 1.
     radius : window radius in px, >= 1. Only windows entirely inside the image count.
     eps : regularisation of the covariance, in squared units of the guide, > 0. (It is divided by n, as in the
         paper.)
@@ -139,7 +139,10 @@ def affinity_planes(
 
 
 def _inverse_of_symmetric(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Inverses of symmetric 3 x 3 matrices stored as planes, 3 x 3 x h x w, by cofactors."""
+    """Inverses of symmetric matrices stored as planes, C x C x h x w; the 3 x 3 of a photograph by cofactors, fast."""
+    if len(matrices) != 3:
+        inverses = np.linalg.inv(np.moveaxis(matrices, (0, 1), (2, 3)))
+        return np.asarray(np.moveaxis(inverses, (2, 3), (0, 1)), np.float64)
     a, b, c = matrices[0]
     d, e, f = matrices[1, 1], matrices[1, 2], matrices[2, 2]
     inverse = np.empty_like(matrices)

@@ -40,7 +40,7 @@ def propagate(
     seeds : H x W or H x W x K floats, any unit (sigma in px). Read only where weights > 0, so NaN elsewhere
         is fine. K maps over the same weights share the matrix and its preconditioner.
     weights : H x W floats, >= 0, at least one of them positive. 1 at edge pixels in the paper.
-    guide : H x W x 3 floats, 0..1.
+    guide : H x W x C floats, colours of 0..1 and whatever else is to tie pixels.
     regularisation : lambda, > 0; larger values follow the seeds more closely.
     eps : regularisation of the matting Laplacian, > 0; see `matting_laplacian`.
     reduction : block edge in px, >= 1; 1 solves the exact system. Lowered for images too small for 3 x 3
@@ -118,9 +118,9 @@ def _check(
     reduction: int,
     leak: float,
 ) -> None:
-    if weights.ndim != 2 or seeds.shape[:2] != weights.shape or guide.shape != (*weights.shape, 3):
+    if weights.ndim != 2 or seeds.shape[:2] != weights.shape or guide.ndim != 3 or guide.shape[:2] != weights.shape:
         raise ParameterError(
-            "Propagation needs weights H x W, seeds H x W or H x W x K and a guide H x W x 3; it was given "
+            "Propagation needs weights H x W, seeds H x W or H x W x K and a guide H x W x C; it was given "
             f"{weights.shape}, {seeds.shape} and {guide.shape}."
         )
     if not (regularisation > 0 and reduction >= 1 and leak >= 0):
