@@ -130,6 +130,44 @@ def test_other_weights_are_told_apart(tmp_path):
         BlurReader(tmp_path / "missing.onnx")
 
 
+def test_weights_of_one_reader_for_all_levels_can_be_trained_further(tmp_path):
+    """Files of before the finest level had a reader of its own: not to estimate with, but both readers begin there."""
+    onnx = pytest.importorskip("onnx")
+    from defocus.network.pyramid_weights import PyramidWeights, shapes
+
+    random = np.random.default_rng(3)
+    parts = {name.partition(".")[2]: shape for name, shape in shapes().items()}
+    stored = {name: random.standard_normal(shape).astype(np.float32) for name, shape in parts.items()}
+    pixels, state = (onnx.helper.make_tensor_value_info(name, 1, [1]) for name in ("pixels", "state"))
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Identity", ["pixels"], ["state"])],
+        "pyramid",
+        [pixels],
+        [state],
+        [onnx.numpy_helper.from_array(value, name) for name, value in stored.items()],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    onnx.helper.set_model_props(model, {"defocus": '{"kind": "pyramid", "card": {}}'})
+    onnx.save(model, tmp_path / "earlier.onnx")
+    begun = PyramidWeights.load(tmp_path / "earlier.onnx").parameters
+    for name, value in begun.items():
+        np.testing.assert_array_equal(value, stored[name.partition(".")[2]])
+    assert begun.keys() == shapes().keys()
+    with pytest.raises(WeightsError, match="earlier version"):
+        BlurReader(tmp_path / "earlier.onnx")
+
+
+def test_saved_weights_read_back(tmp_path):
+    from defocus.network.pyramid_weights import PyramidWeights, shapes
+
+    random = np.random.default_rng(4)
+    made = PyramidWeights({name: random.standard_normal(shape).astype(np.float32) for name, shape in shapes().items()})
+    made.save(tmp_path / "made.onnx")
+    read = PyramidWeights.load(tmp_path / "made.onnx").parameters
+    for name, value in made.parameters.items():
+        np.testing.assert_array_equal(read[name], value)
+
+
 def test_scenes_follow_from_their_seed():
     from defocus.training.scenes import SceneRecipe, Source, make_scenes
 
@@ -185,6 +223,20 @@ def test_training_writes_weights_that_estimate_and_resumes(tiny_training, gravel
         train(folder, place / "one.onnx", replace(parameters, seed=5), resume=True)
 
 
+def test_a_further_training_sees_new_scenes(tiny_training):
+    from defocus.training import pyramid
+    from defocus.training.scenes import SceneSet
+
+    folder, place, parameters = tiny_training
+    pyramid.train(folder, place / "one.onnx", parameters)
+    pyramid.train(folder, place / "two.onnx", parameters, start=place / "one.onnx")
+    (seen,) = (place / "one.run").glob("scenes-[0-9]*.npz")
+    (new,) = (place / "two.run").glob("scenes-[0-9]*.npz")
+    assert not np.array_equal(SceneSet.load(seen).pixels, SceneSet.load(new).pixels)
+    held_out = [SceneSet.load(place / run / "scenes-held-out.npz") for run in ("one.run", "two.run")]
+    np.testing.assert_array_equal(held_out[0].pixels, held_out[1].pixels)
+
+
 def test_the_onnx_graph_computes_what_torch_trained():
     torch = pytest.importorskip("torch")
     from defocus.training.pyramid_network import PyramidNetwork
@@ -200,8 +252,9 @@ def test_the_onnx_graph_computes_what_torch_trained():
         "coarse_state": np.zeros((1, 64, 4, 4), np.float32),
         "coarse_logits": np.zeros((1, BINS, 4, 4), np.float32),
     }
-    state, logits = session.run(None, {"pixels": half, **zeros})
-    _, logits = session.run(None, {"pixels": pixels, "coarse_state": state, "coarse_logits": logits})
+    state, logits = session.run(None, {"pixels": half, **zeros, "finest": np.array(False)})
+    finest = {"pixels": pixels, "coarse_state": state, "coarse_logits": logits, "finest": np.array(True)}
+    _, logits = session.run(None, finest)
     with torch.no_grad():
         expected = network(torch.from_numpy(pixels), 2)[0].numpy()
     np.testing.assert_allclose(logits, expected, atol=1e-4)

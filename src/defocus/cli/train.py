@@ -87,7 +87,8 @@ def train_command(
             metavar="FILE",
             exists=True,
             dir_okay=False,
-            help="Train these weights of pyramid further instead of random ones, at a lower learning rate.",
+            help="Train these weights of pyramid further instead of random ones, at a lower learning rate, on scenes "
+            "that they have not seen.",
         ),
     ] = None,
     seed: Seed = 2017,

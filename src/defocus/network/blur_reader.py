@@ -13,10 +13,19 @@ from numpy.typing import NDArray
 
 from defocus.cores import available_cores
 from defocus.errors import WeightsError
-from defocus.network.pyramid_weights import BINS, BINS_PER_LEVEL, LOG2_SHARPEST, STRIDE, bin_sigmas, read_card
+from defocus.network.pyramid_weights import (
+    BINS,
+    BINS_PER_LEVEL,
+    DEPTH_CHANNELS,
+    LOG2_SHARPEST,
+    STRIDE,
+    bin_sigmas,
+    read_card,
+)
 from defocus.network.session import open_session
+from defocus.weights_file import SHIPPED
 
-SHIPPED_WEIGHTS = Path(__file__).parent.parent / "weights" / "pyramid.onnx"
+SHIPPED_WEIGHTS = SHIPPED / "pyramid.onnx"
 LEVELS = 5
 """Of the pyramid, where the photograph is large enough; the coarsest is a sixteenth as wide."""
 SMALLEST_LEVEL = 16
@@ -79,8 +88,8 @@ class BlurReader:
         except Exception as error:  # ONNX Runtime raises its own classes, which share no base but Exception
             raise WeightsError(f"{path} is not an ONNX model or is damaged.") from error
         self.card = read_card(self._session.get_modelmeta().custom_metadata_map, path)
-        shapes = {each.name: each.shape for each in self._session.get_inputs()}
-        self._depth = int(shapes["coarse_state"][1])
+        if "finest" not in {each.name for each in self._session.get_inputs()}:
+            raise WeightsError(f"{path} is of an earlier version; train it further with defocus train --start {path}.")
 
     def confidence(self, certainty: Floats) -> Floats:
         """How often readings of a certainty were right on held-out scenes; the certainty itself if never measured."""
@@ -107,16 +116,16 @@ class BlurReader:
             level = pyramid[number]
             grid = (level.shape[0] // STRIDE, level.shape[1] // STRIDE)
             if number == len(pyramid) - 1:
-                state = np.zeros((self._depth, grid[0] // 2, grid[1] // 2), np.float32)
+                state = np.zeros((DEPTH_CHANNELS, grid[0] // 2, grid[1] // 2), np.float32)
                 logits = np.zeros((BINS, grid[0] // 2, grid[1] // 2), np.float32)
             if number:
-                next_state = np.empty((self._depth, *grid), np.float32)
+                next_state = np.empty((DEPTH_CHANNELS, *grid), np.float32)
                 next_logits = np.empty((BINS, *grid), np.float32)
             else:
                 finest = Readings(*(np.empty(grid, np.float32) for _ in range(2)))
             for rows in _spans(level.shape[0], tile):
                 for columns in _spans(level.shape[1], tile):
-                    tile_state, tile_logits = self._read_tile(level, state, logits, rows, columns)
+                    tile_state, tile_logits = self._read_tile(level, state, logits, rows, columns, number == 0)
                     place = (_readings(rows), _readings(columns))
                     if finest is None:
                         next_state[(slice(None), *place)] = tile_state
@@ -133,7 +142,9 @@ class BlurReader:
         kept = tuple(slice(-(-side // STRIDE)) for side in luma.shape)
         return Readings(finest.log2_sigma[kept], finest.certainty[kept])
 
-    def _read_tile(self, level: Floats, state: Floats, logits: Floats, rows: slice, columns: slice) -> tuple[Any, Any]:
+    def _read_tile(
+        self, level: Floats, state: Floats, logits: Floats, rows: slice, columns: slice, is_finest: bool
+    ) -> tuple[Any, Any]:
         """State and logits of a tile; it is read with a halo, which is then cut off."""
         wide = [
             slice(max(span.start - HALO, 0), min(span.stop + HALO, side))
@@ -146,6 +157,7 @@ class BlurReader:
                 "pixels": np.ascontiguousarray(level[tuple(wide)])[None, None],
                 "coarse_state": np.ascontiguousarray(state[coarse])[None],
                 "coarse_logits": np.ascontiguousarray(logits[coarse])[None],
+                "finest": np.array(is_finest),
             },
         )
         inner = tuple(

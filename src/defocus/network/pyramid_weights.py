@@ -16,6 +16,8 @@ from defocus.atomic import atomic_write
 from defocus.errors import WeightsError
 
 STEM_CHANNELS, DEPTH_CHANNELS = 32, 64
+READERS = ("finest", "coarser")
+"""The finest level has weights of its own; all coarser ones share theirs."""
 BINS_PER_LEVEL = 5
 """Bins of an octave of blur: a level of the pyramid halves the photograph, so shifts them by this many."""
 BINS = 37
@@ -33,8 +35,9 @@ def bin_sigmas() -> NDArray[np.float64]:
     return np.asarray(2 ** (LOG2_SHARPEST + np.arange(BINS) / BINS_PER_LEVEL))
 
 
-def shapes(stem: int = STEM_CHANNELS, depth: int = DEPTH_CHANNELS) -> dict[str, tuple[int, ...]]:
+def shapes() -> dict[str, tuple[int, ...]]:
     """Names and shapes of all parameters."""
+    stem, depth = STEM_CHANNELS, DEPTH_CHANNELS
     kernels = {
         "stem1": (stem, 1, 6, 6),
         "stem2": (stem, stem, 3, 3),
@@ -47,8 +50,9 @@ def shapes(stem: int = STEM_CHANNELS, depth: int = DEPTH_CHANNELS) -> dict[str, 
         "head": (BINS, depth, 1, 1),
     }
     named: dict[str, tuple[int, ...]] = {}
-    for name, shape in kernels.items():
-        named |= {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
+    for reader in READERS:
+        for name, shape in kernels.items():
+            named |= {f"{reader}.{name}.weight": shape, f"{reader}.{name}.bias": shape[:1]}
     return named
 
 
@@ -80,6 +84,8 @@ class PyramidWeights:
     def load(cls, path: str | os.PathLike[str]) -> PyramidWeights:
         """Read the parameters of an ONNX file of `save`, to train them further.
 
+        The first files had one reader for all levels; both begin with it.
+
         Raises
         ------
         WeightsError : the file is missing, damaged or another network.
@@ -95,8 +101,8 @@ class PyramidWeights:
         except Exception as error:  # protobuf raises its own classes
             raise WeightsError(f"{source} is not an ONNX model or is damaged.") from error
         card = read_card({each.key: each.value for each in model.metadata_props}, source)
-        known = shapes()
-        arrays = {each.name: numpy_helper.to_array(each) for each in model.graph.initializer if each.name in known}
+        stored = {each.name: numpy_helper.to_array(each) for each in _initialisers(model.graph)}
+        arrays = {name: stored[each] for name in shapes() for each in (name, name.partition(".")[2]) if each in stored}
         return cls(arrays, card)
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -108,15 +114,43 @@ class PyramidWeights:
         """One level of the pyramid as an ONNX model.
 
         Inputs: `pixels` 1 x 1 x H x W (0..1), `coarse_state` 1 x 64 x h x w and `coarse_logits` 1 x 37 x h x w of
-        the next coarser level (zeros at the coarsest), H and W divisible by 8, h = H / 8, w = W / 8. Outputs: `state`
-        and `logits` of this level, H / 4 x W / 4.
+        the next coarser level (zeros at the coarsest), H and W divisible by 8, h = H / 8, w = W / 8; `finest`, a bool:
+        whether the level is the finest. Outputs: `state` and `logits` of this level, H / 4 x W / 4.
         """
         # The onnx package takes 0.2 s to import and is needed only here: an estimate reads the finished file.
-        from onnx import TensorProto, checker, helper, numpy_helper
+        from onnx import TensorProto, checker, helper
+
+        def plane(name: str, channels: int, height: str, width: str) -> Any:
+            return helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, channels, height, width])
+
+        outputs = [plane("state", DEPTH_CHANNELS, "a", "b"), plane("logits", BINS, "a", "b")]
+        finest, coarser = (self._reader(reader) for reader in READERS)
+        choice = helper.make_node("If", ["finest"], ["state", "logits"], then_branch=finest, else_branch=coarser)
+        graph = helper.make_graph(
+            [choice],
+            "pyramid",
+            [
+                plane("pixels", 1, "H", "W"),
+                plane("coarse_state", DEPTH_CHANNELS, "h", "w"),
+                plane("coarse_logits", BINS, "h", "w"),
+                helper.make_tensor_value_info("finest", TensorProto.BOOL, []),
+            ],
+            outputs,
+        )
+        # Opset 17 and IR 8 are read by every ONNX Runtime this package admits.
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        helper.set_model_props(model, {_METADATA_KEY: json.dumps({"kind": _KIND, "card": dict(self.card)})})
+        checker.check_model(model)
+        return bytes(model.SerializeToString())
+
+    def _reader(self, reader: str) -> Any:
+        """The ONNX graph of one reader; its inputs are those of the model."""
+        from onnx import TensorProto, helper, numpy_helper
 
         constants = [
             numpy_helper.from_array(np.ascontiguousarray(self.parameters[name], dtype=np.float32), name)
             for name in shapes()
+            if name.startswith(f"{reader}.")
         ]
         for name, value in {
             "middle": np.float32(0.5),
@@ -127,61 +161,59 @@ class PyramidWeights:
             "one": np.array([1], np.int64),
             "repeated": np.array([1, BINS_PER_LEVEL, 1, 1], np.int64),
         }.items():
-            constants.append(numpy_helper.from_array(value, name))
+            constants.append(numpy_helper.from_array(value, f"{reader}.{name}"))
         nodes = []
 
+        def own(name: str) -> str:
+            return f"{reader}.{name}"
+
         def node(operation: str, inputs: list[str], output: str, **attributes: Any) -> str:
-            nodes.append(helper.make_node(operation, inputs, [output], **attributes))
-            return output
+            nodes.append(helper.make_node(operation, inputs, [own(output)], **attributes))
+            return own(output)
 
         def convolution(name: str, source: str, stride: int = 1) -> str:
-            border = (self.parameters[f"{name}.weight"].shape[-1] - 1) // 2
-            inputs = [source, f"{name}.weight", f"{name}.bias"]
+            border = (self.parameters[own(f"{name}.weight")].shape[-1] - 1) // 2
+            inputs = [source, own(f"{name}.weight"), own(f"{name}.bias")]
             return node("Conv", inputs, name, pads=[border] * 4, strides=[stride] * 2)
 
-        def relu(source: str) -> str:
-            return node("Relu", [source], f"{source}.relu")
+        def relu(source: str, name: str) -> str:
+            return node("Relu", [source], f"{name}.relu")
 
         def doubled(source: str) -> str:
             nearest = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-            return node("Resize", [source, "", "twice"], f"{source}.doubled", **nearest)
+            return node("Resize", [source, "", own("twice")], f"{source}.doubled", **nearest)
 
-        centred = node("Mul", [node("Sub", ["pixels", "middle"], "shifted"), "gain"], "centred")
-        x = relu(convolution("stem1", centred, 2))
-        x = relu(convolution("stem2", x))
-        x = relu(convolution("stem3", x, 2))
-        x = relu(node("Add", [x, convolution("read2", relu(convolution("read1", x)))], "read"))
-        x = relu(convolution("join", node("Concat", [x, doubled("coarse_state")], "joined", axis=1)))
-        x = node("Add", [x, convolution("fuse2", relu(convolution("fuse1", x)))], "fused")
+        def convolved(name: str, source: str, stride: int = 1) -> str:
+            return relu(convolution(name, source, stride), name)
+
+        centred = node("Mul", [node("Sub", ["pixels", own("middle")], "shifted"), own("gain")], "centred")
+        x = convolved("stem3", convolved("stem2", convolved("stem1", centred, 2)), 2)
+        x = relu(node("Add", [x, convolution("read2", convolved("read1", x))], "read"), "read")
+        x = convolved("join", node("Concat", [x, doubled("coarse_state")], "joined", axis=1))
+        x = node("Add", [x, convolution("fuse2", convolved("fuse1", x))], "fused")
         state = node("Relu", [x], "state")
         coarse = doubled("coarse_logits")
-        sharpest = node("Slice", [coarse, "first", "one", "one"], "sharpest")
+        sharpest = node("Slice", [coarse, own("first"), own("one"), own("one")], "sharpest")
         shifted = [
-            node("Tile", [sharpest, "repeated"], "sharper"),
-            node("Slice", [coarse, "first", "kept", "one"], "blurrier"),
+            node("Tile", [sharpest, own("repeated")], "sharper"),
+            node("Slice", [coarse, own("first"), own("kept"), own("one")], "blurrier"),
         ]
-        node("Add", [node("Concat", shifted, "carried", axis=1), convolution("head", state)], "logits")
+        logits = node("Add", [node("Concat", shifted, "carried", axis=1), convolution("head", state)], "logits")
+        outputs = [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, channels, "a", "b"])
+            for name, channels in ((state, DEPTH_CHANNELS), (logits, BINS))
+        ]
+        return helper.make_graph(nodes, reader, [], outputs, constants)
 
-        def plane(name: str, channels: int, height: str, width: str) -> Any:
-            return helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, channels, height, width])
 
-        depth = self.parameters["head.weight"].shape[1]
-        graph = helper.make_graph(
-            nodes,
-            "pyramid",
-            [
-                plane("pixels", 1, "H", "W"),
-                plane("coarse_state", depth, "h", "w"),
-                plane("coarse_logits", BINS, "h", "w"),
-            ],
-            [plane("state", depth, "a", "b"), plane("logits", BINS, "a", "b")],
-            constants,
-        )
-        # Opset 17 and IR 8 are read by every ONNX Runtime this package admits.
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-        helper.set_model_props(model, {_METADATA_KEY: json.dumps({"kind": _KIND, "card": dict(self.card)})})
-        checker.check_model(model)
-        return bytes(model.SerializeToString())
+def _initialisers(graph: Any) -> list[Any]:
+    """All constants of an ONNX graph, those of its branches included."""
+    found = list(graph.initializer)
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                found += _initialisers(attribute.g)
+    return found
 
 
 def read_card(properties: Mapping[str, str], path: Path) -> dict[str, Any]:

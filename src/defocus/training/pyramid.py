@@ -6,9 +6,10 @@ import hashlib
 import json
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,8 @@ class PyramidTraining:
     held_out : share of the photographs kept for validation; no training scene shows them.
     seed : of the scenes, the split, the first weights and the order.
     start : SHA-256 of the weights that the training goes on from; None for random ones.
+    first : number of the first scene. A training that goes on from weights leaves out those that these have seen, which
+        they read better than new scenes of the same photographs, so learn less from.
     """
 
     recipe: SceneRecipe = field(default_factory=SceneRecipe)
@@ -76,6 +79,7 @@ class PyramidTraining:
     held_out: float = 0.1
     seed: int = 2017
     start: str | None = None
+    first: int = 0
 
 
 @dataclass(frozen=True)
@@ -145,6 +149,7 @@ def train(
             parameters,
             start=hashlib.sha256(start.read_bytes()).hexdigest(),
             learning_rate=FURTHER_RATE * parameters.learning_rate,
+            first=_scenes_seen(begun.card),
         )
     if device == "cuda" and not torch.cuda.is_available():
         raise ParameterError("PyTorch finds no CUDA device; use --device cpu.")
@@ -152,13 +157,14 @@ def train(
     run = out.with_suffix(".run")
     run.mkdir(parents=True, exist_ok=True)
     _claim_run(run, parameters, photographs[0] + photographs[1], resume)
-    parts = [run / f"scenes-{number}.npz" for number in range(-(-parameters.scenes // PART))]
+    first = parameters.first // PART
+    parts = [run / f"scenes-{first + number}.npz" for number in range(-(-parameters.scenes // PART))]
     held_out = run / "scenes-held-out.npz"
     if not all(path.exists() for path in parts):
         sources = _read_sources(photographs[0], "training photographs", processes, run / "sources.npz", report)
         for number, path in enumerate(parts):
             count = min(PART, parameters.scenes - number * PART)
-            seed = parameters.seed * 1000 + number
+            seed = parameters.seed * 1000 + first + number
             _render(sources, count, parameters, seed, processes, path, number * PART / parameters.scenes, report)
     if not held_out.exists():
         sources = _read_sources(photographs[1], "held-out photographs", processes, run / "sources-held-out.npz", report)
@@ -182,6 +188,12 @@ def train(
     return scores
 
 
+def _scenes_seen(card: Mapping[str, Any]) -> int:
+    """Number of the first scene, of whole files, that the training of a card has not seen."""
+    seen = card.get("parameters", {})
+    return -(-(seen.get("first", 0) + seen.get("scenes", 0)) // PART) * PART
+
+
 def _claim_run(run: Path, parameters: PyramidTraining, photographs: Sequence[Path], resume: bool) -> None:
     """Make the .run folder this training's own: keep what is there only if it is asked for and of the same training."""
     claim = json.dumps({"parameters": asdict(parameters), "photographs": [path.name for path in photographs]})
@@ -198,12 +210,19 @@ def _read_sources(paths: Sequence[Path], step: str, processes: int, kept: Path, 
     if kept.exists():
         return load_sources(kept)
     sources = []
-    with ProcessPoolExecutor(
-        processes, initializer=limit_cores, initargs=(max(1, available_cores() // processes),)
-    ) as pool:
-        for number, source in enumerate(pool.map(read_source, paths), 1):
+
+    def collect(found: Iterable[Source]) -> None:
+        for number, source in enumerate(found, 1):
             sources.append(source)
             report(step, number / len(paths), f"{number} of {len(paths)}")
+
+    if processes == 1:
+        collect(map(read_source, paths))
+    else:
+        cores = max(1, available_cores() // processes)
+        # Spawned, as the threads of PyTorch and ONNX Runtime do not survive a fork.
+        with ProcessPoolExecutor(processes, get_context("spawn"), initializer=limit_cores, initargs=(cores,)) as pool:
+            collect(pool.map(read_source, paths))
     save_sources(sources, kept)
     return sources
 

@@ -1,4 +1,4 @@
-"""The network of the pyramid method in PyTorch: one reader for all levels of a resolution pyramid.
+"""The network of the pyramid method in PyTorch: one reader for the finest level of a pyramid and one for the others.
 
 `defocus.network.pyramid_weights` has the same network as ONNX, for estimates.
 """
@@ -21,12 +21,12 @@ from defocus.network.pyramid_weights import (
 )
 
 
-class PyramidNetwork(nn.Module):  # type: ignore[misc]  # PyTorch is not installed where types are checked
-    """Log-likelihoods of blur at every fourth pixel of every level, each level adding to what the coarser one said."""
+class LevelReader(nn.Module):  # type: ignore[misc]  # PyTorch is not installed where types are checked
+    """Log-likelihoods of blur at every fourth pixel of one level, added to what the next coarser one said."""
 
-    def __init__(self, stem: int = STEM_CHANNELS, depth: int = DEPTH_CHANNELS) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.depth = depth
+        stem, depth = STEM_CHANNELS, DEPTH_CHANNELS
         # Kernels of even width keep a reading in the middle of the 4 x 4 px it stands for.
         self.stem1 = nn.Conv2d(1, stem, 6, 2, 2)
         self.stem2 = nn.Conv2d(stem, stem, 3, 1, 1)
@@ -44,8 +44,8 @@ class PyramidNetwork(nn.Module):  # type: ignore[misc]  # PyTorch is not install
         for last in (self.read2, self.fuse2, self.head):
             nn.init.normal_(last.weight, std=0.01)
 
-    def level(self, pixels: Tensor, state: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
-        """One level: its pixels, and the state and logits of the next coarser one at half its size."""
+    def forward(self, pixels: Tensor, state: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """State and logits of a level, from its pixels and those of the next coarser one at half its size."""
         x = functional.relu(self.stem1((pixels - 0.5) * 4))
         x = functional.relu(self.stem2(x))
         x = functional.relu(self.stem3(x))
@@ -58,6 +58,15 @@ class PyramidNetwork(nn.Module):  # type: ignore[misc]  # PyTorch is not install
         # What the coarser level calls sigma is 2 sigma here; its sharpest bin stands for all sharper ones.
         carried = torch.cat([logits[:, :1].expand(-1, BINS_PER_LEVEL, -1, -1), logits[:, :-BINS_PER_LEVEL]], 1)
         return x, carried + self.head(x)
+
+
+class PyramidNetwork(nn.Module):  # type: ignore[misc]
+    """The finest level shows noise, demosaicing and JPEG, which halving averages away: it has a reader of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.finest = LevelReader()
+        self.coarser = LevelReader()
 
     def forward(self, pixels: Tensor, levels: int, window: tuple[slice, slice] | None = None) -> list[Tensor]:
         """Logits of all levels, the finest first.
@@ -74,16 +83,18 @@ class PyramidNetwork(nn.Module):  # type: ignore[misc]  # PyTorch is not install
             pyramid.append(functional.avg_pool2d(pyramid[-1], 2))
         count, _, height, width = pyramid[-1].shape
         shape = (-(-height // 8), -(-width // 8))
-        state = pixels.new_zeros((count, self.depth, *shape))
+        state = pixels.new_zeros((count, DEPTH_CHANNELS, *shape))
         logits = pixels.new_zeros((count, BINS, *shape))
         found: list[Tensor] = []
-        for plane in reversed(pyramid):
-            if plane is pixels and window is not None:
+        for level in reversed(range(levels)):
+            plane = pyramid[level]
+            if level == 0 and window is not None:
                 rows, columns = window
                 plane = plane[:, :, rows, columns]
                 above = (slice(rows.start // 8, rows.stop // 8), slice(columns.start // 8, columns.stop // 8))
                 state, logits = state[:, :, *above], logits[:, :, *above]
-            state, logits = self.level(plane, state, logits)
+            reader = self.finest if level == 0 else self.coarser
+            state, logits = reader(plane, state, logits)
             found.insert(0, logits)
         return found
 
