@@ -55,7 +55,8 @@ def guided_upsample(
     maps = coarse.reshape(*coarse.shape[:2], -1)
     channels = coarse_guide.shape[2]
     coefficients = np.empty((*coarse.shape[:2], channels + 1, maps.shape[2]), np.float32)
-    for top in range(0, len(coefficients), COARSE_ROWS):
+
+    def fit(top: int) -> None:
         bottom = min(top + COARSE_ROWS, len(coefficients))
         # Two box means reach 2 radius rows; the strip's own cut ends are beyond what is kept.
         first, last = max(top - 2 * radius, 0), min(bottom + 2 * radius, len(coefficients))
@@ -64,6 +65,10 @@ def guided_upsample(
             maps[first:last].astype(np.float64), coarse_guide[first:last].astype(np.float64), radius, eps
         )[inner - first : outer - first]
         coefficients[top:bottom] = box_mean(fitted, radius)[top - inner : bottom - inner]
+
+    # Strips do not overlap, so the result does not depend on who works on which.
+    with ThreadPoolExecutor(available_cores()) as pool:
+        deque(pool.map(fit, range(0, len(coefficients), COARSE_ROWS)), maxlen=0)
 
     height, width = guide.shape[:2]
     result = np.empty((height, width, maps.shape[2]), dtype=np.float32)
@@ -94,7 +99,6 @@ def guided_upsample(
                     total += lifted
             result[y, :, k] = total
 
-    # Strips do not overlap, so the result does not depend on who lifts which.
     with ThreadPoolExecutor(available_cores()) as pool:
         deque(pool.map(lift, range(0, height, rows)), maxlen=0)
     return result.reshape(height, width, *coarse.shape[2:])

@@ -185,8 +185,8 @@ def halve_repeatedly(luma: Floats) -> list[Floats]:
     level = np.pad(luma, [(0, -side % multiple) for side in luma.shape], mode="symmetric")
     pyramid = [level]
     for _ in range(count - 1):
-        height, width = pyramid[-1].shape
-        pyramid.append(pyramid[-1].reshape(height // 2, 2, width // 2, 2).mean((1, 3), dtype=np.float32))
+        rows = pyramid[-1][0::2] + pyramid[-1][1::2]
+        pyramid.append((rows[:, 0::2] + rows[:, 1::2]) * np.float32(0.25))
     return pyramid
 
 
