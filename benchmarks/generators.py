@@ -22,10 +22,8 @@ import json
 import sys
 import warnings
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -147,18 +145,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, kernels in TRAININGS.items():
         weights = options.output / f"{name.replace(' ', '-')}.onnx"
         parameters = replace(standard, recipe=SceneRecipe(kernels=kernels))
-        # A process of its own: a training forks, which does not go together with the threads of what ran before.
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            resume = weights.with_suffix(".run").exists()
-            pool.submit(
-                train,
-                links,
-                weights,
-                parameters,
-                processes=options.processes,
-                resume=resume,
-                report=partial(say, name),
-            ).result()
+        resume = weights.with_suffix(".run").exists()
+        report = partial(say, name)
+        train(links, weights, parameters, processes=options.processes, resume=resume, report=report)
         scores[name] = {kernel: score(weights, of) for kernel, of in scenes.items()}
         print(table(scores), file=sys.stderr, flush=True)
     words = (
