@@ -6,11 +6,9 @@ the recipe departs from the released one (`RELEASED`), docs/training.md says why
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +25,7 @@ from defocus.evaluation.render import jpeg_round_trip
 from defocus.features import LARGE, SMALL, HandCrafted, PatchReader, pad_edges
 from defocus.network.weights import BLUR_LABELS
 from defocus.photograph import read_photograph
+from defocus.training.processes import mapped
 
 SCALES = (LARGE, SMALL)
 _MIN_SIDE = 96
@@ -151,7 +150,7 @@ def make_patches(
     """
     work = list(zip(photographs, np.random.SeedSequence(seed).spawn(len(photographs)), strict=True))
     parts: list[PatchSet] = []
-    for part in _mapped(partial(_photograph_patches, recipe=recipe), work, processes):
+    for part in mapped(partial(_photograph_patches, recipe=recipe), work, processes):
         if part is not None:
             parts.append(part)
         if done is not None:
@@ -159,15 +158,6 @@ def make_patches(
     if not parts:
         raise DefocusError("No photograph has edges sharp enough to train on; use sharp photographs of 200 px or more.")
     return PatchSet.joined(parts)
-
-
-def _mapped(function: Any, work: Sequence[Any], processes: int) -> Iterator[Any]:
-    if processes == 1:
-        yield from map(function, work)
-    else:
-        # Spawned, as the threads of PyTorch and ONNX Runtime do not survive a fork.
-        with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
-            yield from pool.map(function, work, chunksize=2)
 
 
 def _photograph_patches(job: tuple[Path, np.random.SeedSequence], *, recipe: PatchRecipe) -> PatchSet | None:

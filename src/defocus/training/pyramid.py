@@ -6,10 +6,8 @@ import hashlib
 import json
 import time
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +18,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from defocus.atomic import atomic_write, write_text
-from defocus.cores import available_cores, limit_cores
 from defocus.errors import DefocusError, ParameterError
 from defocus.network.blur_reader import right
 from defocus.network.pyramid_weights import BINS, BINS_PER_LEVEL, LOG2_SHARPEST, STRIDE, PyramidWeights
 from defocus.training.photographs import Report, find_photographs, split_photographs
+from defocus.training.processes import mapped
 from defocus.training.pyramid_network import PyramidNetwork
 from defocus.training.scenes import (
     CROP,
@@ -210,19 +208,9 @@ def _read_sources(paths: Sequence[Path], step: str, processes: int, kept: Path, 
     if kept.exists():
         return load_sources(kept)
     sources = []
-
-    def collect(found: Iterable[Source]) -> None:
-        for number, source in enumerate(found, 1):
-            sources.append(source)
-            report(step, number / len(paths), f"{number} of {len(paths)}")
-
-    if processes == 1:
-        collect(map(read_source, paths))
-    else:
-        cores = max(1, available_cores() // processes)
-        # Spawned, as the threads of PyTorch and ONNX Runtime do not survive a fork.
-        with ProcessPoolExecutor(processes, get_context("spawn"), initializer=limit_cores, initargs=(cores,)) as pool:
-            collect(pool.map(read_source, paths))
+    for number, source in enumerate(mapped(read_source, paths, processes), 1):
+        sources.append(source)
+        report(step, number / len(paths), f"{number} of {len(paths)}")
     save_sources(sources, kept)
     return sources
 

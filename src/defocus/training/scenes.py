@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import cache
-from multiprocessing import get_context
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +25,7 @@ from defocus.edges import luma
 from defocus.evaluation.render import disc_kernel, gaussian_kernel
 from defocus.light import linear_from_srgb, srgb_from_linear
 from defocus.photograph import read_photograph
+from defocus.training.processes import mapped
 
 Floats = NDArray[np.float32]
 
@@ -165,21 +164,11 @@ def make_scenes(
     blur = np.empty((count, CROP // LABEL_STEP, CROP // LABEL_STEP), np.float16)
     valid = np.empty(blur.shape, bool)
     chunks = [range(start, min(start + 64, count)) for start in range(0, count, 64)]
-    if processes == 1:
-        _share_sources(sources)
-        rendered = (_render_chunk(chunk, recipe, seed) for chunk in chunks)
-        for chunk, (p, b, v) in zip(chunks, rendered, strict=True):
-            pixels[chunk], blur[chunk], valid[chunk] = p, b, v
-            done(len(chunk))
-    else:
-        # Spawned, as the threads of PyTorch and ONNX Runtime do not survive a fork.
-        with ProcessPoolExecutor(
-            processes, get_context("spawn"), initializer=_share_sources, initargs=(sources,)
-        ) as pool:
-            futures = [pool.submit(_render_chunk, chunk, recipe, seed) for chunk in chunks]
-            for chunk, future in zip(chunks, futures, strict=True):
-                pixels[chunk], blur[chunk], valid[chunk] = future.result()
-                done(len(chunk))
+    render = partial(_render_chunk, recipe=recipe, seed=seed)
+    rendered = mapped(render, chunks, processes, _share_sources, sources)
+    for chunk, (p, b, v) in zip(chunks, rendered, strict=True):
+        pixels[chunk], blur[chunk], valid[chunk] = p, b, v
+        done(len(chunk))
     return SceneSet(pixels, blur, valid)
 
 
