@@ -45,5 +45,10 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
 
 def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 text file with `atomic_write`."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, contents: bytes) -> None:
+    """Write the contents of a file with `atomic_write`."""
     with atomic_write(path) as file:
-        file.write(text.encode("utf-8"))
+        file.write(contents)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from defocus.atomic import atomic_write, write_text
+from defocus.atomic import atomic_write, write_bytes, write_text
 from defocus.errors import DefocusError
 
 if TYPE_CHECKING:
@@ -75,8 +75,7 @@ def save_mesh(path: Path, made: Surface) -> None:
     except ImportError as error:
         raise DefocusError("Meshes need the package trimesh: run pip install 'defocus[mesh]'.") from error
     mesh = trimesh.Trimesh(made.vertices, made.faces, vertex_colors=made.colours, process=False)
-    with atomic_write(path) as file:
-        file.write(mesh.export(file_type=path.suffix.removeprefix(".")))
+    write_bytes(path, mesh.export(file_type=path.suffix.removeprefix(".")))
 
 
 def turntable(made: Surface) -> list[Image.Image]:

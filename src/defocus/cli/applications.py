@@ -470,8 +470,7 @@ def _write_grey(path: Path, levels: NDArray[np.uint8], size: tuple[int, int] | N
 
 
 def _write_picture(path: Path, picture: NDArray[np.uint8] | NDArray[np.uint16]) -> None:
-    from defocus.atomic import atomic_write
+    from defocus.atomic import write_bytes
     from defocus.cli.estimate import png
 
-    with atomic_write(path) as file:
-        file.write(png(picture))
+    write_bytes(path, png(picture))

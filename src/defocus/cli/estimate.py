@@ -238,7 +238,7 @@ def _work(job: _Job, report: Progress = lambda step, share: None) -> _Answer:
 def _estimate(job: _Job, report: Progress) -> dict[str, Any]:
     import numpy as np
 
-    from defocus.atomic import atomic_write
+    from defocus.atomic import write_bytes
     from defocus.cli.finished import is_finished, signed
     from defocus.cores import at_once
     from defocus.estimate import estimate
@@ -268,8 +268,7 @@ def _estimate(job: _Job, report: Progress) -> dict[str, Any]:
 
     _, encoded, summary = at_once(lambda: result.save(job.outputs["map"]), pictures, lambda: _summary(result))
     for kind, contents in encoded.items():  # only now: where the map cannot be written, nothing is
-        with atomic_write(job.outputs[kind]) as file:
-            file.write(contents)
+        write_bytes(job.outputs[kind], contents)
     return {
         "path": str(job.path),
         "size": [photograph.width, photograph.height],

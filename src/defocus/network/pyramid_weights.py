@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from defocus.atomic import atomic_write
+from defocus.atomic import write_bytes
 from defocus.errors import WeightsError
 
 STEM_CHANNELS, DEPTH_CHANNELS = 32, 64
@@ -107,8 +107,7 @@ class PyramidWeights:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the network as one ONNX file, complete under a temporary name and then renamed."""
-        with atomic_write(Path(path)) as file:
-            file.write(self.to_onnx())
+        write_bytes(Path(path), self.to_onnx())
 
     def to_onnx(self) -> bytes:
         """One level of the pyramid as an ONNX model.

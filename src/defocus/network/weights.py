@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from defocus.atomic import atomic_write
+from defocus.atomic import write_bytes
 from defocus.errors import WeightsError
 from defocus.features import HAND_CRAFTED_SIZE
 
@@ -82,8 +82,7 @@ class DHDEWeights:
         ----------
         path : the file, by habit `NAME.onnx`.
         """
-        with atomic_write(Path(path)) as file:
-            file.write(self.to_onnx())
+        write_bytes(Path(path), self.to_onnx())
 
     def to_onnx(self) -> bytes:
         """The network as an ONNX model: inputs `patches` (n x 3 x 27 x 27) and `hand_crafted` (n x 120, unscaled),
