@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -66,9 +67,7 @@ def guided_upsample(
         )[inner - first : outer - first]
         coefficients[top:bottom] = box_mean(fitted, radius)[top - inner : bottom - inner]
 
-    # Strips do not overlap, so the result does not depend on who works on which.
-    with ThreadPoolExecutor(available_cores()) as pool:
-        deque(pool.map(fit, range(0, len(coefficients), COARSE_ROWS)), maxlen=0)
+    _on_all_cores(fit, range(0, len(coefficients), COARSE_ROWS))
 
     height, width = guide.shape[:2]
     result = np.empty((height, width, maps.shape[2]), dtype=np.float32)
@@ -99,9 +98,14 @@ def guided_upsample(
                     total += lifted
             result[y, :, k] = total
 
-    with ThreadPoolExecutor(available_cores()) as pool:
-        deque(pool.map(lift, range(0, height, rows)), maxlen=0)
+    _on_all_cores(lift, range(0, height, rows))
     return result.reshape(height, width, *coarse.shape[2:])
+
+
+def _on_all_cores(work: Callable[[int], None], tops: range) -> None:
+    """Work on strips by their first rows. They do not overlap, so the result does not depend on who takes which."""
+    with ThreadPoolExecutor(available_cores()) as pool:
+        deque(pool.map(work, tops), maxlen=0)
 
 
 def _ridge_regression(
