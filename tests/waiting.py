@@ -3,9 +3,9 @@
 import time
 
 
-def wait_for(condition):
-    for _ in range(1000):
+def wait_for(condition, seconds=20):
+    for _ in range(50 * seconds):
         if condition():
             return
         time.sleep(0.02)
-    raise AssertionError("the command did not get there in 20 s")
+    raise AssertionError(f"the command did not get there in {seconds} s")
