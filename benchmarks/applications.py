@@ -2,9 +2,10 @@
 
     python benchmarks/applications.py --data ../shared/data/dev
 
-Masks: `masks` of the development sets, F (beta^2 = 0.3) and boundary F (a pixel of one boundary counts where the other
-is within 4 px) of every rule: as it is, refined by a guided filter of the mask (windows of 33 px, eps 1e-4), and by
-closed-form matting, which is what `refine` does; thresholds in px are not chosen, they are listed.
+Masks: `masks` and `multifocus` of the development sets, F (beta^2 = 0.3) of every rule: as it is, refined by a guided
+filter of the mask (windows of 33 px, eps 1e-4), and by closed-form matting, which is what `refine` does; thresholds in
+px are not chosen, they are listed. Of `masks` also boundary F (a pixel of one boundary counts where the other is within
+4 px); the truth of `multifocus` leaves the boundaries out.
 Sharpening: `depth` rendered with sigma up to 1.5 and 3 px (linear light, clean and with noise of 2/255 and JPEG 92);
 PSNR and SSIM (scikit-image) against the sharp picture, for the photograph, this package with its own map and with the
 true one, unsharp masking (radius 1.5, amount 1) and Richardson-Lucy (20 iterations, one sigma: the mean of the map).
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +32,7 @@ from skimage.restoration import richardson_lucy
 
 import defocus
 from defocus.evaluation import generators
-from defocus.evaluation.datasets import read_depth, read_masks
+from defocus.evaluation.datasets import Example, read_depth, read_masks, read_multifocus
 from defocus.evaluation.metrics import f_beta
 from defocus.evaluation.render import gaussian_kernel
 from defocus.filters import guided_upsample
@@ -61,12 +63,15 @@ def boundary_f(mask: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
     return float(f_beta(precision, recall, 1.0))
 
 
-def masks(data: Path) -> None:
-    """Print F and boundary F of every rule."""
-    rules = {"alpha 0.3": {}, "0.9 px": {"threshold": 0.9}, "1.1 px": {"threshold": 1.1}, "auto": {"auto": True}}
-    found: dict[tuple[str, str], list[tuple[float, float]]] = {}
-    for e in read_masks(data):
+def masks(examples: Iterator[Example]) -> None:
+    """Print F and, where every pixel has a truth, boundary F of every rule."""
+    rules = {"alpha 0.3": {"alpha": 0.3}, "0.9 px": {"threshold": 0.9}, "1.1 px": {"threshold": 1.1}, "auto": {}}
+    found: dict[tuple[str, str], list[tuple[float, ...]]] = {}
+    bounded = True
+    for e in examples:
+        bounded &= bool(e.valid.all())
         m = defocus.estimate(e.image)
+        truth = (e.truth > 0) & e.valid
         for name, options in rules.items():
             plain = defocus.segment(e.image, m, **options).mask
             made = {
@@ -74,16 +79,18 @@ def masks(data: Path) -> None:
                 "guided": guided(plain, e.image),
                 "matting": defocus.segment(e.image, m, refine=True, **options).mask,
             }
-            for kind, mask in made.items():
-                hits = float((mask & e.truth).sum())
-                f = float(f_beta(hits / max(mask.sum(), 1), hits / e.truth.sum()))
-                found.setdefault((name, kind), []).append((f, boundary_f(mask, e.truth)))
-    print(
-        "| rule | F, plain | guided | matting | boundary F, plain | guided | matting |\n|---|---|---|---|---|---|---|"
-    )
+            for kind, whole in made.items():
+                mask = whole & e.valid
+                hits = float((mask & truth).sum())
+                f = float(f_beta(hits / max(mask.sum(), 1), hits / truth.sum()))
+                found.setdefault((name, kind), []).append((f, boundary_f(mask, truth)))
+    measures = ("F", "boundary F")[: 1 + bounded]
+    print("| rule | " + " | ".join(f"{m}, plain | guided | matting" for m in measures) + " |\n|---|", end="")
+    print("---|" * 3 * len(measures))
     for name in rules:
         means = [np.mean(found[name, kind], axis=0) for kind in ("plain", "guided", "matting")]
-        print(f"| {name} | " + " | ".join(f"{mean[k]:.3f}" for k in (0, 1) for mean in means) + " |")
+        cells = [f"{mean[k]:.3f}" for k in range(len(measures)) for mean in means]
+        print(f"| {name} | " + " | ".join(cells) + " |")
 
 
 def guided(mask: NDArray[np.bool_], image: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -159,7 +166,8 @@ def main() -> None:
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     for title, table in (
-        ("Masks", lambda: masks(arguments.data)),
+        ("Masks", lambda: masks(read_masks(arguments.data))),
+        ("Masks of multifocus", lambda: masks(read_multifocus(arguments.data))),
         ("Sharpening", lambda: sharpening(arguments.data)),
         ("Costs", costs),
     ):

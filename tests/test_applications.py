@@ -39,14 +39,16 @@ def halves(map_of):
 
 def test_the_three_rules(halves):
     m = halves(0.5, 2.0)
-    for options, threshold in (({}, 0.95), ({"alpha": 0.5}, 1.25), ({"threshold": 1.0}, 1.0)):
+    for options, threshold in (({"alpha": 0.3}, 0.95), ({"alpha": 0.5}, 1.25), ({"threshold": 1.0}, 1.0)):
         s = defocus.segment(PHOTO, m, **options)
         assert s.threshold == pytest.approx(threshold)
         np.testing.assert_array_equal(s.mask, m.sigma > 1)
-    s = defocus.segment(PHOTO, m, auto=True)
-    assert 0.5 < s.threshold <= 2.0
-    np.testing.assert_array_equal(s.mask, m.sigma > 1)
-    assert not s.undecided.any()
+    for options in ({"auto": True}, {}):
+        s = defocus.segment(PHOTO, m, **options)
+        assert s.rule == "auto"
+        assert 0.5 < s.threshold <= 2.0
+        np.testing.assert_array_equal(s.mask, m.sigma > 1)
+        assert not s.undecided.any()
 
 
 def test_one_threshold_in_px_means_the_same_everywhere(halves):
@@ -235,7 +237,8 @@ def test_wrong_input_is_one_sentence(halves):
         (lambda: defocus.magnify(PHOTO, m, focus=(999, 3)), "outside"),
         (lambda: defocus.magnify(PHOTO, m, aperture="star"), "aperture"),
         (lambda: defocus.sharpen(PHOTO, m, strength=3), r"0\.\.2"),
-        (lambda: defocus.segment(PHOTO, m, threshold=1, auto=True), "not both"),
+        (lambda: defocus.segment(PHOTO, m, threshold=1, auto=True), "Give one of"),
+        (lambda: defocus.segment(PHOTO, m, threshold=1, alpha=0.3), "Give one of"),
         (lambda: defocus.segment(PHOTO, m, alpha=2), r"0\.\.1"),
         (lambda: defocus.segment(PHOTO[:50], m), "estimate it anew"),
     ):
@@ -339,6 +342,7 @@ def test_bad_input_costs_one_line(run, shoot, tmp_path):
         ["magnify", shoot, "--focus", "middle"],
         ["segment", shoot, "--naming", "other"],
         ["segment", shoot, "--auto", "--threshold", "1"],
+        ["segment", shoot, "--auto", "--alpha", "0.3"],
         ["sharpen", shoot, "--map", shoot / "a0.jpg"],
         ["sharpen", shoot, "--method", "none"],
     ):

@@ -1,8 +1,8 @@
 """Which parts of a photograph are blurred: a mask, an alpha matte, and where the map does not know.
 
-Three rules: the paper's (Park et al., CVPR 2017: blurred where sigma >= alpha max + (1 - alpha) min of the map), one
-threshold in px, which means the same on every photograph, and the threshold that divides the map best (Otsu, IEEE
-Trans. SMC 1979, on the logarithm of sigma, pixels weighed by confidence).
+Three rules: the threshold that divides the map best (Otsu, IEEE Trans. SMC 1979, on the logarithm of sigma, pixels
+weighed by confidence); one threshold in px, which means the same on every photograph; and the paper's (Park et al.,
+CVPR 2017: blurred where sigma >= alpha max + (1 - alpha) min of the map), which is meant for maps that end at 2 px.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from defocus.defocus_map import DefocusMap
 
 Rule = Literal["alpha", "threshold", "auto"]
-ALPHA = 0.3
 UNDECIDED = 0.1
 """Confidence below which the mask is a guess."""
 SOFTNESS = 0.25
@@ -64,7 +63,7 @@ def segment(
     *,
     threshold: float | None = None,
     auto: bool = False,
-    alpha: float = ALPHA,
+    alpha: float | None = None,
     refine: bool = False,
     progress: Progress | None = None,
 ) -> Segmentation:
@@ -75,8 +74,8 @@ def segment(
     photo : path, array, PIL image or `Photograph`.
     defocus_map : its map, in px or a score; estimated by the default method if None.
     threshold : blurred from this value on, in the map's unit.
-    auto : find the threshold that divides the map best. Not together with `threshold`.
-    alpha : 0..1, of the paper's rule, which holds where neither is given.
+    auto : find the threshold that divides the map best, which is also done where no rule is given.
+    alpha : 0..1, the paper's rule; 0.3 there. At most one of the three rules may be given.
     refine : let the boundary follow the objects: a band around it is matted anew by the photograph's colours
         (closed-form matting, Levin, Lischinski, Weiss, TPAMI 2008).
     progress : called with a step and the share done.
@@ -88,20 +87,20 @@ def segment(
     Raises
     ------
     ParameterError
-        If both rules are given, a value is out of range, or the map is of another size.
+        If two rules are given, a value is out of range, or the map is of another size.
     """
     report = progress if progress is not None else lambda step, share: None
-    if threshold is not None and auto:
-        raise ParameterError("Give threshold or auto, not both.")
-    if not 0 <= alpha <= 1:
+    if (threshold is not None) + (alpha is not None) + auto > 1:
+        raise ParameterError("Give one of threshold, alpha and auto.")
+    if alpha is not None and not 0 <= alpha <= 1:
         raise ParameterError(f"alpha must be in 0..1, not {alpha}.")
     if threshold is not None and not 0 <= threshold < np.inf:
         raise ParameterError(f"threshold must be 0 or more, not {threshold}.")
     photograph = as_photograph(photo)
     found = map_of(photograph, defocus_map, lambda step, share: report(step, 0.8 * share))
-    rule: Rule = "threshold" if threshold is not None else "auto" if auto else "alpha"
+    rule: Rule = "threshold" if threshold is not None else "auto" if alpha is None else "alpha"
     if threshold is None:
-        threshold = otsu_threshold(found) if auto else alpha_threshold(found.sigma, alpha)
+        threshold = otsu_threshold(found) if alpha is None else alpha_threshold(found.sigma, alpha)
     report("matte", 0.8)
     matte = np.clip(0.5 + (found.sigma - threshold) / max(SOFTNESS * threshold, 1e-6), 0, 1).astype(np.float32)
     mask = found.sigma >= threshold

@@ -83,10 +83,13 @@ def segment_command(
     threshold: Annotated[
         float | None, typer.Option(metavar="PX", min=0, help="Blurred from this sigma on, in px.")
     ] = None,
-    auto: Annotated[bool, typer.Option("--auto", help="Find the threshold that divides each photograph best.")] = False,
+    auto: Annotated[
+        bool, typer.Option("--auto", help="Find the threshold that divides each photograph best (the default).")
+    ] = False,
     alpha: Annotated[
-        float, typer.Option(metavar="A", min=0, max=1, help="The paper's rule: sigma >= A max + (1 - A) min.")
-    ] = 0.3,
+        float | None,
+        typer.Option(metavar="A", min=0, max=1, help="The paper's rule: sigma >= A max + (1 - A) min; 0.3 there."),
+    ] = None,
     refine: Annotated[bool, typer.Option("--refine", help="Let the boundary follow the objects.")] = False,
     soft: Annotated[bool, typer.Option("--soft", help="Also write NAME.defocus.matte.png, 0 sharp to 255.")] = False,
     invert: Annotated[bool, typer.Option("--invert", help="White = in focus.")] = False,
@@ -122,8 +125,8 @@ def segment_command(
         raise typer.BadParameter(f"--naming is colmap or metashape, not {naming}.")
     if naming and suffix:
         raise typer.BadParameter("Give --naming or --suffix, not both.")
-    if threshold is not None and auto:
-        raise typer.BadParameter("Give --threshold or --auto, not both.")
+    if (threshold is not None) + (alpha is not None) + auto > 1:
+        raise typer.BadParameter("Give one of --threshold, --alpha and --auto.")
     wanted: tuple[int, int] | None = None
     if size_like is not None:
         try:
