@@ -42,6 +42,12 @@ def test_disc_second_moment_is_half_the_radius(radius):
         assert moments(render.disc_kernel(radius)) == pytest.approx([radius / 2] * 2, rel=0.025)
 
 
+@pytest.mark.parametrize("sigma", [0.3, 0.5, 0.62, 1, 1.5, 2.2, 4, 8])
+def test_a_disc_can_be_had_by_its_standard_deviation(sigma):
+    # Between the radii that are tabulated, 0.125 px apart, the grid bends the curve by up to 4 %.
+    assert moments(render.disc_kernel(render.disc_radius(sigma))) == pytest.approx([sigma] * 2, rel=0.04)
+
+
 def test_disc_kernel_is_finite_at_any_radius():
     for radius in np.linspace(0.4, 12, 500):
         assert np.isfinite(render.disc_kernel(radius)).all()

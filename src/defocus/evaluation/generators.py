@@ -59,7 +59,7 @@ def uniform(
     ----------
     name : of the set.
     sharp : gives the pictures.
-    kernel : "gaussian", or "disc" of radius 2 sigma, whose standard deviation is sigma.
+    kernel : "gaussian", or the "disc" whose standard deviation on the pixel grid is sigma (`render.disc_radius`).
     sigmas : px.
     linear_light : blur light, as a lens does, or the display-referred values.
 
@@ -74,7 +74,7 @@ def uniform(
                 if kernel == "gaussian":
                     image = render.gaussian_blur(e.image, sigma, linear_light)
                 else:
-                    image = render.disc_blur(e.image, 2 * sigma, linear_light)
+                    image = render.disc_blur(e.image, render.disc_radius(sigma), linear_light)
                 yield _blurred_evenly(e, image, sigma, f"{sigma:g} px")
 
     light = "linear light" if linear_light else "display values"

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
@@ -105,6 +105,26 @@ def disc_kernel(radius: float) -> Floats:
     signed = np.sign(x) * np.sign(y) * quarter
     area: Floats = np.maximum(np.diff(np.diff(signed, axis=0), axis=1), 0)
     return np.asarray(area / area.sum())
+
+
+def disc_radius(sigma: float) -> float:
+    """Radius of the disc whose `disc_kernel` has the standard deviation sigma on the pixel grid, px.
+
+    2 sigma, less the pixel's own variance, which matters below 2 px: a disc of radius 1 px has 0.63 px there, not 0.5.
+    Sigma must be above 0; below 0.28 px no disc that leaves its pixel is as small, and the radius is near 0.5.
+    """
+    deviations, radii = _small_discs()
+    if sigma < deviations[-1]:
+        return float(np.interp(sigma, deviations, radii))
+    return 2 * float(np.sqrt(sigma**2 - 1 / 12))
+
+
+@cache
+def _small_discs() -> tuple[Floats, Floats]:
+    radii = np.arange(0.5, 4.01, 0.125)
+    kernels = [disc_kernel(radius) for radius in radii]
+    across = [np.arange(len(kernel)) - len(kernel) // 2 for kernel in kernels]
+    return np.array([np.sqrt((k * x**2).sum()) for k, x in zip(kernels, across, strict=True)]), radii
 
 
 def _area_under_arc(x: Floats, radius: float) -> Floats:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 
 from defocus.atomic import atomic_write
 from defocus.edges import luma
-from defocus.evaluation.render import disc_kernel, gaussian_kernel
+from defocus.evaluation.render import disc_kernel, disc_radius, gaussian_kernel
 from defocus.light import linear_from_srgb, srgb_from_linear
 from defocus.photograph import read_photograph
 from defocus.training.processes import mapped
@@ -418,7 +418,7 @@ class _Aperture:
             line = gaussian_kernel(min(sigma, 40.0))
             self.kernel = np.outer(line, line)
         elif kind == "disc":
-            self.kernel = disc_kernel(_disc_radius(sigma))
+            self.kernel = disc_kernel(disc_radius(sigma))
         else:
             self.kernel = _polygon_kernel(sigma, random)
 
@@ -438,26 +438,6 @@ class _Aperture:
         transformed = fft.rfft2(padded, (side, side)) * fft.rfft2(kernel.astype(np.float32), (side, side))
         whole = fft.irfft2(transformed, (side, side))
         return np.asarray(whole[2 * reach : 2 * reach + CANVAS, 2 * reach : 2 * reach + CANVAS], np.float32)
-
-
-def _standard_deviation(kernel: NDArray[np.float64]) -> float:
-    """Of a kernel of sum 1 about its middle, along the columns, in px."""
-    across = np.arange(kernel.shape[1]) - kernel.shape[1] // 2
-    return float(np.sqrt((kernel * across**2).sum()))
-
-
-@cache
-def _small_discs() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    radii = np.arange(0.5, 4.01, 0.125)
-    return np.array([_standard_deviation(disc_kernel(r)) for r in radii]), radii
-
-
-def _disc_radius(sigma: float) -> float:
-    """Radius in px of the disc whose standard deviation on the pixel grid is sigma: 2 sigma, less where it is small."""
-    deviations, radii = _small_discs()
-    if sigma < deviations[-1]:
-        return float(np.interp(sigma, deviations, radii))
-    return 2 * float(np.sqrt(sigma**2 - 1 / 12))  # a pixel's own variance
 
 
 def _polygon_kernel(sigma: float, random: np.random.Generator) -> NDArray[np.float64]:
