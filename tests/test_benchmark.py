@@ -164,6 +164,9 @@ def test_uniform_blur_goes_up_to_8_px(sharp):
     made = list(generators.uniform("u", sharp, "disc").examples())
     assert [e.condition for e in made] == [f"{s} px" for s in ("0.5", "1", "1.5", "2", "3", "4", "6", "8")]
     np.testing.assert_array_equal(made[-1].image, render.disc_blur(next(sharp()).image, render.disc_radius(8.0)))
+    fitted = list(generators.uniform("u", sharp, "disc", rule="dandres").examples())
+    assert fitted[4].condition == "3 px"  # D'Andres' table: a disc of 5.5 px
+    np.testing.assert_array_equal(fitted[4].image, render.disc_blur(next(sharp()).image, 5.5))
 
 
 def test_noise_lies_over_known_blur(sharp):

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from defocus.evaluation import render
 from defocus.evaluation.datasets import DataSet, Example, read_picture
 from defocus.evaluation.render import Kernel
-from defocus.units import sigma_from_disc_radius
+from defocus.units import RadiusRule, disc_radius_from_sigma, sigma_from_disc_radius
 
 UNIFORM_SIGMAS = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
 """px."""
@@ -51,6 +51,7 @@ def uniform(
     kernel: Kernel,
     sigmas: Sequence[float] = UNIFORM_SIGMAS,
     *,
+    rule: RadiusRule = "second_moment",
     linear_light: bool = True,
 ) -> DataSet:
     """Sharp pictures, each blurred as a whole by every sigma.
@@ -59,8 +60,10 @@ def uniform(
     ----------
     name : of the set.
     sharp : gives the pictures.
-    kernel : "gaussian", or the "disc" whose standard deviation on the pixel grid is sigma (`render.disc_radius`).
+    kernel : "gaussian" or "disc".
     sigmas : px.
+    rule : which disc has that sigma: the one with this standard deviation on the pixel grid (`render.disc_radius`), or
+        the one that a Gaussian of sigma fits best, by D'Andres' table.
     linear_light : blur light, as a lens does, or the display-referred values.
 
     Returns
@@ -74,11 +77,16 @@ def uniform(
                 if kernel == "gaussian":
                     image = render.gaussian_blur(e.image, sigma, linear_light)
                 else:
-                    image = render.disc_blur(e.image, render.disc_radius(sigma), linear_light)
+                    on_grid = rule == "second_moment"
+                    radius = render.disc_radius(sigma) if on_grid else float(disc_radius_from_sigma(sigma, rule))
+                    image = render.disc_blur(e.image, radius, linear_light)
                 yield _blurred_evenly(e, image, sigma, f"{sigma:g} px")
 
     light = "linear light" if linear_light else "display values"
-    words = f"Sharp pictures blurred as a whole in {light}, {kernel}, sigma {sigmas[0]:g} to {sigmas[-1]:g} px."
+    meaning = "standard deviation" if rule == "second_moment" else "best-fitting Gaussian"
+    of_a_disc = f" ({meaning})" if kernel == "disc" else ""
+    span = f"{sigmas[0]:g} to {sigmas[-1]:g} px"
+    words = f"Sharp pictures blurred as a whole in {light}, {kernel}, sigma{of_a_disc} {span}."
     return DataSet(name, "sigma", words, examples)
 
 

@@ -262,6 +262,7 @@ def _blurred_sets(sharp: Callable[[], Iterator[Example]]) -> list[DataSet]:
     return [
         generators.uniform("uniform-gaussian", sharp, "gaussian"),
         generators.uniform("uniform-disc", sharp, "disc"),
+        generators.uniform("uniform-disc-fitted", sharp, "disc", rule="dandres"),
         generators.disc_regions("rtf-like", sharp),
         generators.noisy("noise", sharp),
     ]
