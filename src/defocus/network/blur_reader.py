@@ -83,7 +83,7 @@ class BlurReader:
                 contents,
                 threads=available_cores() if threads is None else threads,
                 providers=("CUDAExecutionProvider", "CPUExecutionProvider"),
-                arena=False,  # tiles of the rim have sizes of their own
+                sizes_vary=True,  # tiles at the rim have sizes of their own
             )
         except Exception as error:  # ONNX Runtime raises its own classes, which share no base but Exception
             raise WeightsError(f"{path} is not an ONNX model or is damaged.") from error
