@@ -360,9 +360,10 @@ def _run(
     work: Work,
 ) -> None:
     """Every photograph: read, take or estimate its map, work, tell; one that fails does not stop the rest."""
-    from defocus.cli.estimate import prepare_folder, sentence, terminable
-    from defocus.cli.files import find_photographs, name_outputs
+    from defocus.cli.files import find_photographs, name_outputs, prepare_folder
     from defocus.cli.progress_bar import ProgressBar
+    from defocus.cli.sentences import sentence
+    from defocus.cli.workers import terminable
     from defocus.methods import find_method
     from defocus.photograph import read_photograph
 
@@ -474,6 +475,6 @@ def _write_grey(path: Path, levels: NDArray[np.uint8], size: tuple[int, int] | N
 
 def _write_picture(path: Path, picture: NDArray[np.uint8] | NDArray[np.uint16]) -> None:
     from defocus.atomic import write_bytes
-    from defocus.cli.estimate import png
+    from defocus.cli.files import png
 
     write_bytes(path, png(picture))

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import io
 import json
-import os
-import signal
 import time
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from defocus.errors import DefocusError, ParameterError, WeightsError
+from defocus.errors import ParameterError, WeightsError
 
 if TYPE_CHECKING:  # numpy must not load for --help
-    import numpy as np
-    from numpy.typing import NDArray
-
     from defocus.defocus_map import DefocusMap
     from defocus.progress import Progress
 
@@ -111,9 +104,9 @@ def command(
     folder NAME keeps the suffix. One that fails does not stop the rest.
     """
     # Here, not above: --help must not wait for numpy.
-    from defocus.cli.files import find_photographs, name_outputs
+    from defocus.cli.files import find_photographs, name_outputs, prepare_folder
     from defocus.cli.progress_bar import ProgressBar
-    from defocus.cli.workers import WorkerLost, run
+    from defocus.cli.workers import WorkerLost, run, terminable
     from defocus.estimate import find_parameters
     from defocus.methods import find_method
     from defocus.settings import apply_settings
@@ -224,6 +217,8 @@ def _outputs(beginning: Path, *, overlay: bool, depth: bool) -> dict[str, Path]:
 
 def _work(job: _Job, report: Progress = lambda step, share: None) -> _Answer:
     """One photograph's way from file to files; only a fault that all photographs share is raised."""
+    from defocus.cli.sentences import sentence, warnings_about
+
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         try:
@@ -239,6 +234,7 @@ def _estimate(job: _Job, report: Progress) -> dict[str, Any]:
     import numpy as np
 
     from defocus.atomic import write_bytes
+    from defocus.cli.files import png, prepare_folder
     from defocus.cli.finished import is_finished, signed
     from defocus.cores import at_once
     from defocus.estimate import estimate
@@ -300,57 +296,3 @@ def _line(record: dict[str, Any]) -> str:
     low, high = record["sigma_percentiles"]["5"], record["sigma_percentiles"]["95"]
     values = f"sigma {low:.2f} to {high:.2f} px" if record["unit"] == "px" else f"score {low:.2f} to {high:.2f}"
     return f"{record['path']}: {values} (5 to 95 %), {record['seconds']:.1f} s -> {outputs}"
-
-
-def warnings_about(path: Path, caught: Sequence[warnings.WarningMessage]) -> tuple[str, ...]:
-    """The warnings meant for the user, without the photograph's path in front."""
-    messages = (str(each.message) for each in caught if issubclass(each.category, UserWarning))
-    return tuple(message.removeprefix(str(path)).lstrip() for message in messages)
-
-
-def sentence(error: Exception) -> str:
-    """What went wrong, for the user."""
-    if isinstance(error, MemoryError):
-        return "there is not enough memory for it: make it smaller."
-    if isinstance(error, OSError):
-        where = f"{error.filename}: " if error.filename else ""
-        return f"{where}{error.strerror or error}."
-    if isinstance(error, DefocusError):
-        return str(error)
-    return f"{type(error).__name__}: {error} (a fault in defocus: please report it)."
-
-
-def png(picture: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
-    """A picture as the contents of a PNG file."""
-    from PIL import Image
-
-    file = io.BytesIO()
-    # Half the time of the usual level 6, for a file a quarter larger.
-    Image.fromarray(picture).save(file, format="PNG", compress_level=3)
-    return file.getvalue()
-
-
-def prepare_folder(folder: Path | None) -> None:
-    """Make the folder and see that it can be written, before minutes are spent on a map."""
-    if folder is None:
-        return
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ParameterError(f"Cannot make the folder {folder}: {error.strerror}.") from error
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise ParameterError(f"The folder {folder} cannot be written: choose another with -o.")
-
-
-@contextmanager
-def terminable() -> Iterator[None]:
-    """Let SIGTERM unwind the stack, as Ctrl-C does, so that unfinished files are removed."""
-
-    def leave(number: int, _frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -100,10 +100,10 @@ def command(
     """
     # Here, not above: --help must not wait for numpy.
     from defocus.applications.rank import rank
-    from defocus.cli.estimate import sentence, terminable
     from defocus.cli.files import MAP_ENDING, find_photographs, name_outputs, with_ending
     from defocus.cli.progress_bar import ProgressBar
-    from defocus.cli.workers import run
+    from defocus.cli.sentences import sentence
+    from defocus.cli.workers import run, terminable
 
     if by not in (None, "frame", "subject"):
         raise typer.BadParameter(f"--by is frame or subject, not {by}.")
@@ -256,7 +256,7 @@ class Measured:
 
 def measure(job: Job) -> Measured | str:
     """Read a photograph, estimate its map and measure it; a sentence where that fails."""
-    from defocus.cli.estimate import sentence
+    from defocus.cli.sentences import sentence
 
     try:
         return _measure(job)
@@ -268,7 +268,8 @@ def _measure(job: Job) -> Measured:
     from PIL import Image
 
     from defocus.applications.rank import sharpness, subject_from_exif
-    from defocus.cli.estimate import CONFIDENT, warnings_about
+    from defocus.cli.estimate import CONFIDENT
+    from defocus.cli.sentences import warnings_about
     from defocus.contact_sheet import thumbnail
     from defocus.estimate import estimate
     from defocus.photograph import read_photograph, reduce_photograph
@@ -360,7 +361,7 @@ def _check_method(name: str) -> None:
 
 def _check_target(target: Path, paths: Sequence[Path]) -> None:
     """See that a file can be written and is none of the photographs, before minutes are spent on maps."""
-    from defocus.cli.estimate import prepare_folder
+    from defocus.cli.files import prepare_folder
 
     if target.resolve() in {path.resolve() for path in paths}:
         raise ParameterError(f"{target} is one of the photographs: choose another name, originals are never replaced.")

@@ -1,4 +1,4 @@
-"""Many photographs at once: a pool of processes that outlives the death of any of them."""
+"""Many photographs at once: processes that can be ended cleanly, and a pool that outlives the death of any of them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from contextlib import closing, contextmanager, suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from types import FrameType
 from typing import Any, TypeVar, cast
 
-from defocus.cli.estimate import terminable
 from defocus.cores import available_cores, limit_cores
 from defocus.errors import DefocusError
 
@@ -23,6 +23,20 @@ Result = TypeVar("Result")
 
 _GRACE = 5.0
 """s that a worker has to leave what it does and remove unfinished files before it is killed."""
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Let SIGTERM unwind the stack, as Ctrl-C does, so that unfinished files are removed."""
+
+    def leave(number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class WorkerLost(DefocusError):

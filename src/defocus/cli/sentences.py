@@ -1,0 +1,27 @@
+"""What a command tells the user of what went wrong, in one sentence each."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from defocus.errors import DefocusError
+
+
+def sentence(error: Exception) -> str:
+    """What went wrong, for the user."""
+    if isinstance(error, MemoryError):
+        return "there is not enough memory for it: make it smaller."
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or error}."
+    if isinstance(error, DefocusError):
+        return str(error)
+    return f"{type(error).__name__}: {error} (a fault in defocus: please report it)."
+
+
+def warnings_about(path: Path, caught: Sequence[warnings.WarningMessage]) -> tuple[str, ...]:
+    """The warnings meant for the user, without the photograph's path in front."""
+    messages = (str(each.message) for each in caught if issubclass(each.category, UserWarning))
+    return tuple(message.removeprefix(str(path)).lstrip() for message in messages)
