@@ -7,8 +7,8 @@ labels a probability over 37 sigmas from 0.27 to 39 px. The steps:
 2. the network reads each level, the coarsest first; blur that is 2 px at one level is 1 px at the next, so each adds
    what it sees to the log-likelihoods that the coarser one hands down. One reading per 4 x 4 px of the photograph
 3. median of log sigma, and certainty: the probability to be right within a tenth or 0.15 px
-4. the matting Laplacian of the photograph spreads what is certain to where nothing could be read; twice, the second
-   time with what was read as one more colour, so that blur may also change where no colour does
+4. the matting Laplacian of the photograph spreads what is certain to where nothing could be read; three times, from the
+   second on with what was found as one more colour, so that blur may also change where no colour does
 5. guided upsampling to every pixel
 
 docs/pyramid.md has what each step gains and where it fails.
@@ -42,8 +42,10 @@ STRIP = 64
 """Rows worked on at once where whole photographs would take too much memory."""
 LEAST_WEIGHT = 1e-4
 """Of a reading that says nothing, so that the propagation always has a solution."""
+ROUNDS = 3
+"""Of propagation, each along the colours and what the round before found."""
 FILL_WEIGHT = 0.05
-"""Of the first propagation beside a reading, where both together are the fourth colour of the second."""
+"""Of what a round found beside a reading, where both together are the fourth colour of the next."""
 
 
 @dataclass(frozen=True)
@@ -56,17 +58,17 @@ class PyramidParameters:
     matting_eps : of the matting Laplacian.
     least_certainty : a reading weighs by how far its certainty exceeds this, or the photograph's median certainty if
         that is less, so that what was seen fills what was not. 0.3 is about what a bare surface is read with.
-    octave_as_colour : the difference of colour, of 0..1, that a doubling of sigma counts as in the second propagation.
+    octave_as_colour : the difference of colour, of 0..1, that a doubling of sigma counts as from the second round on.
     largest_grid : nodes on which the propagation is solved; a photograph of more readings is solved on blocks of them.
     upsampling_radius : of the guided upsampling, in readings of 4 px.
     upsampling_eps : of the guided upsampling, in squared units of the photograph's 0..1.
     seed_confidence : places of at least this confidence are the map's `seeds`.
     """
 
-    matting_lambda: float = 2.0
+    matting_lambda: float = 0.5
     matting_eps: float = 1e-3
     least_certainty: float = 0.3
-    octave_as_colour: float = 0.1
+    octave_as_colour: float = 0.4
     largest_grid: int = 100_000
     upsampling_radius: int = 2
     upsampling_eps: float = 1e-3
@@ -187,8 +189,11 @@ def spread(readings: Readings, guide: NDArray[np.float32], parameters: PyramidPa
             reduction=reduction,
         )
 
-    filled = (weight * readings.log2_sigma + FILL_WEIGHT * along(guide)) / (weight + FILL_WEIGHT)
-    return along(np.dstack([guide, np.float32(parameters.octave_as_colour) * filled]))
+    found = along(guide)
+    for _ in range(ROUNDS - 1):
+        filled = (weight * readings.log2_sigma + FILL_WEIGHT * found) / (weight + FILL_WEIGHT)
+        found = along(np.dstack([guide, np.float32(parameters.octave_as_colour) * filled]))
+    return found
 
 
 def _seeds(
