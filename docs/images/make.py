@@ -64,9 +64,7 @@ def gallery_of_the_applications() -> None:
         tiles = {
             "photograph": pixels,
             "map, 0 to 3 px": m.preview(sigma_limits=(0.0, 3.0)),
-            "segment --auto --refine": outline(
-                as_photograph(pixels), defocus.segment(pixels, m, auto=True, refine=True)
-            ),
+            "segment --refine": outline(as_photograph(pixels), defocus.segment(pixels, m, refine=True)),
             "magnify --amount 4": defocus.magnify(pixels, m, amount=4),
             "sharpen": defocus.sharpen(pixels, m),
             "depth, relative": np.repeat(depth[..., None], 3, axis=2),
