@@ -262,7 +262,11 @@ def _estimate(job: _Job, report: Progress) -> dict[str, Any]:
             made["depth"] = png(np.rint(result.relative_depth * 65535).astype(np.uint16))
         return made
 
-    _, encoded, summary = at_once(lambda: result.save(job.outputs["map"]), pictures, lambda: _summary(result))
+    def save() -> dict[str, Any]:
+        result.save(job.outputs["map"])
+        return _summary(result)
+
+    summary, encoded = at_once(save, pictures)
     for kind, contents in encoded.items():  # only now: where the map cannot be written, nothing is
         write_bytes(job.outputs[kind], contents)
     return {

@@ -46,6 +46,8 @@ ROUNDS = 3
 """Of propagation, each along the colours and what the round before found."""
 FILL_WEIGHT = 0.05
 """Of what a round found beside a reading, where both together are the fourth colour of the next."""
+ROUGHLY, EXACTLY = 1e-3, 1e-4
+"""Relative tolerances of the solver: what only becomes a colour moves the map by a ten-thousandth of sigma."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +180,7 @@ def spread(readings: Readings, guide: NDArray[np.float32], parameters: PyramidPa
     weight = np.maximum((readings.certainty - least) / (1 - least), LEAST_WEIGHT)
     reduction = max(1, int(np.ceil(np.sqrt(height * width / parameters.largest_grid))))
 
-    def along(colours: NDArray[np.float32]) -> NDArray[np.float32]:
+    def along(colours: NDArray[np.float32], rtol: float) -> NDArray[np.float32]:
         # Sums over a block would make blocks of many readings follow them more closely than single ones do.
         return propagate(
             readings.log2_sigma,
@@ -187,12 +189,14 @@ def spread(readings: Readings, guide: NDArray[np.float32], parameters: PyramidPa
             regularisation=parameters.matting_lambda,
             eps=parameters.matting_eps,
             reduction=reduction,
+            rtol=rtol,
         )
 
-    found = along(guide)
-    for _ in range(ROUNDS - 1):
+    found = along(guide, ROUGHLY)
+    for rounds_left in reversed(range(ROUNDS - 1)):
         filled = (weight * readings.log2_sigma + FILL_WEIGHT * found) / (weight + FILL_WEIGHT)
-        found = along(np.dstack([guide, np.float32(parameters.octave_as_colour) * filled]))
+        colours = np.dstack([guide, np.float32(parameters.octave_as_colour) * filled])
+        found = along(colours, ROUGHLY if rounds_left else EXACTLY)
     return found
 
 
