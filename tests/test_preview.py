@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 import skimage.color
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from defocus.colour_map import viridis
@@ -45,6 +45,7 @@ def test_dark_is_sharp_and_limits_clip():
     st.floats(0, 50, width=32),
     st.booleans(),
 )
+@example(3, 3, 1e-45, 1.0, False)
 def test_scale_bar_keeps_the_picture_and_its_place(height, width, low, span, faded):
     sigma = np.linspace(low, low + span, height * width, dtype=np.float32).reshape(height, width)
     confidence = np.full(sigma.shape, 0.3, np.float32) if faded else None

@@ -20,6 +20,8 @@ _STRIP = 16  # rows coloured at once
 _WIDE = 20.0
 """Limits at least this many times apart get a logarithmic scale: 0.5 and 2 px differ as much as 4 and 16 do, and on an
 even scale up to 32 px both would be one colour."""
+_WIDEST = 1e4
+"""Limits farther apart get an even scale again: the lower one is a zero in disguise, whose logarithm says nothing."""
 
 
 def preview(
@@ -32,7 +34,7 @@ def preview(
 ) -> NDArray[np.uint8]:
     """Return a map as a picture in the colours of viridis: dark blue is sharp, yellow is blurred.
 
-    Colours are spaced evenly over sigma; over its logarithm where the limits are a factor of 20 or more apart.
+    Colours are spaced evenly over sigma; over its logarithm where the limits are a factor of 20 to 10,000 apart.
 
     Parameters
     ----------
@@ -124,7 +126,7 @@ def _colours(sigma: NDArray[np.floating], low: float, high: float) -> NDArray[np
 
 
 def _is_wide(low: float, high: float) -> bool:
-    return low > 0 and high >= _WIDE * low
+    return low > 0 and _WIDE <= high / low <= _WIDEST
 
 
 def _place(sigma: NDArray[np.float32], low: float, high: float) -> NDArray[np.float32]:
