@@ -121,8 +121,7 @@ def children(process):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_ended_from_outside_leaves_neither_processes_nor_halves_of_files(tmp_path, number):
     code = (
-        "from defocus.cli.workers import terminable\n"
-        "from defocus.cli.workers import run\n"
+        "from defocus.cli.workers import run, terminable\n"
         "import test_workers\n"
         f"paths = [f'{tmp_path}/{{n}}.out' for n in range(5)]\n"
         "with terminable():\n"

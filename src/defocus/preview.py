@@ -126,7 +126,7 @@ def _colours(sigma: NDArray[np.floating], low: float, high: float) -> NDArray[np
 
 
 def _is_wide(low: float, high: float) -> bool:
-    return low > 0 and _WIDE <= high / low <= _WIDEST
+    return low > 0 and _WIDE * low <= high <= _WIDEST * low
 
 
 def _place(sigma: NDArray[np.float32], low: float, high: float) -> NDArray[np.float32]:

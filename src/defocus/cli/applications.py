@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from defocus.cli.sentences import sentence
 from defocus.errors import DefocusError, ParameterError
 
 if TYPE_CHECKING:  # numpy must not load for --help
@@ -362,7 +363,6 @@ def _run(
     """Every photograph: read, take or estimate its map, work, tell; one that fails does not stop the rest."""
     from defocus.cli.files import find_photographs, name_outputs, prepare_folder
     from defocus.cli.progress_bar import ProgressBar
-    from defocus.cli.sentences import sentence
     from defocus.cli.workers import terminable
     from defocus.methods import find_method
     from defocus.photograph import read_photograph

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from defocus.cli.sentences import sentence, warnings_about
 from defocus.errors import ParameterError, WeightsError
 
 if TYPE_CHECKING:  # numpy must not load for --help
@@ -217,8 +218,6 @@ def _outputs(beginning: Path, *, overlay: bool, depth: bool) -> dict[str, Path]:
 
 def _work(job: _Job, report: Progress = lambda step, share: None) -> _Answer:
     """One photograph's way from file to files; only a fault that all photographs share is raised."""
-    from defocus.cli.sentences import sentence, warnings_about
-
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         try:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from defocus.cli.sentences import sentence, warnings_about
 from defocus.errors import ParameterError
 
 if TYPE_CHECKING:  # numpy must not load for --help
@@ -102,7 +103,6 @@ def command(
     from defocus.applications.rank import rank
     from defocus.cli.files import MAP_ENDING, find_photographs, name_outputs, with_ending
     from defocus.cli.progress_bar import ProgressBar
-    from defocus.cli.sentences import sentence
     from defocus.cli.workers import run, terminable
 
     if by not in (None, "frame", "subject"):
@@ -256,8 +256,6 @@ class Measured:
 
 def measure(job: Job) -> Measured | str:
     """Read a photograph, estimate its map and measure it; a sentence where that fails."""
-    from defocus.cli.sentences import sentence
-
     try:
         return _measure(job)
     except Exception as error:  # a fault of ours must not cost the user the other photographs
@@ -269,7 +267,6 @@ def _measure(job: Job) -> Measured:
 
     from defocus.applications.rank import sharpness, subject_from_exif
     from defocus.cli.estimate import CONFIDENT
-    from defocus.cli.sentences import warnings_about
     from defocus.contact_sheet import thumbnail
     from defocus.estimate import estimate
     from defocus.photograph import read_photograph, reduce_photograph

@@ -70,6 +70,11 @@ def uniform(
     -------
     DataSet of kind "sigma". The truth is what was added; blur that the picture had is not in it.
     """
+    radius_of: Callable[[float], float]
+    if rule == "second_moment":
+        meaning, radius_of = "standard deviation", render.disc_radius
+    else:
+        meaning, radius_of = "best-fitting Gaussian", lambda sigma: float(disc_radius_from_sigma(sigma, rule))
 
     def examples() -> Iterator[Example]:
         for e in sharp():
@@ -77,13 +82,10 @@ def uniform(
                 if kernel == "gaussian":
                     image = render.gaussian_blur(e.image, sigma, linear_light)
                 else:
-                    on_grid = rule == "second_moment"
-                    radius = render.disc_radius(sigma) if on_grid else float(disc_radius_from_sigma(sigma, rule))
-                    image = render.disc_blur(e.image, radius, linear_light)
+                    image = render.disc_blur(e.image, radius_of(sigma), linear_light)
                 yield _blurred_evenly(e, image, sigma, f"{sigma:g} px")
 
     light = "linear light" if linear_light else "display values"
-    meaning = "standard deviation" if rule == "second_moment" else "best-fitting Gaussian"
     of_a_disc = f" ({meaning})" if kernel == "disc" else ""
     span = f"{sigmas[0]:g} to {sigmas[-1]:g} px"
     words = f"Sharp pictures blurred as a whole in {light}, {kernel}, sigma{of_a_disc} {span}."

@@ -42,12 +42,11 @@ STRIP = 64
 """Rows worked on at once where whole photographs would take too much memory."""
 LEAST_WEIGHT = 1e-4
 """Of a reading that says nothing, so that the propagation always has a solution."""
-ROUNDS = 3
-"""Of propagation, each along the colours and what the round before found."""
+ROUNDS = (1e-3, 1e-3, 1e-4)
+"""Of propagation, each along the colours and what the round before found: the solver's relative tolerance. What only
+becomes a colour moves the map by a ten-thousandth of sigma."""
 FILL_WEIGHT = 0.05
 """Of what a round found beside a reading, where both together are the fourth colour of the next."""
-ROUGHLY, EXACTLY = 1e-3, 1e-4
-"""Relative tolerances of the solver: what only becomes a colour moves the map by a ten-thousandth of sigma."""
 
 
 @dataclass(frozen=True)
@@ -192,11 +191,10 @@ def spread(readings: Readings, guide: NDArray[np.float32], parameters: PyramidPa
             rtol=rtol,
         )
 
-    found = along(guide, ROUGHLY)
-    for rounds_left in reversed(range(ROUNDS - 1)):
+    found = along(guide, ROUNDS[0])
+    for rtol in ROUNDS[1:]:
         filled = (weight * readings.log2_sigma + FILL_WEIGHT * found) / (weight + FILL_WEIGHT)
-        colours = np.dstack([guide, np.float32(parameters.octave_as_colour) * filled])
-        found = along(colours, ROUGHLY if rounds_left else EXACTLY)
+        found = along(np.dstack([guide, np.float32(parameters.octave_as_colour) * filled]), rtol)
     return found
 
 

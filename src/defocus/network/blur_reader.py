@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from defocus.cores import available_cores
 from defocus.errors import WeightsError
+from defocus.filters.box import block_average
 from defocus.network.pyramid_weights import (
     BINS,
     BINS_PER_LEVEL,
@@ -185,8 +186,7 @@ def halve_repeatedly(luma: Floats) -> list[Floats]:
     level = np.pad(luma, [(0, -side % multiple) for side in luma.shape], mode="symmetric")
     pyramid = [level]
     for _ in range(count - 1):
-        rows = pyramid[-1][0::2] + pyramid[-1][1::2]
-        pyramid.append((rows[:, 0::2] + rows[:, 1::2]) * np.float32(0.25))
+        pyramid.append(block_average(pyramid[-1], 2))
     return pyramid
 
 
