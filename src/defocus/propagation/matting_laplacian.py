@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from defocus.errors import ParameterError
+from defocus.filters.symmetric import inverse_of_symmetric
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -125,7 +126,7 @@ def affinity_planes(
         covariance = np.einsum("ncyx,ndyx->cdyx", colours, colours) / n
         for c in range(len(covariance)):
             covariance[c, c] += eps / n
-        inverse = _inverse_of_symmetric(covariance)
+        inverse = inverse_of_symmetric(covariance)
         # 1 / n spread over both sides of the product, so that each pair costs one dot product.
         whitened = np.einsum("cdyx,ndyx->ncyx", inverse, colours) / n
         for j, (yj, xj) in enumerate(window):
@@ -136,37 +137,6 @@ def affinity_planes(
                 affinity += 1 / n
                 planes[yj - yi, xj - xi][top + yi : bottom + yi, xi : xi + shape[1]] += affinity
     return planes
-
-
-def _inverse_of_symmetric(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Inverses of symmetric positive definite matrices stored as planes, C x C x h x w.
-
-    By bordering, which takes a tenth of the time that LAPACK takes for so many so small ones: the inverse of
-    [[A, b], [b', d]] follows from that of A and from s = d - b' A^-1 b; the 3 x 3 of a photograph by cofactors.
-    """
-    last = len(matrices) - 1
-    if last == 0:
-        return np.asarray(1 / matrices)
-    inverse = np.empty_like(matrices)
-    if last == 2:
-        a, b, c = matrices[0]
-        d, e, f = matrices[1, 1], matrices[1, 2], matrices[2, 2]
-        inverse[0, 0] = d * f - e * e
-        inverse[0, 1] = inverse[1, 0] = c * e - b * f
-        inverse[0, 2] = inverse[2, 0] = b * e - c * d
-        inverse[1, 1] = a * f - c * c
-        inverse[1, 2] = inverse[2, 1] = b * c - a * e
-        inverse[2, 2] = a * d - b * b
-        inverse /= a * inverse[0, 0] + b * inverse[0, 1] + c * inverse[0, 2]
-        return inverse
-    within = _inverse_of_symmetric(matrices[:last, :last])
-    border = matrices[:last, last]
-    solved = np.einsum("cdyx,dyx->cyx", within, border)
-    rest = 1 / (matrices[last, last] - np.einsum("cyx,cyx->yx", border, solved))
-    inverse[:last, :last] = within + rest * solved[:, None] * solved[None]
-    inverse[last, :last] = inverse[:last, last] = -rest * solved
-    inverse[last, last] = rest
-    return inverse
 
 
 def _inside(length: int, reach: int) -> NDArray[np.bool_]:
