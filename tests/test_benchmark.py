@@ -18,6 +18,7 @@ from defocus.errors import DefocusError
 from defocus.evaluation import benchmark, generators, layouts, metrics, peers, render, report
 from defocus.evaluation.benchmark import Configuration, Outcome
 from defocus.evaluation.datasets import DataSet, Example
+from defocus.kernels import disc_radius
 from defocus.units import sigma_from_disc_radius
 
 
@@ -163,7 +164,7 @@ def sharp():
 def test_uniform_blur_goes_up_to_8_px(sharp):
     made = list(generators.uniform("u", sharp, "disc").examples())
     assert [e.condition for e in made] == [f"{s} px" for s in ("0.5", "1", "1.5", "2", "3", "4", "6", "8")]
-    np.testing.assert_array_equal(made[-1].image, render.disc_blur(next(sharp()).image, render.disc_radius(8.0)))
+    np.testing.assert_array_equal(made[-1].image, render.disc_blur(next(sharp()).image, disc_radius(8.0)))
     fitted = list(generators.uniform("u", sharp, "disc", rule="dandres").examples())
     assert fitted[4].condition == "3 px"  # D'Andres' table: a disc of 5.5 px
     np.testing.assert_array_equal(fitted[4].image, render.disc_blur(next(sharp()).image, 5.5))
@@ -351,6 +352,7 @@ def test_peers_call_the_blurred_half_blurred():
         ("nonsense", "no method"),
         ("a=dhde:nopreset", "no parameters called"),
         ("a=dhde::missing.onnx", "no weights file"),
+        ("zhuo2011,a=dhde", "several names"),
         ("a=zhuo2011:default+radius=3", "no parameter"),
         ("laplacian:default", "no method|neither"),
     ],

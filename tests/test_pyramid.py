@@ -191,6 +191,24 @@ def test_a_scene_of_one_even_blur_reads_as_rendered():
     assert pixels.dtype == np.uint8
 
 
+@pytest.mark.parametrize("share", [0, 1])
+def test_layers_of_one_picture_differ_in_blur_alone(share, monkeypatch):
+    from defocus.training import scenes
+
+    # Everything in focus: where the occluders lie must then be invisible, if and only if they show the same picture.
+    monkeypatch.setattr(scenes, "_layer_sigmas", lambda count, random: [0.0] * count)
+    sources = [scenes.Source(data.camera(), np.full((128, 128), 0.5, np.float16))]
+    recipe = scenes.SceneRecipe(layered_share=1, one_picture_share=share, ramp_share=0, noise_share=0, jpeg_share=0)
+    shown = []
+    for covered in (0, 200):
+        mask = np.zeros((scenes.CANVAS, scenes.CANVAS), np.float32)
+        mask[:, :covered] = 1
+        monkeypatch.setattr(scenes, "_shape", lambda light, random, mask=mask: mask)
+        shown.append(scenes.render_scene(sources, recipe, np.random.default_rng(3))[0])
+    # One grey level: what is left of a sum of two shares after rounding.
+    assert (np.abs(shown[0].astype(int) - shown[1]).max() <= 1) == bool(share)
+
+
 @pytest.fixture
 def tiny_training(tmp_path, monkeypatch):
     """A folder of three photographs and a training of two steps."""

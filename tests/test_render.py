@@ -3,6 +3,7 @@ import pytest
 
 from defocus.errors import DefocusError
 from defocus.evaluation import render
+from defocus.kernels import disc_kernel, disc_radius, gaussian_kernel
 
 
 def picture(height=60, width=80, seed=0):
@@ -17,7 +18,7 @@ def moments(kernel):
 
 @pytest.mark.parametrize("radius", [0, 0.3, 0.5, 0.50001, 0.75, 1, 1.5, 2, 3.3, 7, 12.6])
 def test_disc_kernel_covers_exact_areas(radius):
-    kernel = render.disc_kernel(radius)
+    kernel = disc_kernel(radius)
     assert kernel.sum() == pytest.approx(1, abs=1e-12)  # rounding only
     assert (kernel == kernel.T).all() or np.allclose(kernel, kernel.T, atol=1e-15)
     assert np.allclose(kernel, kernel[::-1, ::-1], atol=1e-15)
@@ -36,26 +37,26 @@ def test_disc_second_moment_is_half_the_radius(radius):
     # The pixel's area adds 1/12 px^2; sampling at whole pixels moves the sum by 1.7 % at most from radius 2
     # on.
     with_pixel = np.hypot(radius / 2, 12**-0.5)
-    assert moments(render.disc_kernel(radius)) == pytest.approx([with_pixel] * 2, rel=0.02)
+    assert moments(disc_kernel(radius)) == pytest.approx([with_pixel] * 2, rel=0.02)
     # From 3 px on both together stay below 2.5 % of the plain rule.
     if radius >= 3:
-        assert moments(render.disc_kernel(radius)) == pytest.approx([radius / 2] * 2, rel=0.025)
+        assert moments(disc_kernel(radius)) == pytest.approx([radius / 2] * 2, rel=0.025)
 
 
 @pytest.mark.parametrize("sigma", [0.3, 0.5, 0.62, 1, 1.5, 2.2, 4, 8])
 def test_a_disc_can_be_had_by_its_standard_deviation(sigma):
     # Between the radii that are tabulated, 0.125 px apart, the grid bends the curve by up to 4 %.
-    assert moments(render.disc_kernel(render.disc_radius(sigma))) == pytest.approx([sigma] * 2, rel=0.04)
+    assert moments(disc_kernel(disc_radius(sigma))) == pytest.approx([sigma] * 2, rel=0.04)
 
 
 def test_disc_kernel_is_finite_at_any_radius():
     for radius in np.linspace(0.4, 12, 500):
-        assert np.isfinite(render.disc_kernel(radius)).all()
+        assert np.isfinite(disc_kernel(radius)).all()
 
 
 @pytest.mark.parametrize("sigma", [0.65, 1, 2, 4])
 def test_gaussian_kernel_has_the_sigma_it_was_asked_for(sigma):
-    kernel = render.gaussian_kernel(sigma)
+    kernel = gaussian_kernel(sigma)
     x = np.arange(kernel.size) - kernel.size // 2
     assert kernel.sum() == pytest.approx(1, abs=1e-12)
     # Aliasing of the sampled Gaussian at 0.65 px costs 1 %; above 0.8 px it is below 0.1 %.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from defocus.cli.sentences import sentence
+from defocus.cli.sentences import sentence, warnings_about
 from defocus.errors import DefocusError, ParameterError
 
 if TYPE_CHECKING:  # numpy must not load for --help
@@ -390,9 +390,8 @@ def _run(
                         photograph = read_photograph(source.path, own_colours=True)
                         of = _map_of(photograph, map_file, method, bar.report)
                         told, outputs = work(photograph, of, beginning, bar.report)
-                    for warning in caught if not quiet else ():
-                        if issubclass(warning.category, UserWarning):
-                            bar.say(f"Warning: {source.path}: {warning.message}", error=True)
+                    for warning in warnings_about(source.path, caught) if not quiet else ():
+                        bar.say(f"Warning: {source.path}: {warning}", error=True)
                     record = {
                         "path": str(source.path),
                         **told,

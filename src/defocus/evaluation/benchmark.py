@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from defocus.atomic import write_text
+from defocus.cores import limit_cores
 from defocus.errors import DefocusError, UndefinedMetricError
 from defocus.estimate import find_parameters
 from defocus.evaluation import metrics
@@ -71,6 +72,8 @@ class Configuration:
         """
         named = re.match(r"([^=:+]+)=(.+)", text)
         name, rest = (named[1], named[2]) if named else (text, text)
+        if "," in name:
+            raise DefocusError(f"{name!r} is several names: give each NAME=METHOD by itself, with its own --methods.")
         method, preset, weights = [*rest.split(":", 2), "", ""][:3]
         made = cls(name, method, preset or None, weights or None)
         if method in PEERS:
@@ -422,8 +425,6 @@ def _run_in_processes(
     beginning: Callable[[_Task], Path | None],
     store: Callable[[Configuration, _Task, dict[str, Any]], None],
 ) -> None:
-    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[variable] = "1"
     context = get_context("spawn")
     with ProcessPoolExecutor(jobs, context, initializer=_keep_to_one_core, initargs=(context.Value("i", 0),)) as pool:
         running: dict[Future[dict[str, Any]], tuple[Configuration, _Task]] = {}
@@ -441,7 +442,8 @@ def _run_in_processes(
 
 
 def _keep_to_one_core(workers: Any) -> None:
-    """Give this worker a core of its own: methods start as many threads as there are cores they may use."""
+    """Give this worker a core of its own: peers, too, start as many threads as there are cores they may use."""
+    limit_cores(1)
     with workers.get_lock():
         number = workers.value
         workers.value += 1

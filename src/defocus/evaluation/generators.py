@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from defocus.evaluation import render
 from defocus.evaluation.datasets import DataSet, Example, read_picture
 from defocus.evaluation.render import Kernel
+from defocus.kernels import disc_radius
 from defocus.units import RadiusRule, disc_radius_from_sigma, sigma_from_disc_radius
 
 UNIFORM_SIGMAS = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
@@ -62,7 +63,7 @@ def uniform(
     sharp : gives the pictures.
     kernel : "gaussian" or "disc".
     sigmas : px.
-    rule : which disc has that sigma: the one with this standard deviation on the pixel grid (`render.disc_radius`), or
+    rule : which disc has that sigma: the one with this standard deviation on the pixel grid (`kernels.disc_radius`), or
         the one that a Gaussian of sigma fits best, by D'Andres' table.
     linear_light : blur light, as a lens does, or the display-referred values.
 
@@ -72,7 +73,7 @@ def uniform(
     """
     radius_of: Callable[[float], float]
     if rule == "second_moment":
-        meaning, radius_of = "standard deviation", render.disc_radius
+        meaning, radius_of = "standard deviation", disc_radius
     else:
         meaning, radius_of = "best-fitting Gaussian", lambda sigma: float(disc_radius_from_sigma(sigma, rule))
 

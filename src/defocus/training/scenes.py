@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 
 from defocus.atomic import atomic_write
 from defocus.edges import luma
-from defocus.evaluation.render import disc_kernel, disc_radius, gaussian_kernel
+from defocus.kernels import disc_kernel, disc_radius, gaussian_kernel
 from defocus.light import linear_from_srgb, srgb_from_linear
 from defocus.photograph import read_photograph
 from defocus.training.processes import mapped
@@ -53,6 +53,8 @@ class SceneRecipe:
     ----------
     kernels : which apertures may blur: "gaussian", "disc", "polygon" (a lens's blades, with a brighter or darker rim).
     layered_share : share of scenes with occluders; the others are one photograph, blurred evenly or along a ramp.
+    one_picture_share : share of the scenes with occluders whose layers all show the same picture, so that nothing but
+        the blur changes at their borders.
     ramp_share : share of the layers behind all others whose blur changes along them.
     noise_share : share of scenes with sensor noise; its standard deviation is drawn up to `noise` (of 255).
     noise : see `noise_share`.
@@ -62,6 +64,7 @@ class SceneRecipe:
 
     kernels: tuple[str, ...] = APERTURES
     layered_share: float = 0.7
+    one_picture_share: float = 0.2
     ramp_share: float = 0.3
     noise_share: float = 0.6
     noise: float = 12.0
@@ -194,7 +197,8 @@ def render_scene(
     kernel = recipe.kernels[random.integers(len(recipe.kernels))]
     occluders = int(random.integers(1, 5)) if random.random() < recipe.layered_share else 0
     sigmas = _layer_sigmas(occluders + 1, random)
-    light, own = _layer(sources, sigmas[0], random)
+    one_picture = random.random() < recipe.one_picture_share
+    light, own = far = _layer(sources, min(sigmas) if one_picture else sigmas[0], random)
     blur = np.full(light.shape, sigmas[0], np.float32)
     if random.random() < recipe.ramp_share:
         blur = _ramp(sigmas[0], random)
@@ -202,7 +206,7 @@ def render_scene(
     else:
         composed = _Aperture(kernel, sigmas[0], random).blur(light)
     for sigma in sigmas[1:]:
-        light, own_here = _layer(sources, sigma, random)
+        light, own_here = far if one_picture else _layer(sources, sigma, random)
         mask = _shape(light, random)
         aperture = _Aperture(kernel, sigma, random)
         opacity = np.clip(aperture.blur(mask), 0, 1)

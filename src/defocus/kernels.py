@@ -1,0 +1,82 @@
+"""Blur kernels on the pixel grid: the Gaussian and the uniform disc."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+def gaussian_kernel(sigma: float) -> Floats:
+    """Sampled 1-D Gaussian of odd length, cut at 6 sigma, sum 1.
+
+    Parameters
+    ----------
+    sigma : px, at least 0; 0 gives [1].
+
+    Returns
+    -------
+    1-D float64. The samples are those of the continuous Gaussian, as in DHDE's training patches: below 0.6 px
+    their own standard deviation is a little less (0.46 at 0.5).
+    """
+    reach = int(np.ceil(6 * sigma))
+    x = np.arange(-reach, reach + 1)
+    weights: Floats = np.exp(-0.5 * (x / sigma) ** 2) if sigma > 0 else np.ones(1)
+    return np.asarray(weights / weights.sum())
+
+
+def disc_kernel(radius: float) -> Floats:
+    """Uniform disc, each weight the exact area that pixel shares with the disc, sum 1.
+
+    Parameters
+    ----------
+    radius : px, at least 0; up to 0.5 the disc lies within one pixel and the kernel is [[1]].
+
+    Returns
+    -------
+    n x n float64, n odd. The standard deviation per axis is radius / 2, and the pixel's own area adds 1/12
+    px^2 of variance: sqrt(radius^2 / 4 + 1 / 12) holds within 2 % from radius 2, radius / 2 within 2.5 % from
+    radius 3. Below, the pixel grid rules: up to 6 % off radius / 2 at radius 1.5..2, up to 28 % at 0.6..1.5.
+    """
+    if radius <= 0.5:
+        return np.ones((1, 1))
+    reach = int(np.ceil(radius - 0.5))
+    edges = np.arange(-reach, reach + 2) - 0.5
+    x, y = np.meshgrid(edges, edges)
+    # Area of the disc over [0, |x|] x [0, |y|]: full height up to `knee`, below the arc from there on.
+    width, height = np.minimum(np.abs(x), radius), np.minimum(np.abs(y), radius)
+    knee = np.minimum(width, np.sqrt(np.maximum(radius**2 - height**2, 0)))
+    quarter = knee * height + _area_under_arc(width, radius) - _area_under_arc(knee, radius)
+    signed = np.sign(x) * np.sign(y) * quarter
+    area: Floats = np.maximum(np.diff(np.diff(signed, axis=0), axis=1), 0)
+    return np.asarray(area / area.sum())
+
+
+def disc_radius(sigma: float) -> float:
+    """Radius of the disc whose `disc_kernel` has the standard deviation sigma on the pixel grid, px.
+
+    2 sigma, less the pixel's own variance, which matters below 2 px: a disc of radius 1 px has 0.63 px there, not 0.5.
+    Sigma must be above 0; below 0.28 px no disc that leaves its pixel is as small, and the radius is near 0.5.
+    """
+    deviations, radii = _small_discs()
+    if sigma < deviations[-1]:
+        return float(np.interp(sigma, deviations, radii))
+    return 2 * float(np.sqrt(sigma**2 - 1 / 12))
+
+
+@cache
+def _small_discs() -> tuple[Floats, Floats]:
+    radii = np.arange(0.5, 4.01, 0.125)
+    kernels = [disc_kernel(radius) for radius in radii]
+    across = [np.arange(len(kernel)) - len(kernel) // 2 for kernel in kernels]
+    return np.array([np.sqrt((k * x**2).sum()) for k, x in zip(kernels, across, strict=True)]), radii
+
+
+def _area_under_arc(x: Floats, radius: float) -> Floats:
+    """Integral of sqrt(radius^2 - t^2) over t from 0 to x."""
+    triangle = x * np.sqrt(np.maximum(radius**2 - x**2, 0))
+    sector = radius**2 * np.arcsin(np.minimum(x / radius, 1))
+    return np.asarray(0.5 * (triangle + sector))
