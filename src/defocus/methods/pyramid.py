@@ -59,6 +59,7 @@ class PyramidParameters:
     matting_eps : of the matting Laplacian.
     least_certainty : a reading weighs by how far its certainty exceeds this, or the photograph's median certainty if
         that is less, so that what was seen fills what was not. 0.3 is about what a bare surface is read with.
+    certainty_power : the weight is that excess, as a share of the largest there can be, to this power.
     octave_as_colour : the difference of colour, of 0..1, that a doubling of sigma counts as from the second round on.
     largest_grid : nodes on which the propagation is solved; a photograph of more readings is solved on blocks of them.
     upsampling_radius : of the guided upsampling, in readings of 4 px.
@@ -66,9 +67,10 @@ class PyramidParameters:
     seed_confidence : places of at least this confidence are the map's `seeds`.
     """
 
-    matting_lambda: float = 0.5
+    matting_lambda: float = 1.0
     matting_eps: float = 1e-3
     least_certainty: float = 0.3
+    certainty_power: float = 1.5
     octave_as_colour: float = 0.4
     largest_grid: int = 100_000
     upsampling_radius: int = 2
@@ -76,7 +78,9 @@ class PyramidParameters:
     seed_confidence: float = 0.5
 
     def __post_init__(self) -> None:
-        positive = ("matting_lambda", "matting_eps", "octave_as_colour", "largest_grid", "upsampling_eps")
+        positive = (
+            "matting_lambda", "matting_eps", "certainty_power", "octave_as_colour", "largest_grid", "upsampling_eps",
+        )  # fmt: skip
         for name in positive:
             if not getattr(self, name) > 0:
                 raise ParameterError(f"{name} must be more than 0, not {getattr(self, name)}.")
@@ -179,7 +183,8 @@ def spread(readings: Readings, guide: NDArray[np.float32], parameters: PyramidPa
     if min(height, width) < 3:
         return readings.log2_sigma
     least = min(parameters.least_certainty, float(np.median(readings.certainty)))
-    weight = np.maximum((readings.certainty - least) / (1 - least), LEAST_WEIGHT)
+    excess = np.maximum((readings.certainty - least) / (1 - least), 0)
+    weight = np.maximum(excess ** np.float32(parameters.certainty_power), LEAST_WEIGHT)
     reduction = max(1, int(np.ceil(np.sqrt(height * width / parameters.largest_grid))))
 
     def along(colours: NDArray[np.float32], rtol: float) -> NDArray[np.float32]:
