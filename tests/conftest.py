@@ -1,5 +1,6 @@
 """What several tests need: the shared measurements, where they are at hand, and a method that answers at once."""
 
+import signal
 import sys
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from PIL import Image
 import defocus
 from defocus.cli.app import main
 from defocus.methods import METHODS, Method
+
+# A shell makes what it runs in the background deaf to Ctrl-C, and so would be the commands that tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 
