@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 THRESHOLD = 1.0
 """px; blur of this sigma begins to show when a photograph is looked at pixel for pixel."""
-READABLE = 0.2
-"""Confidence from which on a pixel counts. Sky and noise alone mostly have 0.02 to 0.2; 0.5 and more would leave out
+READABLE = 0.25
+"""Confidence from which on a pixel counts. Sky and noise alone have 0.1 to 0.23; 0.5 and more would leave out
 most of what is blurred, which is read less surely, and so call every photograph sharp."""
 LEAST_READABLE = 0.005
 """Share of a region that has to be readable for its figures to mean anything."""
@@ -64,7 +64,7 @@ class Sharpness:
     Attributes
     ----------
     in_focus : 0..1, share of what can be read in the frame that is in focus.
-    readable : 0..1, share of the frame that shows something to read blur by: confidence 0.2 or more.
+    readable : 0..1, share of the frame that shows something to read blur by: confidence 0.25 or more.
     sharpest_sigma : px, the 2nd percentile of sigma of what can be read.
     subject : the subject region's bounds; None where there is no detail to find one by.
     subject_by : "given"; or "sharpest": the largest connected region about as sharp as the sharpest there is, what

@@ -45,7 +45,7 @@ FURTHER_RATE = 0.4
 """Learning rate of a training that goes on from finished weights, as a share of a new one's."""
 WINDOW, RIM = 144, 8
 """px of a scene's finest level that a step reads, and of those, at each side, that only lend context."""
-HELD_OUT_SCENES = 512
+HELD_OUT_SCENES = 2048
 PART = 4096
 """Scenes in one file."""
 KNOTS = 21
