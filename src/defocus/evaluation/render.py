@@ -64,7 +64,7 @@ def _like(values: Floats, image: Picture) -> Picture:
 
 
 def _blur_plane(values: Floats, size: float, kernel: Kernel) -> Floats:
-    """Blur the first two axes with a kernel of standard deviation `size` px; borders are mirrored."""
+    """Blur the first two axes with a Gaussian of sigma `size` px or a disc of radius 2 `size`; borders are mirrored."""
     if kernel == "gaussian":
         weights = gaussian_kernel(size)
         if weights.size == 1:
@@ -217,16 +217,14 @@ def render_depth(
     """Render the defocus of an all-in-focus picture from its disparities.
 
     A thin lens blurs in proportion to the difference of inverse depths, that is of disparities: sigma is
-    max_sigma |disparity - focus| / (the largest such difference among known pixels). The disparities are cut
-    into layers, each blurred by one sigma (that of its mean difference) and laid over those behind it:
+    max_sigma |disparity - focus| / (the largest such difference among known pixels). The disparities are cut into
+    layers, each blurred by one sigma (that of its mean difference) and laid over those behind it:
 
-    1. For a layer, everything in front of its surface is taken away, and picture and disparity behind are
-    filled from
-       the nearest pixel that is not in front. What lies within 4 % of the disparity range counts as the same
-       surface, so slanted surfaces keep their own colours on both sides of a cut.
-    2. Colours: blur of (colour x mask) / blur of the mask of this surface, so that nothing of what is nearer
-    or
-       farther bleeds in.
+    1. For a layer, everything in front of its surface is taken away, and picture and disparity behind are filled from
+       the nearest pixel that is not in front. What lies within 4 % of the disparity range counts as the same surface,
+       so slanted surfaces keep their own colours on both sides of a cut.
+    2. Colours: blur of (colour x mask) / blur of the mask of this surface, so that nothing of what is nearer or farther
+       bleeds in.
     3. Opacity: blur of the mask "this layer or nearer". Farther layers show through by what is left.
 
     Parameters
@@ -236,11 +234,12 @@ def render_depth(
     valid : H x W, False where the disparity is unknown; None = all known. See `fill_unknown`.
     focus_disparity : the disparity in focus, which need not occur in the picture.
     max_sigma : px, the blur of the surface farthest out of focus.
-    kernel : "gaussian", or "disc" with radius 2 sigma (see `disc_kernel` for what small discs really
-    measure). linear_light : blur linear light (True) or the display-referred values (False). layers : number
-    of depth layers; the steps in sigma are about (blur range) / layers. noise : standard deviation of the
-    noise added at the end, a share of full scale. jpeg : JPEG quality of a final round trip, or None. seed :
-    of the noise.
+    kernel : "gaussian", or "disc" with radius 2 sigma (see `disc_kernel` for what small discs really measure).
+    linear_light : blur linear light (True) or the display-referred values (False).
+    layers : number of depth layers; the steps in sigma are about (blur range) / layers.
+    noise : standard deviation of the noise added at the end, a share of full scale.
+    jpeg : JPEG quality of a final round trip, or None.
+    seed : of the noise.
 
     Returns
     -------
