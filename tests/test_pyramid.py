@@ -209,6 +209,39 @@ def test_layers_of_one_picture_differ_in_blur_alone(share, monkeypatch):
     assert (np.abs(shown[0].astype(int) - shown[1]).max() <= 1) == bool(share)
 
 
+@pytest.mark.parametrize("share", [0, 1])
+def test_a_reduced_scene_is_as_blurred_as_it_says(share, monkeypatch):
+    """An edge across and an edge down: the geometric mean of their widths is the sigma that the scene tells."""
+    from PIL import Image
+    from scipy.stats import norm
+
+    from defocus.light import linear_from_srgb
+    from defocus.training import scenes
+
+    monkeypatch.setattr(scenes, "_layer_sigmas", lambda count, random: [6.0])
+    monkeypatch.setattr(
+        scenes, "RESAMPLING", (Image.Resampling.BICUBIC,)
+    )  # means leave out whole pixels here and there
+    recipe = scenes.SceneRecipe(("gaussian",), 0, 0, 0, 0, reduced_share=share, sharpened_share=0, jpeg_share=0)
+    uneven = set()
+    for seed in range(8):
+        widths = []
+        for axis in (0, 1):
+            half = np.zeros((scenes.CANVAS, scenes.CANVAS), np.float32)
+            half[(slice(None),) * axis + (slice(scenes.CANVAS // 2, None),)] = 1
+            monkeypatch.setattr(scenes, "_layer", lambda *given, half=half: (half, np.zeros_like(half)))
+            pixels, log2, known = scenes.render_scene([], recipe, np.random.default_rng(seed))
+            rise = linear_from_srgb(pixels.astype(np.float32) / 255).mean(1 - axis)
+            low, high = np.interp(norm.cdf([-1, 1]), rise, np.arange(rise.size))
+            widths.append((high - low) / 2)
+        assert known.all()
+        # Rounding to 1/255 moves either end of a width by a hundredth of a pixel or two.
+        assert np.sqrt(widths[0] * widths[1]) == pytest.approx(2 ** float(log2.mean()), rel=0.01)
+        assert (max(widths) < 5.9) == bool(share)
+        uneven.add(abs(widths[0] - widths[1]) > 0.1)
+    assert uneven == ({True, False} if share else {False})
+
+
 @pytest.fixture
 def tiny_training(tmp_path, monkeypatch):
     """A folder of three photographs and a training of two steps."""
@@ -253,6 +286,22 @@ def test_a_further_training_sees_new_scenes(tiny_training):
     assert not np.array_equal(SceneSet.load(seen).pixels, SceneSet.load(new).pixels)
     held_out = [SceneSet.load(place / run / "scenes-held-out.npz") for run in ("one.run", "two.run")]
     np.testing.assert_array_equal(held_out[0].pixels, held_out[1].pixels)
+
+
+def test_the_result_of_a_further_training_is_the_mean_with_its_start(tiny_training):
+    from defocus.network.pyramid_weights import PyramidWeights, shapes
+    from defocus.training import pyramid
+
+    folder, place, parameters = tiny_training
+    pyramid.train(folder, place / "one.onnx", parameters)
+    start = PyramidWeights.load(place / "one.onnx")
+    (part,) = (place / "one.run").glob("scenes-[0-9]*.npz")
+    trained, mean = (
+        pyramid.fit([part], replace(parameters, start_share=share), start).weights({}).parameters for share in (0, 0.5)
+    )
+    for name in shapes():
+        np.testing.assert_allclose(mean[name], (trained[name] + start.parameters[name]) / 2, atol=1e-6)
+    assert any(np.abs(trained[name] - start.parameters[name]).max() > 1e-3 for name in shapes())
 
 
 def test_the_onnx_graph_computes_what_torch_trained():

@@ -43,6 +43,9 @@ COARSE_LEVEL_WEIGHT = 0.4
 """Of each coarser level's loss beside the finest one's: every level must read well by itself."""
 FURTHER_RATE = 0.4
 """Learning rate of a training that goes on from finished weights, as a share of a new one's."""
+BORDER_WEIGHT, BORDER_STEP, BORDER_REACH = 2.0, 1.0, 4
+"""Of the loss within so many blocks (of 2 px) of where blur jumps by so many bins (of a fifth of an octave) or more:
+borders are few, and there a reading errs most."""
 WINDOW, RIM = 144, 8
 """px of a scene's finest level that a step reads, and of those, at each side, that only lend context."""
 HELD_OUT_SCENES = 2048
@@ -64,6 +67,8 @@ class PyramidTraining:
     held_out : share of the photographs kept for validation; no training scene shows them.
     seed : of the scenes, the split, the first weights and the order.
     start : SHA-256 of the weights that the training goes on from; None for random ones.
+    start_share : share of these weights in the result, the rest being what they were trained on to: the mean of the two
+        reads held-out scenes better than either (as Wortsman et al., CVPR 2022, found of classifiers).
     first : number of the first scene. A training that goes on from weights leaves out those that these have seen, which
         they read better than new scenes of the same photographs, so learn less from.
     """
@@ -77,6 +82,7 @@ class PyramidTraining:
     held_out: float = 0.1
     seed: int = 2017
     start: str | None = None
+    start_share: float = 0.5
     first: int = 0
 
 
@@ -351,7 +357,8 @@ def fit(
 
     Returns
     -------
-    The trained network, in evaluation mode. The same seed gives the same network on the same kind of CPU.
+    The trained network, in evaluation mode; of one that went on from `start`, the mean of the two. The same seed gives
+    the same network on the same kind of CPU.
     """
     torch.manual_seed(parameters.seed)
     network = PyramidNetwork()
@@ -405,6 +412,9 @@ def fit(
             }
             with atomic_write(checkpoint) as file:
                 torch.save(state, file)
+    if start is not None:
+        for name, trained in network.state_dict().items():
+            trained.lerp_(torch.from_numpy(start.parameters[name].copy()).to(trained), parameters.start_share)
     return network.eval()
 
 
@@ -431,7 +441,14 @@ def _read_batch(
     total = functional.avg_pool2d(known, 2)
     targets = functional.avg_pool2d(spread, 2) / total.clamp(min=1e-6)
     grey = torch.from_numpy(np.ascontiguousarray(pixels))[:, None].float() / 255
-    return grey, targets, total
+    return grey, targets, total * (1 + (BORDER_WEIGHT - 1) * functional.max_pool2d(_near_borders(places), 2))
+
+
+def _near_borders(places: Tensor) -> Tensor:
+    """1 within `BORDER_REACH` blocks of where neighbouring blocks' bins, n x 1 x h x w, differ by a step; else 0."""
+    highest, lowest = (sign * functional.max_pool2d(sign * places, 3, 1, 1) for sign in (1, -1))
+    jumps = (highest - lowest >= BORDER_STEP).float()
+    return functional.max_pool2d(jumps, 2 * BORDER_REACH + 1, 1, BORDER_REACH)
 
 
 def _turned(plane: NDArray[Any], turn: int) -> NDArray[Any]:

@@ -1,8 +1,9 @@
 """Training scenes for the pyramid method: layers of known blur over one another, as a lens and a camera render them.
 
 A scene is a crop of grey pixels with the blur of every pixel. Its layers are photographs, shrunk until they are sharp
-enough for the blur they get, or textures made to order; random shapes cut them out; each is blurred in linear light
-by its own amount and laid over those behind it. Noise, demosaicing and JPEG follow. All of it is drawn from a seed.
+enough for the blur they get, or textures made to order; random shapes cut them out; each is blurred in linear light by
+its own amount and laid over those behind it. Noise, demosaicing, a reduction in size, sharpening and JPEG follow. All
+is drawn from a seed.
 """
 
 from __future__ import annotations
@@ -43,6 +44,10 @@ OWN_BLUR_FLOOR = 0.5
 TOLERATED_OWN_BLUR = 1.08
 """Pixels count where the source's own blur makes the whole larger by less than this factor."""
 APERTURES = ("gaussian", "disc", "polygon")
+LARGEST_REDUCTION = 1.375
+"""By how much the picture may be made smaller afterwards; the canvas then has 16 px left around the crop."""
+RESAMPLING = (Image.Resampling.BOX, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS)
+"""How pictures are made smaller: by filters no wider than a pixel (second moment), so that what is sharp stays so."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,9 @@ class SceneRecipe:
     noise_share : share of scenes with sensor noise; its standard deviation is drawn up to `noise` (of 255).
     noise : see `noise_share`.
     demosaiced_share : share of the noise that is correlated between neighbours, as after demosaicing.
+    reduced_share : share of scenes made smaller after the noise, by up to `LARGEST_REDUCTION`; half of these by other
+        factors across than down, as photographs forced into a square are.
+    sharpened_share : share of scenes with an unsharp mask over them, noise and all, as cameras and editors leave them.
     jpeg_share : share stored as JPEG of quality 50 to 98.
     """
 
@@ -69,6 +77,8 @@ class SceneRecipe:
     noise_share: float = 0.6
     noise: float = 12.0
     demosaiced_share: float = 0.4
+    reduced_share: float = 0.25
+    sharpened_share: float = 0.2
     jpeg_share: float = 0.45
 
 
@@ -214,19 +224,35 @@ def render_scene(
         inside = mask > 0.5
         blur = np.where(inside, np.float32(sigma), blur)
         own = np.where(inside, own_here, own)
-    crop = slice(MARGIN, MARGIN + CROP)
-    picture = srgb_from_linear(composed[crop, crop])
-    blur, own = blur[crop, crop], own[crop, crop]
+    height, width = _sides_before_reduction(recipe, random)
+    top, left = (CANVAS - height) // 2, (CANVAS - width) // 2
+    crop = slice(top, top + height), slice(left, left + width)
+    shrink = np.float32(np.sqrt(height * width) / CROP)
+    blur, own = (_nearest(plane[crop]) / shrink for plane in (blur, own))
     whole = np.hypot(np.maximum(blur, SMALLEST), own)
     known = whole < TOLERATED_OWN_BLUR * np.maximum(blur, SMALLEST)
     step = LABEL_STEP
     blocks = (CROP // step, step, CROP // step, step)
     log2 = np.log2(np.maximum(np.where(known, np.hypot(blur, own), blur), SHARPEST))
     return (
-        _camera(picture, recipe, random),
+        _camera(srgb_from_linear(composed[crop]), recipe, random),
         log2.reshape(blocks)[:, 0, :, 0].astype(np.float16),
         np.asarray(known.reshape(blocks).all((1, 3))),
     )
+
+
+def _sides_before_reduction(recipe: SceneRecipe, random: np.random.Generator) -> tuple[int, int]:
+    """Height and width (px) of what becomes a scene."""
+    if random.random() >= recipe.reduced_share:
+        return CROP, CROP
+    down, across = random.uniform(1, LARGEST_REDUCTION, 2)
+    return round(CROP * down), round(CROP * (across if random.random() < 0.5 else down))
+
+
+def _nearest(plane: Floats) -> Floats:
+    """CROP x CROP values of a plane, each the nearest."""
+    rows, columns = (((np.arange(CROP) + 0.5) * side / CROP).astype(int) for side in plane.shape)
+    return plane[np.ix_(rows, columns)]
 
 
 def _layer_sigmas(count: int, random: np.random.Generator) -> list[float]:
@@ -277,7 +303,7 @@ def _photograph_texture(sources: Sequence[Source], sigma: float, random: np.rand
     height, width = source.grey.shape
     shrink = min(shrink, min(height, width) / 130)
     size = (round(width / shrink), round(height / shrink))
-    how = (Image.Resampling.BOX, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS)[random.integers(3)]
+    how = RESAMPLING[random.integers(len(RESAMPLING))]
     display = np.asarray(Image.fromarray(source.grey).resize(size, how), np.float32) / 255
     sigma_map = Image.fromarray(source.own_blur.astype(np.float32)).resize(size, Image.Resampling.BILINEAR)
     beyond = np.maximum(np.asarray(sigma_map, np.float32) ** 2 - OWN_BLUR_FLOOR**2, 0)
@@ -463,7 +489,7 @@ def _polygon_kernel(sigma: float, random: np.random.Generator) -> NDArray[np.flo
 
 
 def _camera(picture: Floats, recipe: SceneRecipe, random: np.random.Generator) -> NDArray[np.uint8]:
-    """Sensor noise, white or as demosaicing leaves it, and JPEG."""
+    """Sensor noise, white or as demosaicing leaves it, a reduction to CROP x CROP px, an unsharp mask, and JPEG."""
     if random.random() < recipe.noise_share:
         size = recipe.noise / 255 * random.random() ** 2
         noise = random.standard_normal(picture.shape, np.float32)
@@ -472,6 +498,12 @@ def _camera(picture: Floats, recipe: SceneRecipe, random: np.random.Generator) -
             noise /= noise.std()
         # Photon noise grows with the light, and the display curve shrinks it again: a little more in the shadows.
         picture = picture + size * noise * (1.3 - 0.6 * picture) if random.random() < 0.5 else picture + size * noise
+    if picture.shape != (CROP, CROP):
+        how = RESAMPLING[random.integers(len(RESAMPLING))]
+        picture = np.asarray(Image.fromarray(np.clip(picture, 0, 1)).resize((CROP, CROP), how))
+    if random.random() < recipe.sharpened_share:
+        soft = ndimage.gaussian_filter(picture, random.uniform(0.5, 1.2), mode="reflect")
+        picture = picture + np.float32(_between(0.15, 1.2, random)) * (picture - soft)
     grey = np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
     if random.random() < recipe.jpeg_share:
         stored = io.BytesIO()
