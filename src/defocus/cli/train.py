@@ -88,7 +88,7 @@ def train_command(
             exists=True,
             dir_okay=False,
             help="Train these weights of pyramid further instead of random ones, at a lower learning rate, on scenes "
-            "that they have not seen.",
+            "that they have not seen. The result is the mean of them and what they became.",
         ),
     ] = None,
     seed: Seed = 2017,

@@ -43,9 +43,6 @@ COARSE_LEVEL_WEIGHT = 0.4
 """Of each coarser level's loss beside the finest one's: every level must read well by itself."""
 FURTHER_RATE = 0.4
 """Learning rate of a training that goes on from finished weights, as a share of a new one's."""
-BORDER_WEIGHT, BORDER_STEP, BORDER_REACH = 2.0, 1.0, 4
-"""Of the loss within so many blocks (of 2 px) of where blur jumps by so many bins (of a fifth of an octave) or more:
-borders are few, and there a reading errs most."""
 WINDOW, RIM = 144, 8
 """px of a scene's finest level that a step reads, and of those, at each side, that only lend context."""
 HELD_OUT_SCENES = 2048
@@ -441,14 +438,7 @@ def _read_batch(
     total = functional.avg_pool2d(known, 2)
     targets = functional.avg_pool2d(spread, 2) / total.clamp(min=1e-6)
     grey = torch.from_numpy(np.ascontiguousarray(pixels))[:, None].float() / 255
-    return grey, targets, total * (1 + (BORDER_WEIGHT - 1) * functional.max_pool2d(_near_borders(places), 2))
-
-
-def _near_borders(places: Tensor) -> Tensor:
-    """1 within `BORDER_REACH` blocks of where neighbouring blocks' bins, n x 1 x h x w, differ by a step; else 0."""
-    highest, lowest = (sign * functional.max_pool2d(sign * places, 3, 1, 1) for sign in (1, -1))
-    jumps = (highest - lowest >= BORDER_STEP).float()
-    return functional.max_pool2d(jumps, 2 * BORDER_REACH + 1, 1, BORDER_REACH)
+    return grey, targets, total
 
 
 def _turned(plane: NDArray[Any], turn: int) -> NDArray[Any]:

@@ -78,7 +78,7 @@ class SceneRecipe:
     noise: float = 12.0
     demosaiced_share: float = 0.4
     reduced_share: float = 0.25
-    sharpened_share: float = 0.2
+    sharpened_share: float = 0.05
     jpeg_share: float = 0.45
 
 
