@@ -219,9 +219,8 @@ def test_a_reduced_scene_is_as_blurred_as_it_says(share, monkeypatch):
     from defocus.training import scenes
 
     monkeypatch.setattr(scenes, "_layer_sigmas", lambda count, random: [6.0])
-    monkeypatch.setattr(
-        scenes, "RESAMPLING", (Image.Resampling.BICUBIC,)
-    )  # means leave out whole pixels here and there
+    # Means (BOX) leave out a whole pixel here and there, within the edge or not.
+    monkeypatch.setattr(scenes, "RESAMPLING", (Image.Resampling.BICUBIC,))
     recipe = scenes.SceneRecipe(("gaussian",), 0, 0, 0, 0, reduced_share=share, sharpened_share=0, jpeg_share=0)
     uneven = set()
     for seed in range(8):
