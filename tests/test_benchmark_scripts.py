@@ -1,4 +1,4 @@
-"""The scripts in benchmarks/ that make the tables of docs/: peers, speed and generators."""
+"""The scripts in benchmarks/ that make the tables of docs/: peers, speed, generators and sharpened."""
 
 import importlib.util
 import sys
@@ -88,3 +88,28 @@ def test_generators_share_no_photograph_and_read_known_blur(tmp_path):
     assert 0.7 < found.ratio < 1.4
     assert 0 < found.full < 0.5
     assert "| a | 0.100 / 0.200, 1.10 |" in generators.table({"a": {"disc": generators.Score(1, 0.1, 0.2, 1.1)}})
+
+
+def test_an_unsharp_mask_steepens_edges_and_leaves_even_surfaces():
+    sharpened = script("sharpened")
+    edge = np.full((24, 24, 3), 80, np.uint8)
+    edge[:, 12:] = 160
+    soft = gaussian_blur(edge, 2.0)
+    seen = sharpened.unsharp_mask(soft, 0.8)
+    np.testing.assert_array_equal(sharpened.unsharp_mask(soft, 0), soft)
+    np.testing.assert_array_equal(seen[:, [0, -1]], soft[:, [0, -1]])
+    steepest = [np.diff(picture[12, :, 0].astype(int)).max() for picture in (soft, seen)]
+    assert steepest[1] > steepest[0]
+
+
+def test_sharpened_prints_a_row_for_every_amount(monkeypatch, capsys, tmp_path):
+    sharpened = script("sharpened")
+    monkeypatch.setattr(sharpened, "SIGMAS", (2.0,))
+    monkeypatch.setattr(sharpened, "read_depth", lambda root: iter(()))
+    monkeypatch.setattr(sys, "argv", ["sharpened.py", "--data", str(tmp_path)])
+    sharpened.main()
+    rows = [line.strip("|").split("|") for line in capsys.readouterr().out.splitlines() if line.startswith("| 0")]
+    assert [float(row[0]) for row in rows] == list(sharpened.AMOUNTS)
+    errors = [float(row[1].split(",")[0]) for row in rows]
+    assert min(errors) > 0
+    assert max(errors) < 0.2  # 2 px are read to within a tenth or so, whatever is done to the edges
