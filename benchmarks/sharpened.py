@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+from skimage import filters
 
 import defocus
 from defocus.evaluation.datasets import read_depth
@@ -29,9 +29,7 @@ RADIUS = 0.8
 
 def unsharp_mask(image: NDArray[np.uint8], amount: float) -> NDArray[np.uint8]:
     """Add `amount` times what a Gaussian of `RADIUS` px takes away; H x W x 3."""
-    values = image.astype(np.float64)
-    softer = ndimage.gaussian_filter(values, (RADIUS, RADIUS, 0))
-    return np.rint(np.clip(values + amount * (values - softer), 0, 255)).astype(np.uint8)
+    return np.rint(255 * filters.unsharp_mask(image, RADIUS, amount, channel_axis=2)).astype(np.uint8)
 
 
 def main() -> None:
@@ -42,15 +40,16 @@ def main() -> None:
     options = parser.parse_args()
     warnings.simplefilter("ignore", UserWarning)
     pictures = list(sharp_pictures(lambda: read_depth(options.data)))
+    blurred = {sigma: [gaussian_blur(picture.image, sigma) for picture in pictures] for sigma in SIGMAS}
     print(f"{len(pictures)} pictures.\n")
     print("| amount | " + " | ".join(f"{sigma:g} px" for sigma in SIGMAS) + " |")
     print("|---" * (1 + len(SIGMAS)) + "|")
     for amount in AMOUNTS:
         cells = []
-        for sigma in SIGMAS:
+        for sigma, soft in blurred.items():
             figures = []
-            for picture in pictures:
-                seen = unsharp_mask(gaussian_blur(picture.image, sigma), amount)
+            for picture in soft:
+                seen = unsharp_mask(picture, amount)
                 ratio = defocus.estimate(seen, method="pyramid", weights=options.weights).sigma / sigma
                 figures.append((np.abs(ratio - 1).mean(), np.median(ratio)))
             error, median = np.mean(figures, 0)

@@ -228,7 +228,10 @@ def render_scene(
     top, left = (CANVAS - height) // 2, (CANVAS - width) // 2
     crop = slice(top, top + height), slice(left, left + width)
     shrink = np.float32(np.sqrt(height * width) / CROP)
-    blur, own = (_nearest(plane[crop]) / shrink for plane in (blur, own))
+    blur, own = (
+        np.asarray(Image.fromarray(plane[crop]).resize((CROP, CROP), Image.Resampling.NEAREST), np.float32) / shrink
+        for plane in (blur, own)
+    )
     whole = np.hypot(np.maximum(blur, SMALLEST), own)
     known = whole < TOLERATED_OWN_BLUR * np.maximum(blur, SMALLEST)
     step = LABEL_STEP
@@ -247,12 +250,6 @@ def _sides_before_reduction(recipe: SceneRecipe, random: np.random.Generator) ->
         return CROP, CROP
     down, across = random.uniform(1, LARGEST_REDUCTION, 2)
     return round(CROP * down), round(CROP * (across if random.random() < 0.5 else down))
-
-
-def _nearest(plane: Floats) -> Floats:
-    """CROP x CROP values of a plane, each the nearest."""
-    rows, columns = (((np.arange(CROP) + 0.5) * side / CROP).astype(int) for side in plane.shape)
-    return plane[np.ix_(rows, columns)]
 
 
 def _layer_sigmas(count: int, random: np.random.Generator) -> list[float]:
