@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 from numpy.typing import NDArray
 
-from defocus.cores import available_cores
+from defocus.cores import on_all_cores
 from defocus.filters.box import block_centres, box_mean
 from defocus.filters.symmetric import inverse_of_symmetric
 
@@ -69,7 +65,7 @@ def guided_upsample(
         for mean, plane in zip(_planes(coefficients), _planes(fitted), strict=True):
             mean[top:bottom] = box_mean(plane, radius)[top - inner : bottom - inner]
 
-    _on_all_cores(fit, range(0, len(maps), COARSE_ROWS))
+    on_all_cores(fit, range(0, len(maps), COARSE_ROWS))
 
     height, width = guide.shape[:2]
     result = np.empty((maps.shape[2], height, width), dtype=np.float32)
@@ -99,14 +95,9 @@ def guided_upsample(
                     total += lifted
             result[k, y] = total
 
-    _on_all_cores(lift, range(0, height, rows))
+    # Strips do not overlap, so the result does not depend on who takes which.
+    on_all_cores(lift, range(0, height, rows))
     return np.moveaxis(result, 0, 2).reshape(height, width, *coarse.shape[2:])
-
-
-def _on_all_cores(work: Callable[[int], None], tops: range) -> None:
-    """Work on strips by their first rows. They do not overlap, so the result does not depend on who takes which."""
-    with ThreadPoolExecutor(available_cores()) as pool:
-        deque(pool.map(work, tops), maxlen=0)
 
 
 def _planes(stack: NDArray[np.floating]) -> NDArray[np.floating]:

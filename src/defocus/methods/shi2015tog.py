@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from scipy.stats import spearmanr
 
+from defocus.cores import on_all_cores
 from defocus.defocus_map import DefocusMap, Seeds
 from defocus.edges import canny, luma, noise_deviation
 from defocus.errors import ParameterError
@@ -49,7 +50,8 @@ ORDERS = ("auto", "sharp near", "sharp far")
 CLEAR_ORDER = 0.6
 """Rank correlation of blur with the row, and share of its range that rows span, above which blur that grows downwards
 turns the order."""
-_AT_ONCE = 100_000
+_AT_ONCE = 2_000
+"""Edgelets whose neighbours one thread looks for at a time: 0.1 s, as long as Ctrl-C has to wait."""
 _COLOUR_STEP = 0.08
 _DISTANCE_STEP = 40.0
 _LEAST_WEIGHT = 1e-3
@@ -218,13 +220,16 @@ def match(
     spread /= spread.sum(axis=1, keepdims=True)
     spread_of = spread[np.rint((np.asarray(sigmas, np.float64) - SIGMAS[0]) * 10).astype(int)]
     cost = np.empty((len(codes), len(SIGMAS)))
-    for start in range(0, len(codes), _AT_ONCE):
-        distance, index = collection.query(codes[start : start + _AT_ONCE], k=neighbours, eps=eps, workers=-1)
+
+    def vote_at(start: int) -> None:
+        distance, index = collection.query(codes[start : start + _AT_ONCE], k=neighbours, eps=eps)
         squared = distance.reshape(-1, neighbours) ** 2
         vote = np.exp(-squared / np.maximum(squared.mean(axis=1, keepdims=True), 1e-12))
         vote /= vote.sum(axis=1, keepdims=True)
         probability = np.einsum("nk,nks->ns", vote, spread_of[index.reshape(-1, neighbours)])
         cost[start : start + _AT_ONCE] = -np.log(0.98 * probability + 0.02 / len(SIGMAS))
+
+    on_all_cores(vote_at, range(0, len(codes), _AT_ONCE))
     return cost
 
 
@@ -247,8 +252,12 @@ def edgelets_alike(rgb: NDArray[np.float32], edges: NDArray[np.bool_], number: i
     rows, columns = np.nonzero(edges)
     place = np.stack([rows, columns], axis=1) / _DISTANCE_STEP
     described = np.concatenate([place, rgb[rows, columns] / _COLOUR_STEP], axis=1)
-    _, nearest = cKDTree(described).query(described, k=min(number, len(rows)), eps=0.5, workers=-1)
-    return np.asarray(nearest.reshape(len(rows), -1), dtype=np.intp)
+    tree, count = cKDTree(described), min(number, len(rows))
+    nearest = on_all_cores(
+        lambda start: tree.query(described[start : start + _AT_ONCE], k=count, eps=0.5)[1].reshape(-1, count),
+        range(0, len(rows), _AT_ONCE),
+    )
+    return np.concatenate(nearest).astype(np.intp, copy=False)
 
 
 def relative_depth(sigma: NDArray[np.float32], rgb: NDArray[np.float32], order: str) -> NDArray[np.float32]:

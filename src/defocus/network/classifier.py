@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
-from defocus.cores import available_cores
+from defocus.cores import on_all_cores, single_blas_thread
 from defocus.errors import WeightsError
 from defocus.features import HandCrafted, PatchReader, PatchScale, pad_edges
 from defocus.network.caffemodel import read_caffemodel
@@ -106,8 +104,8 @@ class PatchClassifier:
 
         # Singular values of small matrices are ten times slower on threaded BLAS: whole batches run in threads instead,
         # which also makes the result independent of the number of cores.
-        with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(available_cores()) as pool:
-            results = list(pool.map(classify, batches))
+        with single_blas_thread():
+            results = on_all_cores(classify, batches)
         return np.concatenate(results) if results else np.empty((0, len(BLUR_LABELS)), dtype=np.float32)
 
 
