@@ -26,7 +26,7 @@ from scipy.stats import spearmanr
 from defocus.cores import on_all_cores
 from defocus.defocus_map import DefocusMap, Seeds
 from defocus.edges import canny, luma, noise_deviation
-from defocus.errors import ParameterError
+from defocus.errors import ParameterError, WeightsError
 from defocus.features import edgelets
 from defocus.filters import domain_transform
 from defocus.photograph import Photograph
@@ -132,6 +132,12 @@ def estimate(
     """
     report = progress if progress is not None else lambda step, share: None
     trained = read_weights("shi2015tog", weights)
+    blurs = trained.arrays["sigma"]
+    if len(blurs) < parameters.neighbours or blurs.min() < SIGMAS[0] - 0.05 or blurs.max() > SIGMAS[-1] + 0.05:
+        raise WeightsError(
+            f"The weights need {parameters.neighbours} edgelets or more, of sigma {SIGMAS[0]} to {SIGMAS[-1]} px; "
+            "train them again."
+        )
     metadata = {"defocus": __version__, "parameters": asdict(parameters), "weights_sha256": trained.sha256}
     sigma_range = (float(SIGMAS[0]), float(SIGMAS[-1]))
     report("edges", 0.0)

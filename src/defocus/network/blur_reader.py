@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from defocus.cores import available_cores
 from defocus.errors import WeightsError
 from defocus.filters.box import block_average
+from defocus.network.onnx_file import read_contents, trusted_model
 from defocus.network.pyramid_weights import (
     BINS,
     BINS_PER_LEVEL,
@@ -22,6 +23,7 @@ from defocus.network.pyramid_weights import (
     STRIDE,
     bin_sigmas,
     read_card,
+    rebuilt,
 )
 from defocus.network.session import open_session
 from defocus.weights_file import SHIPPED
@@ -74,23 +76,20 @@ class BlurReader:
     """Of the weights file, to tell which weights made a map."""
 
     def __init__(self, path: Path | None = None, threads: int | None = None) -> None:
-        path = SHIPPED_WEIGHTS if path is None else path
-        if not path.is_file():
-            raise WeightsError(f"There is no weights file {path}; give the path of an .onnx file.")
-        contents = path.read_bytes()
+        source = SHIPPED_WEIGHTS if path is None else path
+        contents = read_contents(source)
         self.sha256 = hashlib.sha256(contents).hexdigest()
+        model = contents if path is None else trusted_model(contents, source, rebuilt)
         try:
             self._session = open_session(
-                contents,
+                model,
                 threads=available_cores() if threads is None else threads,
                 providers=("CUDAExecutionProvider", "CPUExecutionProvider"),
                 sizes_vary=True,  # tiles at the rim have sizes of their own
             )
         except Exception as error:  # ONNX Runtime raises its own classes, which share no base but Exception
-            raise WeightsError(f"{path} is not an ONNX model or is damaged.") from error
-        self.card = read_card(self._session.get_modelmeta().custom_metadata_map, path)
-        if "finest" not in {each.name for each in self._session.get_inputs()}:
-            raise WeightsError(f"{path} is of an earlier version; train it further with defocus train --start {path}.")
+            raise WeightsError(f"ONNX Runtime cannot open {source}: {' '.join(str(error).split())[:200]}.") from error
+        self.card = read_card(self._session.get_modelmeta().custom_metadata_map, source)
 
     def confidence(self, certainty: Floats) -> Floats:
         """How often readings of a certainty were right on held-out scenes; the certainty itself if never measured."""
@@ -161,6 +160,8 @@ class BlurReader:
                 "finest": np.array(is_finest),
             },
         )
+        if not all(np.isfinite(each).all() for each in read):
+            raise WeightsError("The weights' numbers are so large that the network overflows; train them again.")
         inner = tuple(
             slice((span.start - outer.start) // STRIDE, (span.stop - outer.start) // STRIDE)
             for span, outer in zip((rows, columns), wide, strict=True)

@@ -14,8 +14,9 @@ from defocus.cores import on_all_cores, single_blas_thread
 from defocus.errors import WeightsError
 from defocus.features import HandCrafted, PatchReader, PatchScale, pad_edges
 from defocus.network.caffemodel import read_caffemodel
+from defocus.network.onnx_file import read_contents, trusted_model
 from defocus.network.session import open_session
-from defocus.network.weights import BLUR_LABELS, CNN_PATCH_WIDTH, read_metadata
+from defocus.network.weights import BLUR_LABELS, CNN_PATCH_WIDTH, read_metadata, rebuilt
 from defocus.weights_file import SHIPPED
 
 SHIPPED_WEIGHTS = SHIPPED / "dhde.onnx"
@@ -41,17 +42,18 @@ class PatchClassifier:
     """Of the weights file, to tell which weights made a map."""
 
     def __init__(self, path: Path | None = None) -> None:
-        path = SHIPPED_WEIGHTS if path is None else path
-        if not path.is_file():
-            raise WeightsError(f"There is no weights file {path}; give the path of an .onnx or .caffemodel file.")
-        contents = path.read_bytes()
+        source = SHIPPED_WEIGHTS if path is None else path
+        contents = read_contents(source)
         self.sha256 = hashlib.sha256(contents).hexdigest()
-        model = read_caffemodel(path).to_onnx() if path.suffix == ".caffemodel" else contents
+        if source.suffix == ".caffemodel":
+            model = read_caffemodel(source).to_onnx()
+        else:
+            model = contents if path is None else trusted_model(contents, source, rebuilt)
         try:
             # Batches run in threads of their own.
             self._session = open_session(model, threads=1, providers=("CPUExecutionProvider",))
         except Exception as error:  # ONNX Runtime raises its own classes, which share no base but Exception
-            raise WeightsError(f"{path} is not an ONNX model or is damaged.") from error
+            raise WeightsError(f"ONNX Runtime cannot open {source}: {' '.join(str(error).split())[:200]}.") from error
         self.card = read_metadata(self._session.get_modelmeta().custom_metadata_map)
 
     def read_patches(self, patches: NDArray[Any], hand_crafted: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -68,6 +70,8 @@ class PatchClassifier:
         """
         inputs = {"hand_crafted": hand_crafted, "patches": cnn_patches(patches)}
         (probability,) = self._session.run(["probability"], inputs)
+        if not np.isfinite(probability).all():
+            raise WeightsError("The weights' numbers are so large that the network overflows; train them again.")
         return np.asarray(probability)
 
     def probabilities(

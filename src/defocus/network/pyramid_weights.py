@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from defocus.atomic import write_bytes
 from defocus.errors import WeightsError
+from defocus.network.onnx_file import OnnxContents, read_contents, read_onnx
 
 STEM_CHANNELS, DEPTH_CHANNELS = 32, 64
 READERS = ("finest", "coarser")
@@ -90,18 +91,10 @@ class PyramidWeights:
         ------
         WeightsError : the file is missing, damaged or another network.
         """
-        import onnx
-        from onnx import numpy_helper
-
         source = Path(path)
-        if not source.is_file():
-            raise WeightsError(f"There is no weights file {source}; give the path of an .onnx file.")
-        try:
-            model = onnx.load(source)
-        except Exception as error:  # protobuf raises its own classes
-            raise WeightsError(f"{source} is not an ONNX model or is damaged.") from error
-        card = read_card({each.key: each.value for each in model.metadata_props}, source)
-        stored = {each.name: numpy_helper.to_array(each) for each in _initialisers(model.graph)}
+        found = read_onnx(read_contents(source), source)
+        card = read_card(found.properties, source)
+        stored = found.parameters
         arrays = {name: stored[each] for name in shapes() for each in (name, name.partition(".")[2]) if each in stored}
         return cls(arrays, card)
 
@@ -205,14 +198,19 @@ class PyramidWeights:
         return helper.make_graph(nodes, reader, [], outputs, constants)
 
 
-def _initialisers(graph: Any) -> list[Any]:
-    """All constants of an ONNX graph, those of its branches included."""
-    found = list(graph.initializer)
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                found += _initialisers(attribute.g)
-    return found
+def rebuilt(found: OnnxContents, path: Path) -> bytes:
+    """The model of this package with the parameters and the card of a file.
+
+    Raises
+    ------
+    WeightsError : the file is not a network of this version, or its numbers are not those of one.
+    """
+    card = read_card(found.properties, path)
+    if "finest" not in found.inputs:
+        raise WeightsError(f"{path} is of an earlier version; train it further with defocus train --start {path}.")
+    return PyramidWeights(
+        {name: found.parameters[name] for name in shapes() if name in found.parameters}, card
+    ).to_onnx()
 
 
 def read_card(properties: Mapping[str, str], path: Path) -> dict[str, Any]:
@@ -226,6 +224,20 @@ def read_card(properties: Mapping[str, str], path: Path) -> dict[str, Any]:
         metadata = json.loads(properties[_METADATA_KEY])
         if metadata["kind"] != _KIND:
             raise KeyError
-        return dict(metadata["card"])
-    except (KeyError, TypeError, ValueError) as error:
+        card = metadata["card"]
+        if not isinstance(card, dict) or not _is_calibration(card.get("calibration")):
+            raise KeyError
+        return card
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise WeightsError(f"{path} is not a network written by `defocus train --method pyramid`.") from error
+
+
+def _is_calibration(curve: Any) -> bool:
+    """Whether a card's calibration is none, or two lists of 0..1 of one length, certainty in ascending order."""
+    if curve is None:
+        return True
+    certainty, confidence = (np.asarray(curve[name], np.float64) for name in ("certainty", "confidence"))
+    if certainty.ndim != 1 or certainty.shape != confidence.shape or not certainty.size:
+        return False
+    within = all(((values >= 0) & (values <= 1)).all() for values in (certainty, confidence))
+    return bool(within and (np.diff(certainty) >= 0).all())

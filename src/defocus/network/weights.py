@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from defocus.atomic import write_bytes
 from defocus.errors import WeightsError
 from defocus.features import HAND_CRAFTED_SIZE
+from defocus.network.onnx_file import OnnxContents
 
 BLUR_LABELS = tuple(round(0.5 + 0.15 * index, 2) for index in range(11))
 """Gaussian sigma in px that each of the 11 classes stands for: 0.50, 0.65, ..., 2.00."""
@@ -145,6 +146,22 @@ class DHDEWeights:
         return bytes(model.SerializeToString())
 
 
+def rebuilt(found: OnnxContents, _path: Path) -> bytes:
+    """The model of this package with the parameters, the card and the two choices of a file.
+
+    Raises
+    ------
+    WeightsError : the file is not a DHDE network, or its numbers are not those of one.
+    """
+    card = read_metadata(found.properties)
+    return DHDEWeights(
+        {name: found.parameters[name] for name in SHAPES if name in found.parameters},
+        rounded_features="rounded" in found.operations,
+        bounded_scores="fc3.relu" in found.operations,
+        card=card,
+    ).to_onnx()
+
+
 def read_metadata(properties: Mapping[str, str]) -> dict[str, Any]:
     """The model card inside an ONNX file's metadata.
 
@@ -156,6 +173,8 @@ def read_metadata(properties: Mapping[str, str]) -> dict[str, Any]:
         metadata = json.loads(properties[_METADATA_KEY])
         if metadata["kind"] != _KIND:
             raise KeyError
-        return dict(metadata["card"])
-    except (KeyError, TypeError, ValueError) as error:
+        if not isinstance(metadata["card"], dict):
+            raise KeyError
+        return metadata["card"]
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise WeightsError("The ONNX file is not a DHDE network written by `defocus train`.") from error
