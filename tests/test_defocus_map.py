@@ -182,9 +182,36 @@ def test_cut_files_are_named(tmp_path, share):
         load(path)
 
 
-def test_preview_uses_the_method_s_range_so_that_photographs_compare():
-    dull = make_map(sigma=np.full((23, 31), 0.5, np.float32))
-    assert (dull.preview() == [68, 1, 84]).all()  # the first colour of viridis, though the map is constant
-    assert dull.preview(scale_bar=True).shape[0] > 23
+def test_preview_has_a_scale_of_the_photograph_or_of_the_method():
+    shape = (40, 60)
+    sure = np.ones(shape, np.float32)
+    ramp = np.tile(np.geomspace(0.5, 1.5, 60, dtype=np.float32), (40, 1))
+    landscape = make_map(shape, sigma=ramp, confidence=sure, sigma_range=(0.3, 32.0))
+    low, high = landscape.limits()
+    assert low == 0.5
+    assert high == 1.5
+    assert np.ptp(landscape.preview().mean(axis=2)) > 80  # dark blue to yellow
+    assert np.ptp(landscape.preview(scale="method").mean(axis=2)) < np.ptp(landscape.preview().mean(axis=2)) / 2
+    assert landscape.limits("method") == (0.3, 32.0)
+    flat = make_map(sigma=np.full((23, 31), 0.5, np.float32), confidence=np.ones((23, 31), np.float32))
+    assert (flat.preview(scale="method") == [68, 1, 84]).all()  # the first colour of viridis
+    assert flat.preview(scale_bar=True).shape[0] > 23
     with pytest.raises(ParameterError, match="lowest first"):
-        dull.preview(sigma_limits=(2, 1))
+        flat.preview(sigma_limits=(2, 1))
+    with pytest.raises(ParameterError, match="photograph or method"):
+        flat.preview(scale="world")
+
+
+@pytest.mark.parametrize("sigma_range", [(0.3, 32.0), (0.5, 2.0), (0.0, 1.0), (0.0, 40.0)])
+@pytest.mark.parametrize("at", [0.0, 0.1, 0.5, 1.0])
+def test_a_map_of_one_sigma_has_limits_around_it(sigma_range, at):
+    value = sigma_range[0] + at * (sigma_range[1] - sigma_range[0])
+    low, high = make_map(sigma=np.full((23, 31), value, np.float32), sigma_range=sigma_range).limits()
+    assert sigma_range[0] <= low < high <= sigma_range[1]
+    assert low <= np.float32(value) * 1.000001
+    assert value <= high * 1.000001
+
+
+def test_a_guess_looks_like_one():
+    guess = make_map(confidence=np.zeros((23, 31), np.float32)).preview()
+    assert (np.ptp(guess, axis=2) == 0).all()

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import tifffile
@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from defocus.atomic import atomic_write
 from defocus.cores import available_cores
-from defocus.errors import MapFileError
-from defocus.preview import preview
+from defocus.errors import MapFileError, ParameterError
+from defocus.preview import limits_of_photograph, preview
 from defocus.version import __version__
 
 _FORMAT = "defocus map"
@@ -217,11 +217,29 @@ class DefocusMap:
         except OSError as error:
             raise MapFileError(f"Cannot write {target}: {error.strerror or error}.") from error
 
+    def limits(self, scale: Literal["photograph", "method"] = "photograph") -> tuple[float, float]:
+        """Return the sigmas of the first and the last colour of a picture of this map, in `unit`.
+
+        Parameters
+        ----------
+        scale : "photograph" for readable limits around the map's own sigmas, so that small differences show, also in
+            landscapes; "method" for the method's range, so that pictures of different photographs compare.
+
+        Raises
+        ------
+        ParameterError
+            If the scale is neither.
+        """
+        if scale not in ("photograph", "method"):
+            raise ParameterError(f"The scale is photograph or method, not {scale!r}.")
+        return self.sigma_range if scale == "method" else limits_of_photograph(self.sigma, self.sigma_range)
+
     def preview(
         self,
         *,
         scale_bar: bool = False,
-        show_confidence: bool = False,
+        show_confidence: bool = True,
+        scale: Literal["photograph", "method"] = "photograph",
         sigma_limits: tuple[float, float] | None = None,
     ) -> NDArray[np.uint8]:
         """Return the map as a picture: dark blue is sharp, yellow is blurred.
@@ -229,9 +247,9 @@ class DefocusMap:
         Parameters
         ----------
         scale_bar : draw a scale with ticks in `unit` underneath; the picture above it keeps its size.
-        show_confidence : let colours fade to grey where confidence is below 0.5.
-        sigma_limits : sigmas of the first and the last colour; the method's range if None, so that
-            photographs can be compared.
+        show_confidence : let colours fade to grey where confidence is below 0.5, so that a guess looks like one.
+        scale : see `limits`.
+        sigma_limits : sigmas of the first and the last colour, instead of those of `scale`.
 
         Returns
         -------
@@ -240,11 +258,11 @@ class DefocusMap:
         Raises
         ------
         ParameterError
-            If the limits are not two finite numbers, lowest first.
+            If the scale is unknown, or the limits are not two finite numbers, lowest first.
         """
         return preview(
             self.sigma,
-            sigma_limits=self.sigma_range if sigma_limits is None else sigma_limits,
+            sigma_limits=self.limits(scale) if sigma_limits is None else sigma_limits,
             confidence=self.confidence if show_confidence else None,
             scale_bar=scale_bar,
             unit=self.unit,

@@ -17,9 +17,11 @@ _BACKGROUND, _INK = (255, 255, 255), (40, 40, 40)
 _NARROWEST_BAR = 200  # px; fits a few ticks
 _CONFIDENT = 0.5
 _STRIP = 16  # rows coloured at once
-_WIDE = 20.0
+_WIDE = 6.0
 """Limits at least this many times apart get a logarithmic scale: 0.5 and 2 px differ as much as 4 and 16 do, and on an
 even scale up to 32 px both would be one colour."""
+_LEAST_RATIO = 3.0
+_SAMPLES = 1_000_000  # pixels that limits are taken from, about
 _WIDEST = 1e4
 """Limits farther apart get an even scale again: the lower one is a zero in disguise, whose logarithm says nothing."""
 
@@ -34,7 +36,7 @@ def preview(
 ) -> NDArray[np.uint8]:
     """Return a map as a picture in the colours of viridis: dark blue is sharp, yellow is blurred.
 
-    Colours are spaced evenly over sigma; over its logarithm where the limits are a factor of 20 to 10,000 apart.
+    Colours are spaced evenly over sigma; over its logarithm where the limits are a factor of 6 to 10,000 apart.
 
     Parameters
     ----------
@@ -101,6 +103,48 @@ def overlay(
     blend += grey[..., None]
     picture = np.clip(np.rint(blend, out=blend), 0, 255).astype(np.uint8)
     return _above(picture, _scale_bar(picture.shape[1], low, high, unit)) if scale_bar else picture
+
+
+def limits_of_photograph(sigma: NDArray[np.floating], sigma_range: tuple[float, float]) -> tuple[float, float]:
+    """Return readable limits of a scale for one map, so that a photograph of little blur is not all one colour.
+
+    They are the 1st and the 99th percentile, rounded outward to one digit or a half (0.8, 1.5, 3), within the method's
+    range. A map of one sigma gets a scale around it: limits are at least a factor of 3 apart, or, where the range
+    begins at 0, a fifth of the range, so that noise does not look like a difference.
+
+    Parameters
+    ----------
+    sigma : H x W, finite.
+    sigma_range : lowest and highest sigma that the method can tell.
+    """
+    least, most = sigma_range
+    every = max(1, math.isqrt(sigma.size // _SAMPLES))
+    low, high = (float(value) for value in np.percentile(sigma[::every, ::every], [1, 99]))
+    low, high = (min(max(value, least), most) for value in (low, high))
+    if least > 0:
+        if high < _LEAST_RATIO * low:
+            middle = math.sqrt(low * high)
+            low, high = middle / math.sqrt(_LEAST_RATIO), middle * math.sqrt(_LEAST_RATIO)
+        low, high = _readable(low, up=False), _readable(high, up=True)
+    else:
+        tenth = (most - least) / 10
+        first, last = math.floor((low - least) / tenth + 1e-6), math.ceil((high - least) / tenth - 1e-6)
+        if last - first < 2:
+            first = min(max(first - 1, 0), 8)
+            last = first + 2
+        low, high = least + first * tenth, least + last * tenth
+    # Without the last digits of floating-point products, 0.30000000000000004 px.
+    low, high = max(round(low, 9), least), min(round(high, 9), most)
+    return (low, high) if low < high else sigma_range
+
+
+def _readable(value: float, *, up: bool) -> float:
+    """The nearest of 1, 1.5, 2, 3, 4, 5, 6, 8 times a power of ten that is not below (above, without `up`) a value."""
+    power = 10.0 ** math.floor(math.log10(value))
+    steps = [1, 1.5, 2, 3, 4, 5, 6, 8, 10]
+    if up:
+        return next((step * power for step in steps if step * power >= value * (1 - 1e-6)), 10 * power)
+    return next(step * power for step in reversed(steps) if step * power <= value * (1 + 1e-6))
 
 
 def _limits(sigma: NDArray[np.floating], wanted: tuple[float, float] | None) -> tuple[float, float]:
@@ -186,8 +230,11 @@ def _ticks(low: float, high: float, most: int) -> list[tuple[float, str]]:
     """Return round numbers between two limits, at most about `most`, and how they are written."""
     if _is_wide(low, high):
         powers = 2.0 ** np.arange(math.ceil(math.log2(low) - 1e-6), math.floor(math.log2(high) + 1e-6) + 1)
-        every = max(1, -(-len(powers) // most))
-        return [(float(tick), f"{tick:g}") for tick in powers[::-1][::every][::-1]]
+        # The limits themselves are always written; of the powers of 2 those that leave them room.
+        room = (high / low) ** (1 / max(most, 2))
+        inner = [float(tick) for tick in powers if low * room <= tick <= high / room]
+        every = max(1, -(-len(inner) // max(most - 2, 1)))
+        return [(tick, f"{tick:.3g}") for tick in (low, *inner[::-1][::every][::-1], high)]
     rough = (high - low) / most
     power = 10.0 ** math.floor(math.log10(rough))
     steps = [factor * power for factor in (1, 2, 2.5, 5, 10, 20, 25) if factor * power >= rough * (1 - 1e-9)]
