@@ -220,7 +220,8 @@ def _scale_bar(width: int, low: float, high: float, unit: str, *, fades: bool = 
         draw.text((x, bottom + 2 * gap), text, fill=_INK, font=font, anchor="mt")
     words = [f"blur (sigma) in {unit}, dark = sharp", f"blur (sigma), {unit}", f"blur, {unit}"]
     if fades:
-        words.insert(0, f"{words[0]}, grey = uncertain")
+        # What the grey is comes before what the dark is: that can be read off the scale.
+        words = [f"{words[0]}, grey = uncertain", f"{words[1]}, grey = uncertain", "grey = uncertain"]
     fitting = next((text for text in words if draw.textlength(text, font=font) <= width - margin), words[-1])
     draw.text((margin, words_top), fitting, fill=_INK, font=font, anchor="lt")
     return np.asarray(strip)
