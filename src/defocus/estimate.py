@@ -54,12 +54,16 @@ def estimate(
     WeightsError
         If the weights file is missing, damaged or of another kind.
     """
+    from defocus.content import find_content
     from defocus.photograph import as_photograph
 
     chosen = find_method(method)
     resolved = find_parameters(chosen, parameters)
-    photograph = as_photograph(photo)
-    return chosen.load().estimate(photograph, resolved, None if weights is None else Path(weights), progress)
+    photograph = as_photograph(photo).in_srgb()
+    content = find_content(photograph)
+    weights_file = None if weights is None else Path(weights)
+    inner = chosen.load().estimate(content.cut(photograph), resolved, weights_file, progress)
+    return content.put_back(inner, (photograph.height, photograph.width))
 
 
 def find_parameters(method: Method, parameters: Any = None) -> Any:
