@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +64,10 @@ def estimate(
     content = find_content(photograph)
     weights_file = None if weights is None else Path(weights)
     inner = chosen.load().estimate(content.cut(photograph), resolved, weights_file, progress)
-    return content.put_back(inner, (photograph.height, photograph.width))
+    whole = content.put_back(inner, (photograph.height, photograph.width))
+    if photograph.sha256 is None:
+        return whole
+    return replace(whole, metadata={**whole.metadata, "photograph_sha256": photograph.sha256})
 
 
 def find_parameters(method: Method, parameters: Any = None) -> Any:

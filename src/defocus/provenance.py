@@ -63,7 +63,7 @@ class Provenance:
     photograph_sha256: str | None = None
     map: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
-    version: str = __version__
+    version: str = field(default_factory=lambda: __version__)
 
     def to_json(self) -> str:
         """Return the provenance as JSON in ASCII."""

@@ -165,10 +165,10 @@ def sharpness(
 def rank(found: Sequence[Sharpness], by: By = "frame") -> list[int]:
     """Order photographs, the one most in focus first.
 
-    Shaken photographs follow after all that are not. By the share in focus of the frame, or of the subject, in whole percent, which is as fine as shares of maps are;
+    By the share in focus of the frame, or of the subject, in whole percent, which is as fine as shares of maps are;
     where it is equal, by sigma (the frame's sharpest, or the subject's), the smaller first; where that is equal too,
-    as they were given. By subject, those whose subject cannot be read follow, by frame. Those of which nothing can be
-    read come last, as they were given.
+    as they were given. By subject, those whose subject cannot be read follow, by frame. Shaken ones come after all
+    these, and those of which nothing can be read last, as they were given.
 
     Parameters
     ----------

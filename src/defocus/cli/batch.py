@@ -463,8 +463,8 @@ def _process(job: _Job, report: Progress) -> _Answer:
 
 def _find_map(job: _Job, photograph: Photograph, report: Progress) -> tuple[DefocusMap, Path | None]:
     """The map of a photograph and the file it came from: the one given, one saved earlier, or a new one (None)."""
-    from defocus.defocus_map import load
     from defocus.estimate import estimate
+    from defocus.map_file import load
     from defocus.provenance import read_provenance
 
     if job.map_file is not None:

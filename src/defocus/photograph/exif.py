@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 ORIENTATION, WIDTH, HEIGHT = 0x0112, 0xA002, 0xA003
 CAMERA_DIRECTORY, GPS_DIRECTORY = 0x8769, 0x8825
-_MAKER_NOTE, _INTEROPERABILITY = 0x927C, 0xA005
+MAKER_NOTE, INTEROPERABILITY = 0x927C, 0xA005
 _THUMBNAIL_AT, _THUMBNAIL_LENGTH = 0x0201, 0x0202
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _SHORT, _LONG, _UNDEFINED = 3, 4, 7
@@ -74,6 +74,17 @@ class Exif:
         found = self.numbers(tag)
         return found[0] if found else None
 
+    def text(self, tag: int) -> str | None:
+        """Return the text of an entry, which is read as UTF-8 or, where it is none, as Latin-1; or None."""
+        entry = self.camera.get(tag) or self.main.get(tag)
+        if entry is None or entry.type != 2:
+            return None
+        stored = entry.value.split(b"\0", 1)[0]
+        try:
+            return stored.decode("utf-8")
+        except UnicodeDecodeError:
+            return stored.decode("latin-1")
+
     @property
     def orientation(self) -> int:
         """Where the stored first row and column belong, 1..8; 1 where nothing valid is said."""
@@ -88,7 +99,7 @@ class Exif:
         if not (self.main or self.camera or self.gps):
             return b""
         magic = b"II*\0" if self.order == "<" else b"MM\0*"
-        camera = {tag: entry for tag, entry in self.camera.items() if tag not in (_MAKER_NOTE, _INTEROPERABILITY)}
+        camera = {tag: entry for tag, entry in self.camera.items() if tag not in (MAKER_NOTE, INTEROPERABILITY)}
         main = {tag: entry for tag, entry in self.main.items() if tag not in (CAMERA_DIRECTORY, GPS_DIRECTORY)}
         pointers = [tag for tag, part in ((CAMERA_DIRECTORY, camera), (GPS_DIRECTORY, self.gps)) if part]
         start = 8

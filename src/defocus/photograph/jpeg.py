@@ -64,7 +64,7 @@ def _complaint(data: bytes) -> str:
 
 
 def _filled_in(data: bytes, height: int, width: int, step: tuple[int, int]) -> NDArray[np.bool_]:
-    """Where the blocks are that the data end before, bool H x W: the last ones in order, all of one and the same grey."""
+    """Where the blocks are that the data end before, bool H x W: the last ones in order, all of one grey."""
     grey = simplejpeg.decode_jpeg(data, colorspace="GRAY", strict=False)[..., 0]
     across, down = step
     rows, columns = -(-height // down), -(-width // across)

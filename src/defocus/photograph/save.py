@@ -19,20 +19,25 @@ from defocus.errors import PhotographError
 from defocus.photograph.exif import (
     CAMERA_DIRECTORY,
     GPS_DIRECTORY,
+    INTEROPERABILITY,
+    MAKER_NOTE,
+    ORIENTATION,
+    Entry,
     Exif,
     directory,
     parse_exif,
+    read_directory,
     upright_exif,
     upright_xmp,
 )
 from defocus.photograph.formats import FORMATS, Format
 from defocus.photograph.photograph import Photograph
+from defocus.photograph.tiff import OF_THE_PIXELS, XMP
 from defocus.provenance import TIFF_TAG, Provenance, stamp
 
 JPEG_QUALITY = 95
 WRITTEN = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp")
 """Suffixes of the formats that an edit can be saved in."""
-_XMP_TAG = 700
 _LARGEST_SEGMENT = 65_533 - 6
 """Bytes of EXIF that fit into a JPEG."""
 
@@ -121,7 +126,7 @@ def save_photograph(
 
 def _is_same_file(path: Path, original: Path | None) -> bool:
     try:
-        return original is not None and (path == original or path.samefile(original))
+        return original is not None and (path.resolve() == original.resolve() or path.samefile(original))
     except OSError:
         return False
 
@@ -172,13 +177,6 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 def _tiff(pixels: NDArray[Any], profile: bytes | None, exif: Exif, xmp: bytes, made_from: Provenance) -> bytes:
     """8 or 16 bits, with the camera's and the place's directories behind the picture."""
-    camera = {tag: entry for tag, entry in exif.camera.items() if tag not in (0x927C, 0xA005)}
-    parts = {CAMERA_DIRECTORY: camera, GPS_DIRECTORY: exif.gps}
-    tags: list[tuple[int, int, int, Any, bool]] = [(TIFF_TAG, 2, 0, made_from.to_json(), True)]
-    tags += [(tag, entry.type, entry.count, entry.value, True) for tag, entry in exif.main.items() if _is_kept(tag)]
-    tags += [(pointer, 4, 1, 0, True) for pointer, entries in parts.items() if entries]
-    if xmp:
-        tags.append((_XMP_TAG, 1, len(xmp), xmp, True))
     file = io.BytesIO()
     tifffile.imwrite(
         file,
@@ -189,20 +187,23 @@ def _tiff(pixels: NDArray[Any], profile: bytes | None, exif: Exif, xmp: bytes, m
         predictor=True,
         iccprofile=profile,
         byteorder=exif.order,
-        extratags=sorted(tags),
         metadata=None,
     )
     contents = bytearray(file.getvalue())
-    with tifffile.TiffFile(io.BytesIO(contents)) as tiff:
-        places = {tag: tiff.pages.first.tags[tag].valueoffset for tag, entries in parts.items() if entries}
-    for pointer, place in places.items():
-        contents += bytes(len(contents) % 2)
-        struct.pack_into(exif.order + "I", contents, place, len(contents))
-        contents += directory(parts[pointer], len(contents), exif.order)
+    (first,) = struct.unpack_from(exif.order + "I", contents, 4)
+    # The library leaves out directories within directories, and encodes texts anew: so its directory is written again.
+    main, _ = read_directory(file, first, exif.order)
+    main |= {tag: entry for tag, entry in exif.main.items() if tag not in OF_THE_PIXELS and tag != ORIENTATION}
+    main[TIFF_TAG] = Entry(2, made_from.to_json().encode("ascii") + b"\0")
+    if xmp:
+        main[XMP] = Entry(1, xmp)
+    camera = {tag: entry for tag, entry in exif.camera.items() if tag not in (MAKER_NOTE, INTEROPERABILITY)}
+    for pointer, entries in ((CAMERA_DIRECTORY, camera), (GPS_DIRECTORY, exif.gps)):
+        if entries:
+            contents += bytes(len(contents) % 2)
+            main[pointer] = Entry(4, struct.pack(exif.order + "I", len(contents)))
+            contents += directory(entries, len(contents), exif.order)
+    contents += bytes(len(contents) % 2)
+    struct.pack_into(exif.order + "I", contents, 4, len(contents))
+    contents += directory(main, len(contents), exif.order)
     return bytes(contents)
-
-
-def _is_kept(tag: int) -> bool:
-    from defocus.photograph.tiff import OF_THE_PIXELS
-
-    return tag not in OF_THE_PIXELS and tag not in (0x0112, TIFF_TAG)

@@ -119,31 +119,31 @@ def opened(photo: str | os.PathLike[str] | bytes | BinaryIO, max_pixels: int, st
 @contextmanager
 def open_file(path: Path) -> Iterator[BinaryIO]:
     """Open a file for reading without waiting for anything, or say in one sentence why that cannot be done."""
-    # Without it, opening a pipe waits for a writer.
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
     try:
         if path.is_dir():
             raise PhotographError(f"{path} is a folder: give a photograph.")
-        descriptor = os.open(path, flags)
+        file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 (closed by the block below)
     except FileNotFoundError as error:
         raise PhotographError(f"There is no file {path}.") from error
     except (OSError, ValueError, RuntimeError) as error:  # a name with a zero byte; a loop of links
         reason = getattr(error, "strerror", None) or error
         raise PhotographError(f"{path} cannot be read: {reason}.") from error
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise PhotographError(f"{path} is a pipe, a device or a socket, not a file: give a photograph's own file.")
-        file = os.fdopen(descriptor, "rb")
-    except BaseException:
-        os.close(descriptor)
-        raise
     with file:
         try:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise PhotographError(
+                    f"{path} is a pipe, a device or a socket, not a file: give a photograph's own file."
+                )
             yield file
         except OSError as error:
             if error.errno is None:
                 raise
             raise PhotographError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a file; a pipe without a writer is not waited for."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def photograph_sha256(path: str | os.PathLike[str]) -> str:

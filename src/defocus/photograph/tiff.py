@@ -33,12 +33,12 @@ _SPACES: dict[int, Space] = {
 }
 _DECODES_COLOUR = {6, 7, 33003, 33004, 33005, 34712, 50001, 50002, 34892}
 """Compressions whose codecs turn YCbCr into RGB: JPEG, JPEG 2000, WebP, JPEG XL."""
-_XMP, _PROFILE = 700, 34675
+XMP, _PROFILE = 700, 34675
 # A TIFF's own directory is its EXIF too: how its pixels are stored is not the copy's.
 OF_THE_PIXELS = frozenset(
     {254, 255, 256, 257, 258, 259, 262, 263, 264, 265, 266, 273, 277, 278, 279, 280, 281, 284, 288, 289, 290, 291}
     | {292, 293, 297, 301, 317, 318, 319, 320, 321, 322, 323, 324, 325, 330, 332, 333, 334, 336, 337, 338, 339, 340}
-    | {341, 342, 347, 512, 513, 514, 515, 517, 518, 519, 520, 521, 529, 530, 531, 532, _XMP, _PROFILE, 33723, 34377}
+    | {341, 342, 347, 512, 513, 514, 515, 517, 518, 519, 520, 521, 529, 530, 531, 532, XMP, _PROFILE, 33723, 34377}
     | {CAMERA_DIRECTORY, GPS_DIRECTORY, 37724, 50838, 50839}
 )
 
@@ -83,7 +83,7 @@ def read_tiff(source: Source) -> Decoded:
         if not palette and channels > wanted and page.extrasamples and int(page.extrasamples[0]) in (1, 2):
             alpha = pixels[..., wanted]
         exif = _exif(page, source)
-        profile, xmp = _value(page, _PROFILE), _value(page, _XMP)
+        profile, xmp = _value(page, _PROFILE), _value(page, XMP)
     if space == "cmyk" and pixels.dtype.kind == "f":
         raise PhotographError(f"{source.name} has floating-point CMYK: save it as RGB.")
     return Decoded(
