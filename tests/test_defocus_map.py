@@ -1,14 +1,21 @@
+"""Maps contradict themselves never, come back from their files as promised, and damaged files are refused at once."""
+
 import dataclasses
 import json
+import sys
 
 import cv2
+import imagecodecs
 import numpy as np
+import OpenEXR
 import pytest
+import skimage.io
 import tifffile
 from PIL import Image
 
 import defocus
 from defocus import DefocusMap, MapFileError, ParameterError, Seeds, load
+from defocus.map_file import describe
 
 RNG = np.random.default_rng(3)
 
@@ -38,7 +45,7 @@ def planes(m):
 @pytest.mark.parametrize("shape", [(23, 31), (3, 3), (1, 700)])
 def test_round_trip_is_lossless(tmp_path, shape):
     saved = make_map(shape)
-    saved.save(tmp_path / "a.defocus.tiff")
+    saved.save(tmp_path / "a.defocus.tiff", precision="lossless")
     loaded = load(str(tmp_path / "a.defocus.tiff"))
     for before, after in zip(planes(saved), planes(loaded), strict=True):
         assert before.dtype == after.dtype
@@ -48,28 +55,172 @@ def test_round_trip_is_lossless(tmp_path, shape):
     assert [path.name for path in tmp_path.iterdir()] == ["a.defocus.tiff"]
 
 
-def test_other_programs_see_sigma(tmp_path):
+def test_compact_is_the_default_and_within_what_it_says(tmp_path):
+    saved = make_map((60, 70))
+    saved.save(tmp_path / "a.tiff")
+    loaded = load(tmp_path / "a.tiff")
+    np.testing.assert_allclose(loaded.sigma, saved.sigma, rtol=0.004)
+    np.testing.assert_allclose(loaded.confidence, saved.confidence, atol=1 / 510 + 1e-6)
+    np.testing.assert_array_equal(loaded.saturated, saved.saturated)
+    assert np.isnan(loaded.seeds.sigma).all()
+    assert loaded.metadata == saved.metadata
+
+
+def test_a_reduced_map_comes_back_at_full_size(tmp_path):
+    rows, columns = np.mgrid[:203, :310]
+    smooth = (1 + 0.01 * rows + 0.005 * columns).astype(np.float32)
+    saved = make_map((203, 310), sigma=smooth, confidence=np.full((203, 310), 0.5, np.float32))
+    for reduced, bound in ((1, 0.004), (4, 0.03), (16, 0.13)):
+        saved.save(tmp_path / f"{reduced}.tiff", reduced=reduced)
+        loaded = load(tmp_path / f"{reduced}.tiff")
+        assert loaded.sigma.shape == (203, 310)
+        # A block is its mean, so a corner is off by half a block's slope, and rounding adds its 0.4 %.
+        np.testing.assert_allclose(loaded.sigma, smooth, rtol=bound)
+    sizes = [(tmp_path / f"{reduced}.tiff").stat().st_size for reduced in (1, 4, 16)]
+    assert sizes[0] > sizes[1] > sizes[2]
+
+
+@pytest.mark.parametrize("precision", ["compact", "lossless"])
+def test_other_programs_see_sigma(tmp_path, precision):
     saved = make_map()
     path = tmp_path / "a.tiff"
-    saved.save(path)
+    saved.save(path, precision=precision)
+    bound = {"rtol": 0.004 if precision == "compact" else 0}
     with Image.open(path) as image:
-        np.testing.assert_array_equal(np.asarray(image), saved.sigma)
-    np.testing.assert_array_equal(cv2.imread(str(path), cv2.IMREAD_UNCHANGED), saved.sigma)
-    np.testing.assert_array_equal(tifffile.imread(path, key=0), saved.sigma)
+        np.testing.assert_allclose(np.asarray(image), saved.sigma, **bound)
+    np.testing.assert_allclose(cv2.imread(str(path), cv2.IMREAD_UNCHANGED), saved.sigma, **bound)
+    for read in (tifffile.imread, skimage.io.imread):
+        shown = read(path)
+        assert (shown.dtype, shown.shape) == (np.float32, saved.sigma.shape)
+        np.testing.assert_allclose(shown, saved.sigma, **bound)
+
+
+def test_the_suffix_is_the_format(tmp_path):
+    saved = make_map()
+    for suffix in (".npy", ".npz", ".exr", ".png", ".tif"):
+        saved.save(tmp_path / f"a{suffix}")
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), saved.sigma)
+    with np.load(tmp_path / "a.npz") as stored:
+        np.testing.assert_array_equal(stored["sigma"], saved.sigma)
+        np.testing.assert_array_equal(stored["confidence"], saved.confidence)
+    levels = imagecodecs.png_decode((tmp_path / "a.png").read_bytes())
+    assert levels.dtype == np.uint16
+    np.testing.assert_allclose(levels / 1000, saved.sigma, atol=0.0005 + 1e-6)
+    exr = OpenEXR.File(str(tmp_path / "a.exr")).channels()
+    np.testing.assert_array_equal(exr["Y"].pixels, saved.sigma)
+    assert load(tmp_path / "a.tif").method == saved.method
+    before = sorted(tmp_path.iterdir())
+    for name in ("a.jpg", "a", "a.txt"):
+        with pytest.raises(MapFileError, match="A map is saved as"):
+            saved.save(tmp_path / name)
+    for wrong in ({"precision": "half"}, {"reduced": 0}):
+        with pytest.raises(ParameterError):
+            saved.save(tmp_path / "b.tiff", **wrong)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_missing_package_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "OpenEXR", None)
+    with pytest.raises(MapFileError, match="pip install OpenEXR"):
+        make_map().save(tmp_path / "a.exr")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_map_is_an_array_of_sigma_and_prints_in_one_line():
+    m = make_map()
+    np.testing.assert_array_equal(np.asarray(m), m.sigma)
+    assert np.asarray(m, dtype=np.float64).dtype == np.float64
+    assert np.array(m, copy=True) is not m.sigma
+    assert float(np.median(m)) == float(np.median(m.sigma))
+    assert "\n" not in repr(m)
+    assert "31 x 23 by dhde" in repr(m)
 
 
 def test_pages_bear_names_and_the_version(tmp_path):
-    make_map().save(tmp_path / "a.tiff")
+    make_map().save(tmp_path / "a.tiff", precision="lossless")
     with tifffile.TiffFile(tmp_path / "a.tiff") as tiff:
-        assert [page.tags.valueof("PageName") for page in tiff.pages] == [
+        assert len(tiff.pages) == 1
+        pages = [tiff.pages.first, *(tiff.pages.first.pages[k].aspage() for k in range(4))]
+        assert [page.tags.valueof("PageName") for page in pages] == [
             "sigma",
             "confidence",
             "saturated",
             "seeds.sigma",
             "seeds.probability",
         ]
-        assert json.loads(tiff.pages[0].description)["defocus"] == defocus.__version__
-        assert tiff.pages[2].dtype == np.uint8
+        assert json.loads(pages[0].description)["defocus"] == defocus.__version__
+        assert pages[2].dtype == np.uint8
+
+
+def test_files_of_the_first_version_are_read(tmp_path):
+    saved = make_map()
+    about = {"format": "defocus map", "format_version": 1, "defocus": "0.1.0", "method": "dhde", "unit": "px"}
+    about |= {"sigma_range": [0.5, 2.0], "pages": [], "metadata": dict(saved.metadata)}
+    names = ("sigma", "confidence", "saturated", "seeds.sigma", "seeds.probability")
+    with tifffile.TiffWriter(tmp_path / "old.tiff") as tiff:
+        for name, plane in zip(names, planes(saved), strict=True):
+            plane = plane.astype(np.uint8) if plane.dtype == bool else plane
+            description = json.dumps(about) if name == "sigma" else name
+            tiff.write(
+                plane, compression="zlib", description=description, metadata=None, extratags=[(285, "s", 0, name)]
+            )
+    loaded = load(tmp_path / "old.tiff")
+    for before, after in zip(planes(saved), planes(loaded), strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+def edited(path, old, new):
+    """The file with some bytes replaced; as many, so that nothing moves."""
+    contents = path.read_bytes()
+    assert contents.count(old) >= 1
+    assert len(old) == len(new)
+    path.write_bytes(contents.replace(old, new))
+
+
+def test_pages_that_lead_back_to_themselves_are_refused(tmp_path):
+    path = tmp_path / "a.tiff"
+    make_map().save(path, precision="lossless")
+    with tifffile.TiffFile(path) as tiff:
+        tag = tiff.pages.first.tags[330]
+        offsets, place = list(tag.value), tag.valueoffset
+    contents = bytearray(path.read_bytes())
+    contents[place + 4 : place + 8] = offsets[0].to_bytes(4, "little")  # the second page is the first again
+    path.write_bytes(contents)
+    with pytest.raises(MapFileError, match="damaged"):
+        load(path)
+    with pytest.raises(MapFileError, match="damaged"):
+        describe(path)
+
+
+def test_a_description_that_makes_no_sense_is_refused(tmp_path):
+    path = tmp_path / "a.tiff"
+    for old, new in (
+        (b'"metadata": {', b'"metadata":[{'),
+        (b'"reduced": 1', b'"reduced": 9'),
+        (b'"shape": [23,', b'"shape": [93,'),
+        (b'"format_version": 2', b'"format_version": []'[:19]),
+    ):
+        make_map().save(path)
+        edited(path, old, new)
+        with pytest.raises(MapFileError):
+            load(path)
+    make_map(metadata={"nested": "x"}).save(path)
+    edited(path, b'"nested": "x"', b'"n":[[[[[[[[[')
+    with pytest.raises(MapFileError):
+        load(path)
+
+
+def test_sizes_that_no_file_of_its_length_holds_are_refused(tmp_path):
+    path = tmp_path / "a.tiff"
+    make_map((50, 50), sigma=np.ones((50, 50), np.float32)).save(path)
+    with tifffile.TiffFile(path, mode="r+b") as tiff:
+        for page in (tiff.pages.first, *(tiff.pages.first.pages[k].aspage() for k in range(2))):
+            for tag in ("ImageLength", "ImageWidth", "RowsPerStrip"):
+                page.tags[tag].overwrite(60_000)
+    contents = path.read_bytes().replace(b'"shape": [50, 50]', b'"shape": [60000,')
+    path.write_bytes(contents)
+    with pytest.raises(MapFileError):
+        load(path)
 
 
 def test_smooth_maps_are_compressed(tmp_path):
@@ -166,7 +317,7 @@ def test_wrong_files_are_named(tmp_path):
         load(first_page)
     content = whole.read_bytes()
     newer = tmp_path / "newer.tiff"
-    newer.write_bytes(content.replace(b'"format_version": 1', b'"format_version": 9'))
+    newer.write_bytes(content.replace(b'"format_version": 2', b'"format_version": 9'))
     with pytest.raises(MapFileError, match="newer"):
         load(newer)
 

@@ -6,13 +6,14 @@ import re
 import numpy as np
 import pytest
 import tifffile
+import trimesh
 from PIL import Image
 from skimage import data
 from skimage.io import imread
 
 import defocus
 from defocus.applications.depth import FARTHEST, lens_from_exif
-from defocus.applications.surface import save_mesh, save_viewer, surface, turntable
+from defocus.applications.surface import glb, ply, surface, turntable, viewer
 from defocus.errors import ParameterError
 from defocus.evaluation import render
 from defocus.photograph import read_photograph
@@ -106,7 +107,6 @@ def test_what_the_exif_lacks_is_named(tmp_path):
 
 
 def test_surfaces_are_cut_where_depth_jumps(tmp_path, map_of):
-    trimesh = pytest.importorskip("trimesh")
     sigma = np.full((60, 80), 0.5, np.float32)
     sigma[:, 40:] = 2.5
     d = defocus.depth(PHOTO[:60, :80], map_of(sigma), lens=defocus.Lens(50, 1.4, 1.0, 36), side="behind")
@@ -118,26 +118,31 @@ def test_surfaces_are_cut_where_depth_jumps(tmp_path, map_of):
         made.vertices[made.faces[:, 2]] - made.vertices[made.faces[:, 0]],
     )
     assert (normals[:, 2] > 0).all()  # they look at the camera
-    for kind in ("glb", "ply"):
-        save_mesh(tmp_path / f"a.{kind}", made)
+    for kind, contents in (("glb", glb(made)), ("ply", ply(made))):
+        (tmp_path / f"a.{kind}").write_bytes(contents)
         again = trimesh.load(tmp_path / f"a.{kind}", force="mesh", process=False)
         assert len(again.faces) == len(made.faces)
         np.testing.assert_allclose(
             np.sort(again.vertices[:, 2])[[0, -1]], np.sort(made.vertices[:, 2])[[0, -1]], rtol=1e-4
         )
-        assert np.asarray(again.visual.vertex_colors)[:, :3].std() > 10
+    assert np.asarray(again.visual.vertex_colors)[:, :3].std() > 10  # of the PLY: sRGB bytes
+    scene = json.loads(glb(made)[20:].partition(b"\0")[0].rpartition(b"}")[0] + b"}")
+    primitive = scene["meshes"][0]["primitives"][0]
+    colours = scene["accessors"][primitive["attributes"]["COLOR_0"]]
+    assert (colours["componentType"], colours["normalized"], colours["type"]) == (5123, True, "VEC4")
+    material = scene["materials"][primitive["material"]]
+    assert "KHR_materials_unlit" in material["extensions"]
+    assert "KHR_materials_unlit" in scene["extensionsUsed"]
+    assert material["pbrMetallicRoughness"]["metallicFactor"] == 0
     frames = turntable(made)
     assert len({frame.tobytes() for frame in frames}) > 10
-    save_viewer(tmp_path / "v.html", made, d, "a <b>", "words")
-    page = (tmp_path / "v.html").read_text()
+    page = viewer(made, d, "a <b>", "words").decode()
     assert "a &lt;b&gt;" in page
     assert "metres" in page
     assert not re.findall(r"(?:src|href)\s*=|https?:", page)  # opens offline
 
 
 def test_the_command_writes_what_it_says(tmp_path, run):
-    pytest.importorskip("trimesh")
-
     def depth_of(*arguments):
         code, out, err = run("depth", tmp_path / "a.jpg", *arguments, "--json", "-q")
         return code, json.loads(out), err

@@ -74,7 +74,7 @@ def test_a_burst_with_one_corrupt_file(run, tmp_path):
     assert len(err.splitlines()) == 2
     # Where and beside what a photograph was read changes nothing.
     alone = defocus.estimate(tmp_path / "23.jpg")
-    np.testing.assert_allclose(load(tmp_path / "23.defocus.tiff").sigma, alone.sigma, rtol=1e-4)
+    np.testing.assert_allclose(load(tmp_path / "23.defocus.tiff").sigma, alone.sigma, rtol=4e-3)  # compact maps
     assert all(Path(name).is_file() for record in records.values() for name in record.get("outputs", {}).values())
 
 
@@ -176,8 +176,8 @@ def test_what_changed_is_made_anew_and_nothing_else(run, folder, tmp_path):
     photo.write_bytes(edited + bytes(max(0, len(contents) - len(edited))))
     os.utime(photo, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert estimate_again(run, folder) == ({"1.png"}, everything - {"1.png"})
-    np.testing.assert_array_equal(
-        load(tmp_path / "out" / "1.defocus.tiff").sigma, defocus.estimate(photo, method="fake").sigma
+    np.testing.assert_allclose(
+        load(tmp_path / "out" / "1.defocus.tiff").sigma, defocus.estimate(photo, method="fake").sigma, rtol=4e-3
     )
     # the method's parameters, its weights, and the method
     assert estimate_again(run, folder, "--set", "gain=1")[0] == everything
@@ -195,7 +195,7 @@ def test_what_changed_is_made_anew_and_nothing_else(run, folder, tmp_path):
 
 def test_another_version_starts_anew(run, folder, monkeypatch):
     estimate_again(run, folder)
-    monkeypatch.setattr("defocus.cli.finished.__version__", "99")
+    monkeypatch.setattr("defocus.provenance.__version__", "99")
     assert len(estimate_again(run, folder)[0]) == 5
 
 

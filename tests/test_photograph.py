@@ -212,7 +212,7 @@ def test_heic_without_the_plug_in_names_the_extra(tmp_path, monkeypatch):
     path = tmp_path / "a.heic"
     path.write_bytes(b"\0\0\0\x1cftypheic\0\0\0\0mif1heic" + bytes(64))
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
-    with pytest.raises(PhotographError, match=r"defocus\[heif\]"):
+    with pytest.raises(PhotographError, match="pip install pillow-heif"):
         read_photograph(path)
 
 
@@ -430,8 +430,15 @@ def test_bad_arrays(array, words):
 
 
 def test_no_photograph_at_all():
-    for thing in (None, 3, [[1, 2], [3, 4]], b"\xff\xd8"):
-        with pytest.raises(PhotographError, match="path, a NumPy array or a PIL image"):
+    for thing, words in (
+        (None, "convert it to one"),
+        (3, "convert it to one"),
+        ([[1, 2], [3, 4]], "one photograph, not several"),
+        (b"\xff\xd8", "damaged"),
+        (b"no photograph", "not a photograph"),
+        (b"", "empty"),
+    ):
+        with pytest.raises(PhotographError, match=words):
             as_photograph(thing)
 
 
@@ -472,7 +479,7 @@ def test_truncated_files(tmp_path, kind, share):
     path.write_bytes(whole[: max(int(len(whole) * share), 12)])
     with warnings.catch_warnings(), pytest.raises(PhotographError) as raised:
         warnings.simplefilter("ignore")  # decoders may warn before they give up
-        read_photograph(path)
+        read_photograph(path, strict=True)
     assert str(path) in str(raised.value)
     assert "\n" not in str(raised.value)
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from defocus.applications.sharpen import sharpen as sharpen
     from defocus.defocus_map import DefocusMap as DefocusMap
     from defocus.defocus_map import Seeds as Seeds
-    from defocus.defocus_map import load as load
+    from defocus.map_file import load as load
     from defocus.methods.dhde import DHDEParameters as DHDEParameters
     from defocus.photograph import Photograph as Photograph
     from defocus.photograph import read_photograph as read_photograph
@@ -46,7 +46,7 @@ _HOME = {
     "Segmentation": "defocus.applications.segment",
     "Sharpness": "defocus.applications.rank",
     "depth": "defocus.applications.depth",
-    "load": "defocus.defocus_map",
+    "load": "defocus.map_file",
     "magnify": "defocus.applications.magnify",
     "rank": "defocus.applications.rank",
     "read_photograph": "defocus.photograph",

@@ -36,11 +36,27 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     try:
         with part.open("xb+") as file:
             yield file
+            # Its bytes before its name: else a power cut could leave an empty file in the place of the old one.
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(part, path)  # noqa: PTH105 (the name of the guarantee: atomic on every platform)
+        _sync_folder(path.parent)
     except BaseException:
         with suppress(OSError):
             part.unlink()
         raise
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have the rename itself written to the disk, where the system can."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -2,38 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 
-from defocus.atomic import atomic_write
-from defocus.cores import available_cores
-from defocus.errors import MapFileError, ParameterError
+from defocus.errors import ParameterError
 from defocus.preview import limits_of_photograph, preview
-from defocus.version import __version__
 
-_FORMAT = "defocus map"
-_FORMAT_VERSION = 1
-# Page name and what it holds, in the order of the file: any program shows the first page, so that is sigma.
-_PAGES = {
-    "sigma": "standard deviation of the Gaussian blur",
-    "confidence": "confidence in sigma, 0..1",
-    "saturated": "1 where sigma is at the end of the method's range, a lower bound",
-    "seeds.sigma": "sigma at the seeds, NaN elsewhere",
-    "seeds.probability": "probability of the seeds' sigma, NaN elsewhere",
-}
-_DEPTH_PAGE = {"relative_depth": "relative depth, 0 near to 1 far"}  # last, and only where a method tells it
-# Classic TIFF addresses 4 GiB; the margin is for tags and for data that does not compress.
-_CLASSIC_TIFF_BYTES = 2**32 - 2**26
+if TYPE_CHECKING:
+    from defocus.map_file import Precision
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +52,7 @@ class Seeds:
         return cls(np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class DefocusMap:
     """How far out of focus every pixel of a photograph is.
 
@@ -154,68 +136,43 @@ class DefocusMap:
             metadata={} if metadata is None else metadata,
         )
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the map to a TIFF that `load` reads back without loss.
-
-        The file has five pages, deflate-compressed: sigma first (float32, so any program that reads float
-        TIFF sees the map), then confidence, saturated (uint8, 0 or 1), the seeds' sigma and their
-        probability, and a sixth, the relative depth, if the map has one. Each page bears its name; the first
-        one's description holds the rest as JSON. The file appears whole or not at all.
+    def save(self, path: str | os.PathLike[str], *, precision: Precision = "compact", reduced: int = 1) -> None:
+        """Write the map in the format of the file's suffix; the file appears whole or not at all.
 
         Parameters
         ----------
-        path : where to; an existing file is replaced.
+        path : where to; an existing file is replaced. `.tiff` and `.tif` are what `defocus.load` reads, and any program
+            that reads float TIFF shows sigma; `.npy` and `.exr` hold sigma alone (EXR confidence too), `.npz` all
+            planes, `.png` sigma in thousandths of a px, 16 bits, 65.535 at most.
+        precision : of a TIFF. "compact": sigma within 0.4 %, confidence within 1/510, without the seeds. "lossless":
+            every bit, and the seeds, in a file about ten times as large.
+        reduced : of a TIFF: 1/N of the width and height is saved, and `load` enlarges it again.
 
         Raises
         ------
         MapFileError
-            If the file cannot be written or `metadata` is not JSON.
+            If the suffix is none of these, the file cannot be written, a package for it is missing, or `metadata` is
+            not JSON.
+        ParameterError
+            If precision or reduced are none of these.
         """
-        target = Path(path)
-        pages = _PAGES if self.relative_depth is None else _PAGES | _DEPTH_PAGE
-        about = {
-            "format": _FORMAT,
-            "format_version": _FORMAT_VERSION,
-            "defocus": __version__,
-            "method": self.method,
-            "unit": self.unit,
-            "sigma_range": [float(bound) for bound in self.sigma_range],
-            "pages": list(pages),
-            "metadata": dict(self.metadata),
-        }
-        try:
-            description = json.dumps(about, allow_nan=False)
-        except (TypeError, ValueError) as error:
-            raise MapFileError(f"The map's metadata must be plain JSON, but {error}.") from error
-        planes: list[NDArray[Any]] = [
-            self.sigma,
-            self.confidence,
-            self.saturated.astype(np.uint8),
-            self.seeds.sigma,
-            self.seeds.probability,
-        ]
-        if self.relative_depth is not None:
-            planes.append(self.relative_depth)
-        big = sum(plane.nbytes for plane in planes) > _CLASSIC_TIFF_BYTES
-        try:
-            with atomic_write(target) as file, tifffile.TiffWriter(file, bigtiff=big, byteorder="<") as tiff:
-                for (name, meaning), plane in zip(pages.items(), planes, strict=True):
-                    tiff.write(
-                        plane,
-                        photometric="minisblack",
-                        compression="zlib",
-                        # A third less time than the usual level 6 takes, for a file 3 % larger.
-                        compressionargs={"level": 1},
-                        maxworkers=available_cores(),
-                        # Differences of neighbours, of use where there are neighbours.
-                        predictor=not name.startswith("seeds."),
-                        description=description if name == "sigma" else meaning,
-                        software=f"defocus {__version__}",
-                        extratags=[(285, "s", 0, name, True)],  # PageName
-                        metadata=None,
-                    )
-        except OSError as error:
-            raise MapFileError(f"Cannot write {target}: {error.strerror or error}.") from error
+        from defocus.map_file import save_map
+
+        save_map(path, self, precision=precision, reduced=reduced)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        """Sigma, so that NumPy takes a map for H x W float32."""
+        return np.array(self.sigma, dtype=dtype, copy=copy)
+
+    def __repr__(self) -> str:
+        """One line: size, method, the range of sigma within it and how much of it is confident."""
+        height, width = self.sigma.shape
+        low, high = np.percentile(self.sigma[::8, ::8], (5, 95))
+        confident = float((self.confidence[::8, ::8] >= 0.5).mean())
+        return (
+            f"<DefocusMap {width} x {height} by {self.method}: {low:.2f} to {high:.2f} {self.unit}, "
+            f"{confident:.0%} confident>"
+        )
 
     def limits(self, scale: Literal["photograph", "method"] = "photograph") -> tuple[float, float]:
         """Return the sigmas of the first and the last colour of a picture of this map, in `unit`.
@@ -267,116 +224,6 @@ class DefocusMap:
             scale_bar=scale_bar,
             unit=self.unit,
         )
-
-
-def load(path: str | os.PathLike[str]) -> DefocusMap:
-    """Read a map that `DefocusMap.save` wrote.
-
-    Parameters
-    ----------
-    path : the file.
-
-    Returns
-    -------
-    DefocusMap
-        Equal to the one that was saved, bit by bit.
-
-    Raises
-    ------
-    MapFileError
-        If the file is missing, damaged, not such a map, or of a newer version than this package knows.
-    """
-    with _opened(Path(path)) as (tiff, about):
-        planes = {page.tags.valueof(285): page.asarray() for page in tiff.pages}
-        return DefocusMap(
-            sigma=planes["sigma"],
-            confidence=planes["confidence"],
-            saturated=planes["saturated"].astype(np.bool_),
-            seeds=Seeds(planes["seeds.sigma"], planes["seeds.probability"]),
-            method=about["method"],
-            sigma_range=(about["sigma_range"][0], about["sigma_range"][1]),
-            unit=about["unit"],
-            metadata=about["metadata"],
-            relative_depth=planes.get("relative_depth"),
-        )
-
-
-@dataclass(frozen=True)
-class MapDescription:
-    """What a map's file says of it, without its values.
-
-    Attributes
-    ----------
-    method, unit, sigma_range, metadata : as in `DefocusMap`.
-    version : of the package that wrote the file.
-    """
-
-    method: str
-    unit: str
-    sigma_range: tuple[float, float]
-    metadata: Mapping[str, Any]
-    version: str
-
-
-def describe(path: str | os.PathLike[str]) -> MapDescription:
-    """Read what a map's file says of it, without decoding its values: fast even for thousands of files.
-
-    Raises
-    ------
-    MapFileError
-        As `load`; a file that is cut short is noticed, values that are damaged in place are not.
-    """
-    with _opened(Path(path)) as (tiff, about):
-        size = tiff.filehandle.size
-        for page in tiff.pages:
-            ends = (start + count for start, count in zip(page.dataoffsets, page.databytecounts, strict=True))
-            if max(ends, default=size + 1) > size:
-                raise MapFileError(f"{path} is cut short: estimate it again.")
-        return MapDescription(
-            method=about["method"],
-            unit=about["unit"],
-            sigma_range=(about["sigma_range"][0], about["sigma_range"][1]),
-            metadata=about["metadata"],
-            version=about["defocus"],
-        )
-
-
-@contextmanager
-def _opened(source: Path) -> Iterator[tuple[tifffile.TiffFile, dict[str, Any]]]:
-    """Open a map's file and read its description; whatever goes wrong then or within becomes one sentence."""
-    if source.is_dir():
-        raise MapFileError(f"{source} is a folder: give the path of a .defocus.tiff file.")
-    try:
-        with tifffile.TiffFile(source) as tiff:
-            about = _read_description(tiff, source)
-            names = [page.tags.valueof(285) for page in tiff.pages]
-            if names not in (list(_PAGES), list(_PAGES | _DEPTH_PAGE)):
-                raise MapFileError(f"{source} is damaged: it does not hold the pages of a defocus map.")
-            yield tiff, about
-    except MapFileError:
-        raise
-    except FileNotFoundError as error:
-        raise MapFileError(f"There is no file {source}.") from error
-    except tifffile.TiffFileError as error:
-        raise MapFileError(f"{source} is not a TIFF file, so not a defocus map.") from error
-    except OSError as error:
-        raise MapFileError(f"Cannot read {source}: {error.strerror or error}.") from error
-    except Exception as error:  # decoders raise many kinds on damaged data
-        raise MapFileError(f"{source} is damaged: {error}.") from error
-
-
-def _read_description(tiff: tifffile.TiffFile, source: Path) -> dict[str, Any]:
-    try:
-        about = json.loads(tiff.pages[0].tags.valueof(270) or "")
-    except (ValueError, TypeError):
-        about = None
-    if not isinstance(about, dict) or about.get("format") != _FORMAT:
-        raise MapFileError(f"{source} is a TIFF, but not a defocus map written by this package.")
-    if about["format_version"] > _FORMAT_VERSION:
-        raise MapFileError(
-            f"{source} was written by defocus {about.get('defocus')}, a newer version: update this package."
-        )
-    return about
 
 
 def _check_plane(name: str, plane: NDArray[Any], dtype: type[np.generic], shape: tuple[int, ...]) -> None:

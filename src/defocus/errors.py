@@ -26,3 +26,7 @@ class UndefinedMetricError(DefocusError):
 
 class WeightsError(DefocusError):
     """A weights file is missing, damaged or of another kind."""
+
+
+class PhotographWarning(UserWarning):
+    """The photograph was read, but not everything in its file could be honoured."""

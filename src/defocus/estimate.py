@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,12 +55,19 @@ def estimate(
     WeightsError
         If the weights file is missing, damaged or of another kind.
     """
+    from defocus.content import find_content
     from defocus.photograph import as_photograph
 
     chosen = find_method(method)
     resolved = find_parameters(chosen, parameters)
-    photograph = as_photograph(photo)
-    return chosen.load().estimate(photograph, resolved, None if weights is None else Path(weights), progress)
+    photograph = as_photograph(photo).in_srgb()
+    content = find_content(photograph)
+    weights_file = None if weights is None else Path(weights)
+    inner = chosen.load().estimate(content.cut(photograph), resolved, weights_file, progress)
+    whole = content.put_back(inner, (photograph.height, photograph.width))
+    if photograph.sha256 is None:
+        return whole
+    return replace(whole, metadata={**whole.metadata, "photograph_sha256": photograph.sha256})
 
 
 def find_parameters(method: Method, parameters: Any = None) -> Any:

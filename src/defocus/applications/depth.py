@@ -12,7 +12,8 @@ One side is taken for the whole photograph.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -38,8 +39,9 @@ FLOOR = 0.5
 UNCERTAIN_PX, UNCERTAIN_SHARE = 0.15, 0.1
 _DIAGONAL_35MM = float(np.hypot(36, 24))
 _FOCAL_LENGTH, _F_NUMBER, _DISTANCE, _FOCAL_LENGTH_35MM = 0x920A, 0x829D, 0x9206, 0xA405
-_PLANE_X_RESOLUTION, _PLANE_UNIT, _PIXELS_X = 0xA20E, 0xA210, 0xA002
+_PLANE_X_RESOLUTION, _PLANE_UNIT, _PIXELS_X, _PIXELS_Y = 0xA20E, 0xA210, 0xA002, 0xA003
 _MILLIMETRES = {2: 25.4, 3: 10.0, 4: 1.0, 5: 0.001}
+_SAME_SIZE, _SAME_SHAPE = 0.005, 0.01
 AMBIGUITIES = (
     "Blur does not tell whether a thing lies before or behind the plane of focus (one side is taken for all), nor "
     "whether its texture is soft by nature."
@@ -105,20 +107,20 @@ def lens_from_exif(photograph: Photograph, given: Mapping[str, float | None] | N
     photograph : with the path of its file.
     given : any of the fields of `Lens`; None entries count as not given.
 
+    Warns
+    -----
+    UserWarning
+        If the EXIF is of a picture of another size, so that the photograph may be a part of it.
+
     Returns
     -------
     Lens, or the names of the fields that are not known.
     """
-    from defocus.photograph_file import read_exif
-
-    camera = read_exif(photograph).get_ifd(0x8769)
+    tags = photograph.tags
 
     def number(tag: int) -> float | None:
-        try:
-            value = float(camera[tag])
-        except (KeyError, TypeError, ValueError, ZeroDivisionError):
-            return None
-        return value if 0 < value < 1e6 else None
+        value = tags.number(tag)
+        return value if value is not None and 0 < value < 1e6 else None
 
     fields: dict[str, float | None] = {
         "focal_length": number(_FOCAL_LENGTH),
@@ -127,21 +129,50 @@ def lens_from_exif(photograph: Photograph, given: Mapping[str, float | None] | N
     }
     fields |= {k: v for k, v in (given or {}).items() if v is not None}
     if fields.get("sensor_width") is None:
-        resolution, unit = number(_PLANE_X_RESOLUTION), _MILLIMETRES.get(int(camera.get(_PLANE_UNIT, 2)))
-        equivalent, focal_length = number(_FOCAL_LENGTH_35MM), fields["focal_length"]
-        sides = sorted((photograph.width, photograph.height))
-        if equivalent and focal_length:
-            diagonal = _DIAGONAL_35MM * focal_length / equivalent
-            fields["sensor_width"] = diagonal * photograph.width / math.hypot(*sides)
-        elif resolution and unit:
-            # Of the photograph as it was taken, its longer side across.
-            longer = (number(_PIXELS_X) or sides[1]) / resolution * unit
-            fields["sensor_width"] = longer * photograph.width / sides[1]
-        else:
-            fields["sensor_width"] = None
+        fields["sensor_width"] = _sensor_width(photograph, number, fields["focal_length"])
     known = {k: v for k, v in fields.items() if v is not None}
     missing = [k for k in fields if k not in known]
     return missing if missing else Lens(**known)
+
+
+def _sensor_width(
+    photograph: Photograph, number: Callable[[int], float | None], focal_length: float | None
+) -> float | None:
+    """Width of the part of the sensor that the photograph shows, mm; None where the EXIF does not say.
+
+    From the 35-mm equivalent of the focal length, or the resolution of the focal plane. Both are of the whole frame: a
+    photograph of another shape is a part of it, and is said to be. One of the same shape and another size may be a
+    part or a smaller copy; it is taken for a copy, and that is said too.
+    """
+    size = photograph.width, photograph.height
+    # As the camera took it: the tags are of the frame before it was turned.
+    frame = number(_PIXELS_X), number(_PIXELS_Y)
+    if photograph.orientation > 4:
+        frame = frame[1], frame[0]
+    frame_width, frame_height = frame[0] or float(size[0]), frame[1] or float(size[1])
+    resolution, unit = number(_PLANE_X_RESOLUTION), _MILLIMETRES.get(int(number(_PLANE_UNIT) or 2))
+    equivalent = number(_FOCAL_LENGTH_35MM)
+    if equivalent and focal_length:
+        whole = _DIAGONAL_35MM * focal_length / equivalent * frame_width / math.hypot(frame_width, frame_height)
+    elif resolution and unit:
+        whole = frame_width / resolution * unit
+    else:
+        return None
+    if abs(size[0] / frame_width - 1) < _SAME_SIZE and abs(size[1] / frame_height - 1) < _SAME_SIZE:
+        return whole
+    part = whole * size[0] / frame_width
+    sizes = (
+        f"The EXIF is of {frame_width:.0f} x {frame_height:.0f} pixels, and the photograph has {size[0]} x {size[1]}"
+    )
+    if abs(size[0] / size[1] / (frame_width / frame_height) - 1) >= _SAME_SHAPE:
+        warnings.warn(f"{sizes}: it is taken for a part of the frame, {part:.1f} mm of the sensor wide.", stacklevel=3)
+        return part
+    warnings.warn(
+        f"{sizes}: it is taken for a smaller copy of the whole frame. If it is a part of it, distances are wrong: give "
+        f"the sensor's width along it, {part:.1f} mm.",
+        stacklevel=3,
+    )
+    return whole
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,6 +19,8 @@ from scipy import ndimage
 
 from defocus.errors import ParameterError
 from defocus.filters.box import block_sum
+from defocus.motion import camera_shake
+from defocus.photograph import PhotographLike, as_photograph
 
 if TYPE_CHECKING:
     from defocus.defocus_map import DefocusMap
@@ -43,7 +45,7 @@ _CENTRE = 0.3
 """Standard deviation of the central weight, a share of the frame's sides."""
 _POINT = 0.1
 """Side of the square that a focus point stands for, a share of the frame's longer side."""
-_SUBJECT_AREA, _EXIF_WIDTH, _EXIF_HEIGHT, _ORIENTATION = 0x9214, 0xA002, 0xA003, 0x0112
+_SUBJECT_AREA, _EXIF_WIDTH, _EXIF_HEIGHT = 0x9214, 0xA002, 0xA003
 
 By = Literal["frame", "subject"]
 
@@ -74,6 +76,8 @@ class Sharpness:
     subject_sigma : px, median sigma of what can be read in it.
     threshold : px, sigma at which a pixel counts as half in focus.
     at : length in px of the photograph's longer side that sigmas and threshold are for; None: as it is.
+    shaken : whether the whole photograph is blurred along one direction (`defocus.motion`), which a map of defocus
+        takes for sharp; None where it was not looked for.
     """
 
     in_focus: float | None
@@ -86,10 +90,12 @@ class Sharpness:
     subject_sigma: float | None
     threshold: float
     at: int | None
+    shaken: bool | None = None
 
 
 def sharpness(
     found: DefocusMap,
+    photo: PhotographLike | None = None,
     *,
     threshold: float = THRESHOLD,
     subject: tuple[float, float, float, float] | None = None,
@@ -100,6 +106,7 @@ def sharpness(
     Parameters
     ----------
     found : its map, in px.
+    photo : the photograph itself, to look for camera shake in; not looked for if None.
     threshold : px, more than 0: sigma at which a pixel counts as half in focus.
     subject : the region to measure besides the frame: left, top, width and height as shares 0..1 of it; the sharpest
         region if None.
@@ -123,6 +130,7 @@ def sharpness(
         raise ParameterError(f"threshold must be more than 0 px, not {threshold}.")
     if at is not None and at < 1:
         raise ParameterError(f"at must be 1 px or more, not {at}.")
+    shaken = None if photo is None else camera_shake(as_photograph(photo)).shaken
     height, width = found.sigma.shape
     step = -(-max(height, width) // _LARGEST_GRID)
     scale = np.float32(1 if at is None else at / max(height, width))
@@ -150,6 +158,7 @@ def sharpness(
         subject_sigma=inside.median,
         threshold=threshold,
         at=at,
+        shaken=shaken,
     )
 
 
@@ -158,8 +167,8 @@ def rank(found: Sequence[Sharpness], by: By = "frame") -> list[int]:
 
     By the share in focus of the frame, or of the subject, in whole percent, which is as fine as shares of maps are;
     where it is equal, by sigma (the frame's sharpest, or the subject's), the smaller first; where that is equal too,
-    as they were given. By subject, those whose subject cannot be read follow, by frame. Those of which nothing can be
-    read come last, as they were given.
+    as they were given. By subject, those whose subject cannot be read follow, by frame. Shaken ones come after all
+    these, and those of which nothing can be read last, as they were given.
 
     Parameters
     ----------
@@ -184,10 +193,10 @@ def rank(found: Sequence[Sharpness], by: By = "frame") -> list[int]:
     def place(index: int) -> tuple[int, int, float]:
         s = found[index]
         if by == "subject" and s.subject_in_focus is not None and s.subject_sigma is not None:
-            return 0, -round(100 * s.subject_in_focus), s.subject_sigma
+            return 2 if s.shaken else 0, -round(100 * s.subject_in_focus), s.subject_sigma
         if s.in_focus is not None and s.sharpest_sigma is not None:
-            return 1, -round(100 * s.in_focus), s.sharpest_sigma
-        return 2, 0, 0.0
+            return 2 if s.shaken else 1, -round(100 * s.in_focus), s.sharpest_sigma
+        return 3, 0, 0.0
 
     return sorted(range(len(found)), key=place)
 
@@ -219,20 +228,11 @@ def subject_from_exif(photograph: Photograph) -> Box | None:
     -------
     Box of the upright frame, cut at its borders; None where none is written or it lies outside.
     """
-    from defocus.photograph_file import read_exif
-
-    exif = read_exif(photograph)
-    camera = exif.get_ifd(0x8769)
-    try:
-        area = [float(value) for value in camera[_SUBJECT_AREA]]
-        turn = int(exif.get(_ORIENTATION, 1))
-        stored = (photograph.width, photograph.height) if turn < 5 else (photograph.height, photograph.width)
-        # The tag is in px of the photograph as it was taken; the file may hold a smaller copy.
-        width, height = (
-            float(camera.get(tag) or n) for tag, n in zip((_EXIF_WIDTH, _EXIF_HEIGHT), stored, strict=True)
-        )
-    except (KeyError, TypeError, ValueError, ZeroDivisionError):
-        return None
+    tags, turn = photograph.tags, photograph.orientation
+    area = tags.numbers(_SUBJECT_AREA)
+    stored = (photograph.width, photograph.height) if turn < 5 else (photograph.height, photograph.width)
+    # The tag is in px of the photograph as it was taken; the file may hold a smaller copy.
+    width, height = (tags.number(tag) or float(n) for tag, n in zip((_EXIF_WIDTH, _EXIF_HEIGHT), stored, strict=True))
     if len(area) not in (2, 3, 4) or not all(np.isfinite([*area, width, height])) or min(width, height) <= 0:
         return None
     across = area[2] if len(area) > 2 else _POINT * max(width, height)

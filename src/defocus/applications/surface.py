@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import base64
 import html
+import io
 import json
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from defocus.atomic import atomic_write, write_bytes, write_text
-from defocus.errors import DefocusError
+from defocus.light import srgb_to_linear
 
 if TYPE_CHECKING:
     from defocus.applications.depth import Depth
@@ -62,20 +61,49 @@ def surface(rgb: NDArray[np.uint8], depth: Depth) -> Surface:
     return Surface(vertices, faces, rgb[np.ix_(rows, columns)].reshape(-1, 3))
 
 
-def save_mesh(path: Path, made: Surface) -> None:
-    """Write .glb or .ply through trimesh.
+def glb(made: Surface) -> bytes:
+    """Return the surface as a binary glTF 2.0 file.
 
-    Raises
-    ------
-    DefocusError
-        If trimesh is not installed.
+    Colours are linear, as glTF wants vertex colours, with 16 bits so that shadows keep their steps. The material is
+    unlit (KHR_materials_unlit): the photograph holds its light already.
     """
-    try:
-        import trimesh
-    except ImportError as error:
-        raise DefocusError("Meshes need the package trimesh: run pip install 'defocus[mesh]'.") from error
+    import trimesh
+    from trimesh.exchange.gltf import export_glb
+
+    linear = np.ones((len(made.colours), 4))
+    linear[:, :3] = srgb_to_linear(made.colours / 255)
+    mesh = trimesh.Trimesh(made.vertices, made.faces, process=False)
+    mesh.vertex_attributes["_color"] = np.rint(linear * 65535).astype(np.uint16)
+    # trimesh itself writes colours of 8 bits as they are, and no unlit material.
+    contents: bytes = export_glb(trimesh.Scene(mesh), tree_postprocessor=_unlit)
+    return contents
+
+
+def _unlit(tree: dict[str, Any]) -> None:
+    """Make the attribute `_color` of an exported glTF tree its colours, and its material unlit."""
+    primitive = tree["meshes"][0]["primitives"][0]
+    colours = primitive["attributes"].pop("_color")
+    primitive["attributes"]["COLOR_0"] = colours
+    tree["accessors"][colours]["normalized"] = True
+    tree["extensionsUsed"] = [*tree.get("extensionsUsed", ()), "KHR_materials_unlit"]
+    tree["materials"] = [
+        {
+            "extensions": {"KHR_materials_unlit": {}},
+            # For programs that do not know the extension: neither a mirror nor glossy.
+            "pbrMetallicRoughness": {"metallicFactor": 0.0, "roughnessFactor": 1.0},
+            "doubleSided": True,
+        }
+    ]
+    primitive["material"] = 0
+
+
+def ply(made: Surface) -> bytes:
+    """Return the surface as a binary PLY file; colours are sRGB of 8 bits, as programs that read PLY expect."""
+    import trimesh
+
     mesh = trimesh.Trimesh(made.vertices, made.faces, vertex_colors=made.colours, process=False)
-    write_bytes(path, mesh.export(file_type=path.suffix.removeprefix(".")))
+    contents: bytes = mesh.export(file_type="ply")
+    return contents
 
 
 def turntable(made: Surface) -> list[Image.Image]:
@@ -121,23 +149,23 @@ def _closed(picture: NDArray[np.uint8], drawn: NDArray[np.bool_]) -> NDArray[np.
     return np.rint(filled).astype(np.uint8)
 
 
-def save_turntable(path: Path, made: Surface) -> None:
-    """Write the turntable as an animated GIF that repeats for ever."""
+def turntable_gif(made: Surface) -> bytes:
+    """Return the turntable as an animated GIF that repeats for ever."""
     frames = turntable(made)
-    with atomic_write(path) as file:
-        frames[0].save(file, format="GIF", save_all=True, append_images=frames[1:], duration=80, loop=0)
+    file = io.BytesIO()
+    frames[0].save(file, format="GIF", save_all=True, append_images=frames[1:], duration=80, loop=0)
+    return file.getvalue()
 
 
-def save_viewer(path: Path, made: Surface, depth: Depth, title: str, words: str) -> None:
-    """Write one HTML file that shows the points and opens offline: drag turns, the wheel comes nearer.
+def viewer(made: Surface, depth: Depth, title: str, explanation: str) -> bytes:
+    """Return one HTML file that shows the points and opens offline: drag turns, the wheel comes nearer.
 
     Parameters
     ----------
-    path : where to.
     made : the surface; its points are shown.
     depth : what it was made of.
-    title : shown on top.
-    words : what the viewer has to know.
+    title : shown on top; what is no text in it, as in names of files that are not UTF-8, is written as escapes.
+    explanation : what who looks at it has to know.
     """
     centre = np.array([0, 0, np.median(made.vertices[:, 2])], np.float32)
     size = float(np.percentile(np.abs(made.vertices - centre).max(axis=1), 99)) or 1.0
@@ -148,13 +176,15 @@ def save_viewer(path: Path, made: Surface, depth: Depth, title: str, words: str)
         "eye": float(-centre[2] / size),
     }
     unit = "metres" if depth.unit == "m" else "relative depth, without scale"
-    page = _VIEWER.replace("{title}", html.escape(title)).replace("{words}", html.escape(f"{unit}. {words}"))
-    write_text(path, page.replace("{data}", json.dumps(data)))
+    page = _VIEWER.replace("{title}", html.escape(title))
+    page = page.replace("{words}", html.escape(f"{unit}. {explanation}"))
+    return page.replace("{data}", json.dumps(data)).encode("utf-8", "backslashreplace")
 
 
-_VIEWER = """<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title>
+_VIEWER = """<!doctype html><html lang=en><head><meta charset=utf-8><title>{title}</title>
 <style>html,body{margin:0;height:100%;background:#181818;color:#ddd;font:14px system-ui,sans-serif;overflow:hidden}
 canvas{width:100%;height:100%;display:block;touch-action:none}p{position:fixed;margin:.8em;max-width:44em}</style>
+</head><body>
 <p><b>{title}</b><br>{words} Drag to turn, scroll to come nearer.</p><canvas></canvas>
 <script>
 const data = {data};
@@ -206,5 +236,5 @@ canvas.onwheel = e => {
   e.preventDefault(); eye = Math.min(20, Math.max(.1, eye * Math.exp(e.deltaY * .001))); draw();
 };
 onresize = draw; draw();
-</script></html>
+</script></body></html>
 """

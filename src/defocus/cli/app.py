@@ -6,12 +6,18 @@ import sys
 
 def main() -> None:
     """Run the command line and exit: 0 all done, 1 something failed, 2 wrong usage, 130 interrupted."""
+    from defocus.cli.terminal import OutputClosedError, say
+
     try:
         if sys.argv[1:] == ["--version"]:  # without typer, so that scripts can ask often
             _print_version(True)
         _run()
     except KeyboardInterrupt:
         sys.exit(130)
+    except OutputClosedError as error:
+        if str(error):
+            say(str(error), error=True)
+        sys.exit(1)
 
 
 def _print_version(wanted: bool) -> None:
@@ -27,7 +33,7 @@ def _run() -> None:
 
     import typer
 
-    from defocus.cli import applications, benchmark, estimate, methods, rank, train
+    from defocus.cli import benchmark, depth, estimate, magnify, methods, rank, segment, sharpen, train
 
     app = typer.Typer(
         no_args_is_help=True,
@@ -45,12 +51,15 @@ def _run() -> None:
     ) -> None:
         """How out of focus every pixel of a photograph is, in pixels."""
 
-    app.command("estimate", epilog=estimate.EXAMPLES)(estimate.command)
-    app.command("segment", epilog=applications.SEGMENT_EXAMPLES)(applications.segment_command)
-    app.command("magnify", epilog=applications.MAGNIFY_EXAMPLES)(applications.magnify_command)
-    app.command("sharpen", epilog=applications.SHARPEN_EXAMPLES)(applications.sharpen_command)
-    app.command("depth", epilog=applications.DEPTH_EXAMPLES)(applications.depth_command)
-    app.command("rank", epilog=rank.EXAMPLES)(rank.command)
+    for name, module in {
+        "estimate": estimate,
+        "segment": segment,
+        "magnify": magnify,
+        "sharpen": sharpen,
+        "depth": depth,
+        "rank": rank,
+    }.items():
+        app.command(name, epilog=module.EXAMPLES)(module.command)
     app.command("methods")(methods.command)
     app.command("train", epilog=train.TRAIN_EXAMPLES)(train.train_command)
     app.command("benchmark", epilog=benchmark.EXAMPLES)(benchmark.command)

@@ -2,53 +2,48 @@
 
 from __future__ import annotations
 
-import json
-import time
-import warnings
-from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from defocus.cli.sentences import sentence, warnings_about
-from defocus.errors import ParameterError, WeightsError
+from defocus.cli import options as shared
+from defocus.cli.batch import Made, Options, Task, names_a_file, process_photographs
+from defocus.errors import ParameterError
 
 if TYPE_CHECKING:  # numpy must not load for --help
     from defocus.defocus_map import DefocusMap
+    from defocus.photograph import Photograph
     from defocus.progress import Progress
+    from defocus.provenance import Provenance
 
 CONFIDENT = 0.5
+MapFormat = Literal["tiff", "npy", "npz", "exr", "png"]
+Precision = Literal["compact", "lossless"]
+Scale = Literal["photograph", "method"]
 
-EXAMPLES = """[bold]Examples[/bold]
+EXAMPLES = f"""[bold]Examples[/bold]
 
 defocus estimate photo.jpg
 
-defocus estimate photo.jpg --overlay --parameters released --set sigma_range=0.1
+defocus estimate photo.jpg --overlay -o maps
 
 defocus estimate holiday/ -o maps --jobs 2 --skip-existing
 
 defocus estimate *.tif --json --quiet > maps.jsonl
 
-[bold]Exit codes[/bold]
+defocus estimate photo.jpg -o sigma.npy
 
-0 all photographs done, 1 at least one failed (named at the end), 2 wrong usage, 130 interrupted.
-"""
+curl -s https://example.org/photo.jpg | defocus estimate - > map.tiff
+
+{shared.EXIT_CODES}"""
 
 
 def command(
-    photos: Annotated[
-        list[Path],
-        typer.Argument(metavar="PHOTO", help="Photographs; folders are walked. Outputs of earlier runs are left out."),
-    ],
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="DIR", help="Write here, not beside each photograph."),
-    ] = None,
-    method: Annotated[str, typer.Option(metavar="NAME", help="One of `defocus methods`.")] = "pyramid",
+    photos: shared.Photos,
+    output: shared.Output = None,
+    method: shared.MethodName = "pyramid",
     parameters: Annotated[
         str, typer.Option(metavar="PRESET", help="The method's parameters: default, or released (dhde).")
     ] = "default",
@@ -63,6 +58,31 @@ def command(
     overlay: Annotated[
         bool, typer.Option("--overlay", help="Also write NAME.defocus.overlay.png, the map over the photograph.")
     ] = False,
+    map_format: Annotated[
+        MapFormat,
+        typer.Option(
+            "--format",
+            help="Of the map: tiff; npy and exr hold sigma alone; npz sigma and confidence; png sigma in thousandths "
+            "of a px.",
+        ),
+    ] = "tiff",
+    precision: Annotated[
+        Precision,
+        typer.Option(
+            help="Of a TIFF: compact rounds sigma by less than 1 % and leaves the seeds out; lossless keeps all, in a "
+            "file ten times as large.",
+        ),
+    ] = "compact",
+    reduced: Annotated[
+        int,
+        typer.Option(metavar="N", min=1, max=64, help="Save a TIFF map at 1/N of width and height."),
+    ] = 1,
+    scale: Annotated[
+        Scale,
+        typer.Option(
+            help="Colours of the pictures: over the blur in each photograph, or over the method's whole range."
+        ),
+    ] = "photograph",
     as_json: Annotated[
         bool,
         typer.Option(
@@ -72,230 +92,123 @@ def command(
             "or path and error; or path, skipped and outputs. Lines come as photographs are finished.",
         ),
     ] = False,
-    jobs: Annotated[
-        int,
-        typer.Option(
-            "--jobs",
-            "-j",
-            metavar="N",
-            min=1,
-            help="Photographs at once, each in a process of its own. For folders the number of cores is fastest; "
-            "each process needs memory for its photograph.",
-        ),
-    ] = 1,
-    skip_existing: Annotated[
-        bool,
-        typer.Option(
-            "--skip-existing",
-            help="Leave photographs whose outputs are whole and made from the very same file, method, parameters, "
-            "weights and version; else they are replaced.",
-        ),
-    ] = False,
-    max_megapixels: Annotated[float, typer.Option(metavar="MP", min=0.001, help="Refuse larger photographs.")] = 200.0,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="No progress bar, no lines but failures (and --json).")
-    ] = False,
+    jobs: shared.Jobs = 1,
+    skip_existing: shared.SkipExisting = False,
+    max_megapixels: shared.MaxMegapixels = 200.0,
+    strict: shared.Strict = False,
+    quiet: shared.Quiet = False,
 ) -> None:
     """Estimate how far out of focus every pixel of each photograph is.
 
-    Writes NAME.defocus.tiff (sigma in px as 32-bit float; further pages hold
-    confidence, saturation and seeds) and NAME.defocus.png (colours with a scale
-    in px) beside the photograph, or in DIR; shi2015tog also NAME.defocus.depth.png
-    (16 bit, 0 near to 65535 far, without scale). Where a.jpg and a.png share a
-    folder NAME keeps the suffix. One that fails does not stop the rest.
+    Writes NAME.defocus.tiff (sigma in px; further pages hold the confidence and
+    where the range ends) and NAME.defocus.png (colours with a scale in px) beside
+    the photograph, or in DIR; shi2015tog also NAME.defocus.depth.png (16 bit, 0
+    near to 65535 far, without scale). Where a.jpg and a.png share a folder NAME
+    keeps the suffix. One that fails does not stop the rest.
     """
     # Here, not above: --help must not wait for numpy.
-    from defocus.cli.files import find_photographs, name_outputs, prepare_folder
-    from defocus.cli.progress_bar import ProgressBar
-    from defocus.cli.workers import WorkerLost, run, terminable
     from defocus.estimate import find_parameters
     from defocus.methods import find_method
     from defocus.settings import apply_settings
 
+    if overlay and names_a_file(output):
+        raise typer.BadParameter("With -o FILE only the map is written: give a folder for --overlay.")
+    if map_format in ("npy", "exr") and skip_existing:
+        raise typer.BadParameter(
+            f"A map saved as {map_format} does not say what it was made from: --skip-existing needs tiff."
+        )
     try:
         chosen = find_method(method)
         values = apply_settings(find_parameters(chosen, parameters), settings or [])
-        prepare_folder(output)
     except ParameterError as error:
         raise typer.BadParameter(str(error)) from error
-    found = find_photographs(photos)
-    if not found.photographs and not found.failures:
-        raise typer.BadParameter(f"{found.outputs[0]} is an output of defocus: name photographs.")
-    digest = chosen.weights_sha256(weights)
-    work = [
-        _Job(
-            path=source.path,
-            outputs=_outputs(beginning, overlay=overlay, depth=chosen.tells_depth),
+    task = _Estimate(overlay, chosen.tells_depth, map_format, precision, reduced, scale)
+    process_photographs(
+        task,
+        Options(
+            photos=photos,
+            output=output,
             method=method,
             parameters=values,
             weights=weights,
-            weights_sha256=digest,
-            max_pixels=int(max_megapixels * 1e6),
+            jobs=jobs,
             skip_existing=skip_existing,
-        )
-        for source, beginning in zip(found.photographs, name_outputs(found.photographs, output), strict=True)
-    ]
-    processes = min(jobs, max(1, len(work)))
-    done, failures = 0, dict[int, str]()
-    with terminable(), ProgressBar(len(work), hidden=quiet) as bar:
-        for path in found.outputs if not quiet else ():
-            bar.say(f"{path} is an output of defocus and was left out.", error=True)
-        for path, reason in found.failures if as_json else ():
-            bar.say(json.dumps({"path": str(path), "error": reason}))
-
-        def begin(place: int) -> None:
-            bar.begin(work[place].path.name, "" if processes > 1 else "reading")
-
-        # A bar does not travel to other processes: with several it counts photographs.
-        task = _work if processes > 1 else partial(_work, report=bar.report)
-        try:
-            with closing(run(work, task, processes, begin)) as results:
-                for place, result in results:
-                    job = work[place]
-                    answer = _Answer(job.failed(str(result))) if isinstance(result, WorkerLost) else result
-                    bar.end()
-                    for warning in answer.warnings if not quiet else ():
-                        bar.say(f"Warning: {job.path}: {warning}", error=True)
-                    if "error" in answer.record:
-                        failures[place] = answer.record["error"]
-                    else:
-                        done += 1
-                    if as_json:
-                        bar.say(json.dumps(answer.record))
-                    elif "error" not in answer.record and not quiet:
-                        bar.say(_line(answer.record))
-        except WeightsError as error:  # the same for every photograph
-            raise typer.BadParameter(str(error)) from error
-        except KeyboardInterrupt:
-            bar.say(f"Interrupted: {done} of {len(work)} photographs done.", error=True)
-            raise typer.Exit(130) from None
-        failed = [*found.failures, *((work[place].path, failures[place]) for place in sorted(failures))]
-        if failed:
-            bar.say(f"Failed: {len(failed)}; done: {done}.", error=True)
-            for path, reason in failed:
-                bar.say(f"  {path}: {reason.removeprefix(str(path)).lstrip(': ')}", error=True)
-            raise typer.Exit(1)
+            max_megapixels=max_megapixels,
+            strict=strict,
+            as_json=as_json,
+            quiet=quiet,
+        ),
+    ).conclude()
 
 
 @dataclass(frozen=True)
-class _Job:
-    """One photograph, and all that its outputs depend on; travels to other processes."""
+class _Estimate(Task):
+    overlay: bool
+    tells_depth: bool
+    map_format: MapFormat
+    precision: Precision
+    reduced: int
+    scale: Scale
 
-    path: Path
-    outputs: dict[str, Path]
-    method: str
-    parameters: Any
-    weights: Path | None
-    weights_sha256: str | None
-    max_pixels: int
-    skip_existing: bool
+    @property
+    def uses_saved_map(self) -> bool:
+        return False
 
-    def failed(self, reason: str) -> dict[str, Any]:
-        return {"path": str(self.path), "error": reason}
+    def outputs(self, photo: Path, stem: Path) -> dict[str, Path]:
+        from defocus.cli.files import DEPTH_ENDING, MAP_ENDING, OVERLAY_ENDING, PREVIEW_ENDING, with_ending
 
-    def output_names(self) -> dict[str, str]:
-        return {kind: str(path) for kind, path in self.outputs.items()}
+        # NAME.defocus.png is the picture.
+        other = ".defocus.sigma.png" if self.map_format == "png" else f".defocus.{self.map_format}"
+        endings = {"map": MAP_ENDING if self.map_format == "tiff" else other, "preview": PREVIEW_ENDING}
+        if self.overlay:
+            endings["overlay"] = OVERLAY_ENDING
+        if self.tells_depth:
+            endings["depth"] = DEPTH_ENDING
+        return {kind: with_ending(stem, ending) for kind, ending in endings.items()}
 
+    def options(self, kind: str) -> dict[str, Any]:
+        if kind == "map":
+            return {"precision": self.precision, "reduced": self.reduced}
+        return {"scale": self.scale} if kind in ("preview", "overlay") else {}
 
-@dataclass(frozen=True)
-class _Answer:
-    """What became of a photograph: its object for --json, and warnings."""
+    def make(self, photograph: Photograph, defocus_map: DefocusMap, report: Progress) -> Made:
+        import numpy as np
 
-    record: dict[str, Any]
-    warnings: Sequence[str] = ()
+        from defocus.cli.files import png
+        from defocus.preview import overlay
 
+        percentiles = np.percentile(defocus_map.sigma, (5, 50, 95))
+        record = {
+            "size": [photograph.width, photograph.height],
+            "method": defocus_map.method,
+            "unit": defocus_map.unit,
+            "sigma_percentiles": {
+                name: round(float(value), 4) for name, value in zip(("5", "50", "95"), percentiles, strict=True)
+            },
+            "share_saturated": round(float(defocus_map.saturated.mean()), 6),
+            "share_confident": round(float((defocus_map.confidence >= CONFIDENT).mean()), 6),
+        }
 
-def _outputs(beginning: Path, *, overlay: bool, depth: bool) -> dict[str, Path]:
-    from defocus.cli.files import DEPTH_ENDING, MAP_ENDING, OVERLAY_ENDING, PREVIEW_ENDING, with_ending
+        def save(path: Path, _: Provenance) -> None:  # a map's own metadata say what it was made from
+            defocus_map.save(path, precision=self.precision, reduced=self.reduced)
 
-    endings = {"map": MAP_ENDING, "preview": PREVIEW_ENDING}
-    if overlay:
-        endings["overlay"] = OVERLAY_ENDING
-    if depth:
-        endings["depth"] = DEPTH_ENDING
-    return {kind: with_ending(beginning, ending) for kind, ending in endings.items()}
+        def preview_png(made_from: Provenance) -> bytes:
+            return png(defocus_map.preview(scale_bar=True), made_from)
 
+        def overlay_png(made_from: Provenance) -> bytes:
+            picture = overlay(photograph, defocus_map.sigma, sigma_limits=defocus_map.sigma_range, scale_bar=True)
+            return png(picture, made_from)
 
-def _work(job: _Job, report: Progress = lambda step, share: None) -> _Answer:
-    """One photograph's way from file to files; only a fault that all photographs share is raised."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        try:
-            record = _estimate(job, report)
-        except WeightsError:
-            raise
-        except Exception as error:  # a fault of ours must not cost the user the other photographs
-            return _Answer(job.failed(sentence(error)))
-    return _Answer(record, warnings_about(job.path, caught))
+        def depth_png(made_from: Provenance) -> bytes:
+            assert defocus_map.relative_depth is not None
+            return png(np.rint(defocus_map.relative_depth * 65535).astype(np.uint16), made_from)
 
+        pictures = {"preview": preview_png, "overlay": overlay_png}
+        if defocus_map.relative_depth is not None:
+            pictures["depth"] = depth_png
+        return Made(record, save, pictures)
 
-def _estimate(job: _Job, report: Progress) -> dict[str, Any]:
-    import numpy as np
-
-    from defocus.atomic import write_bytes
-    from defocus.cli.files import png, prepare_folder
-    from defocus.cli.finished import is_finished, signed
-    from defocus.cores import at_once
-    from defocus.estimate import estimate
-    from defocus.photograph import photograph_sha256, read_photograph
-    from defocus.preview import overlay
-
-    start = time.perf_counter()
-    # Before its pixels are read: one that changes meanwhile then counts as not done, not as done.
-    digest = photograph_sha256(job.path)
-    if job.skip_existing and is_finished(job.outputs, job.method, job.parameters, job.weights_sha256, digest):
-        return {"path": str(job.path), "skipped": True, "outputs": job.output_names()}
-    prepare_folder(job.outputs["map"].parent)
-    photograph = read_photograph(job.path, max_pixels=job.max_pixels)
-    result = signed(
-        estimate(photograph, method=job.method, parameters=job.parameters, weights=job.weights, progress=report),
-        digest,
-    )
-    report("writing", 1.0)
-
-    def pictures() -> dict[str, bytes]:
-        made = {"preview": png(result.preview(scale_bar=True))}
-        if "overlay" in job.outputs:
-            made["overlay"] = png(overlay(photograph, result.sigma, sigma_limits=result.sigma_range, scale_bar=True))
-        if "depth" in job.outputs and result.relative_depth is not None:
-            made["depth"] = png(np.rint(result.relative_depth * 65535).astype(np.uint16))
-        return made
-
-    def save() -> dict[str, Any]:
-        result.save(job.outputs["map"])
-        return _summary(result)
-
-    summary, encoded = at_once(save, pictures)
-    for kind, contents in encoded.items():  # only now: where the map cannot be written, nothing is
-        write_bytes(job.outputs[kind], contents)
-    return {
-        "path": str(job.path),
-        "size": [photograph.width, photograph.height],
-        "method": result.method,
-        "unit": result.unit,
-        "seconds": round(time.perf_counter() - start, 3),
-        **summary,
-        "outputs": job.output_names(),
-    }
-
-
-def _summary(result: DefocusMap) -> dict[str, Any]:
-    import numpy as np
-
-    percentiles = np.percentile(result.sigma, (5, 50, 95))
-    return {
-        "sigma_percentiles": {
-            name: round(float(value), 4) for name, value in zip(("5", "50", "95"), percentiles, strict=True)
-        },
-        "share_saturated": round(float(result.saturated.mean()), 6),
-        "share_confident": round(float((result.confidence >= CONFIDENT).mean()), 6),
-    }
-
-
-def _line(record: dict[str, Any]) -> str:
-    outputs = ", ".join(record["outputs"].values())
-    if record.get("skipped"):
-        return f"{record['path']}: left as it is, {outputs} are up to date"
-    low, high = record["sigma_percentiles"]["5"], record["sigma_percentiles"]["95"]
-    values = f"sigma {low:.2f} to {high:.2f} px" if record["unit"] == "px" else f"score {low:.2f} to {high:.2f}"
-    return f"{record['path']}: {values} (5 to 95 %), {record['seconds']:.1f} s -> {outputs}"
+    def line(self, record: dict[str, Any]) -> str:
+        low, high = record["sigma_percentiles"]["5"], record["sigma_percentiles"]["95"]
+        values = f"sigma {low:.2f} to {high:.2f} px" if record["unit"] == "px" else f"score {low:.2f} to {high:.2f}"
+        return f"{values} (5 to 95 %)"

@@ -6,25 +6,30 @@ import csv
 import io
 import json
 import math
+import os
 import sys
 import time
-import warnings
 from collections.abc import Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from defocus.cli.sentences import sentence, warnings_about
+from defocus.cli import options as shared
+from defocus.cli.batch import Made, Options, Task, process_photographs
+from defocus.cli.terminal import printable, say
 from defocus.errors import ParameterError
 
 if TYPE_CHECKING:  # numpy must not load for --help
-    from defocus.applications.rank import By, Sharpness
+    from defocus.applications.rank import Sharpness
     from defocus.defocus_map import DefocusMap
+    from defocus.photograph import Photograph
+    from defocus.progress import Progress
 
-EXAMPLES = """[bold]Examples[/bold]
+By = Literal["frame", "subject"]
+
+EXAMPLES = f"""[bold]Examples[/bold]
 
 defocus rank shoot/
 
@@ -32,28 +37,21 @@ defocus rank shoot/ --at 2048 --csv shoot.csv --sheet shoot.defocus.jpg
 
 defocus rank burst/ --subject 0.4,0.2,0.2,0.3 --top 5
 
-[bold]Exit codes[/bold]
-
-0 all photographs ranked, 1 at least one failed (named at the end), 2 wrong usage, 130 interrupted.
-"""
+{shared.EXIT_CODES}"""
 TILES_PER_PAGE = 40
 
 
 def command(
-    photos: Annotated[
-        list[Path],
-        typer.Argument(metavar="FOLDER", help="Folders of photographs, which are walked, and photographs."),
-    ],
+    photos: shared.Photos,
     by: Annotated[
-        str | None,
-        typer.Option(metavar="frame|subject", help="Order by the frame, or (default with --subject) by the subject."),
+        By | None, typer.Option(help="Order by the frame, or (default with --subject) by the subject.")
     ] = None,
     subject: Annotated[
         str | None,
         typer.Option(
             metavar="X,Y,W,H",
             help="Subject region of every photograph: left, top, width, height in px, or, where all are 1 or less, as "
-            "shares of the frame. Else the EXIF's, else the sharpest.",
+            "fractions of the frame. Else the EXIF's, else the sharpest.",
         ),
     ] = None,
     threshold: Annotated[
@@ -80,20 +78,19 @@ def command(
             help=f"Write a contact sheet (.jpg or .png); {TILES_PER_PAGE} photographs a page, more pages beside it.",
         ),
     ] = None,
-    method: Annotated[str, typer.Option(metavar="NAME", help="One of `defocus methods` that gives px.")] = "pyramid",
-    jobs: Annotated[
-        int, typer.Option("--jobs", "-j", metavar="N", min=1, help="Photographs at once, each in a process of its own.")
-    ] = 1,
+    map_file: shared.MapFile = None,
+    method: shared.MethodName = "pyramid",
+    jobs: shared.Jobs = 1,
+    max_megapixels: shared.MaxMegapixels = 200.0,
+    strict: shared.Strict = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object per photograph, in order, with the CSV's fields.")
     ] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="No progress bar, no table, no lines but failures (and --json).")
-    ] = False,
+    quiet: shared.Quiet = False,
 ) -> None:
     """Order a shoot by how much of the frame, or of the subject, is in focus.
 
-    Prints a table: the share in focus of what can be read (sigma below the
+    Prints a table: how much is in focus of what can be read (sigma below the
     threshold in px), how sharp the sharpest is, the same for the subject region,
     and how much of the frame can be read at all. Photographs without any detail
     come last. Maps that defocus estimate left beside the photographs are used
@@ -101,51 +98,35 @@ def command(
     """
     # Here, not above: --help must not wait for numpy.
     from defocus.applications.rank import rank
-    from defocus.cli.files import MAP_ENDING, find_photographs, name_outputs, with_ending
-    from defocus.cli.progress_bar import ProgressBar
-    from defocus.cli.workers import run, terminable
+    from defocus.cli.sentences import sentence
 
-    if by not in (None, "frame", "subject"):
-        raise typer.BadParameter(f"--by is frame or subject, not {by}.")
     order: By = "subject" if by == "subject" or (by is None and subject is not None) else "frame"
-    found = find_photographs(photos)
-    if not found.photographs and not found.failures:
-        raise typer.BadParameter(f"{found.outputs[0]} is an output of defocus: name photographs.")
-    paths = [source.path for source in found.photographs]
     try:
         _check_method(method)
-        if csv_file is not None:
-            _check_target(csv_file, paths)
-        if sheet is not None:
-            _check_target(sheet, paths)
-            _check_sheet(sheet, photos)
-        box = None if subject is None else _numbers(subject)
+        for target in (csv_file, sheet):
+            if target is not None:
+                _check_target(target, photos)
+        if sheet is not None and sheet.suffix.lower() not in (".jpg", ".jpeg", ".png"):
+            raise ParameterError(f"The contact sheet {sheet} must end in .jpg or .png.")
+        region = None if subject is None else _numbers(subject)
     except ParameterError as error:
         raise typer.BadParameter(str(error)) from error
-
-    failures = list(found.failures)
-    measured: dict[int, Measured] = {}
-    work = [
-        Job(path, with_ending(beginning, MAP_ENDING), method, threshold, box, at, sheet is not None)
-        for path, beginning in zip(paths, name_outputs(found.photographs, None), strict=True)
-    ]
-    interrupted = False
-    with terminable(), ProgressBar(len(paths), hidden=quiet) as bar:
-        try:
-            with closing(run(work, measure, jobs, lambda place: bar.begin(paths[place].name, ""))) as results:
-                for place, result in results:
-                    bar.end()
-                    if isinstance(result, Measured):
-                        measured[place] = result
-                        for words in result.warnings if not quiet else ():
-                            bar.say(f"Warning: {result.path}: {words}", error=True)
-                    else:
-                        failures.append((paths[place], result if isinstance(result, str) else str(result)))
-        except KeyboardInterrupt:  # what took hours so far is not thrown away
-            interrupted = True
-            bar.say(f"Interrupted: {len(measured)} of {len(paths)} photographs read and ranked.", error=True)
+    outcome = process_photographs(
+        _Rank(threshold=threshold, subject=region, at=at, wants_thumbnail=sheet is not None),
+        Options(
+            photos=photos,
+            map_file=map_file,
+            method=method,
+            jobs=jobs,
+            max_megapixels=max_megapixels,
+            strict=strict,
+            as_json=as_json,
+            quiet=quiet,
+        ),
+    )
+    # What took hours is not thrown away by an interrupt: what has been read is ranked.
     # Equals stay in the order they were found in, whichever was done first.
-    as_found = [measured[place] for place in sorted(measured)]
+    as_found: list[Measured] = [replace(measured, path=path) for path, measured in outcome.results]
     ranking = [as_found[index] for index in rank([m.sharpness for m in as_found], order)]
     shown = ranking[:top]
     try:
@@ -155,50 +136,19 @@ def command(
         if sheet is not None and ranking:
             outputs += _write_sheet(sheet, shown, order)
     except OSError as error:
-        typer.echo(f"Cannot write: {sentence(error)}", err=True)
+        say(f"Cannot write: {sentence(error)}", error=True)
         raise typer.Exit(1) from None
     if as_json:
-        records = [{"path": str(path), "error": reason} for path, reason in failures]
-        for record in records + [m.record(place) for place, m in enumerate(shown, start=1)]:
-            typer.echo(json.dumps(record))
+        for place, m in enumerate(shown, start=1):
+            say(json.dumps(m.record(place)))
     elif not quiet:
         if ranking:
             _print_table(shown)
         for path in outputs:
-            typer.echo(f"-> {path}")
+            say(f"-> {path}")
     if at is None and not quiet:
         _note_sizes(ranking)
-    if failures:
-        typer.echo(f"Failed: {len(failures)}; ranked: {len(ranking)}.", err=True)
-        for path, reason in failures:
-            typer.echo(f"  {path}: {reason.removeprefix(str(path)).lstrip(': ')}", err=True)
-    if interrupted:
-        raise typer.Exit(130)
-    if failures:
-        raise typer.Exit(1)
-
-
-@dataclass(frozen=True)
-class Job:
-    """One photograph to measure; travels to another process.
-
-    Attributes
-    ----------
-    path : the file.
-    map_path : where `defocus estimate` would have left its map.
-    method, threshold, at : as the command's options.
-    subject : left, top, width, height in px, or as shares where all are 1 or less; None for the EXIF's or the
-        sharpest.
-    wants_thumbnail : whether a thumbnail is made.
-    """
-
-    path: Path
-    map_path: Path
-    method: str
-    threshold: float
-    subject: tuple[float, float, float, float] | None
-    at: int | None
-    wants_thumbnail: bool
+    outcome.conclude("ranked")
 
 
 @dataclass(frozen=True)
@@ -212,9 +162,8 @@ class Measured:
     sharpness : its figures.
     subject_by : "given", "exif" or "sharpest".
     method : of the map.
-    seconds : from file to figures.
+    seconds : of measuring and, where there was no map yet, of estimating it.
     thumbnail : a JPEG, or None.
-    warnings : sentences.
     """
 
     path: Path
@@ -224,7 +173,6 @@ class Measured:
     method: str
     seconds: float
     thumbnail: bytes | None
-    warnings: tuple[str, ...]
 
     def record(self, place: int) -> dict[str, Any]:
         """Return the row of the CSV; None for what cannot be read."""
@@ -244,6 +192,7 @@ class Measured:
             "subject_top": top,
             "subject_width": width,
             "subject_height": height,
+            "shaken": s.shaken,
             "threshold": s.threshold,
             "at": s.at,
             "width": self.size[0],
@@ -254,71 +203,74 @@ class Measured:
         return {name: round(value, 4) if isinstance(value, float) else value for name, value in values.items()}
 
 
-def measure(job: Job) -> Measured | str:
-    """Read a photograph, estimate its map and measure it; a sentence where that fails."""
-    try:
-        return _measure(job)
-    except Exception as error:  # a fault of ours must not cost the user the other photographs
-        return sentence(error)
+@dataclass(frozen=True)
+class _Rank(Task):
+    """What is measured of each photograph.
 
+    Attributes
+    ----------
+    threshold, at : as the command's options.
+    subject : left, top, width, height in px, or as fractions where all are 1 or less; None for the EXIF's or the
+        sharpest.
+    wants_thumbnail : whether a thumbnail is made.
+    """
 
-def _measure(job: Job) -> Measured:
-    from PIL import Image
-
-    from defocus.applications.rank import sharpness, subject_from_exif
-    from defocus.cli.estimate import CONFIDENT
-    from defocus.contact_sheet import thumbnail
-    from defocus.estimate import estimate
-    from defocus.photograph import read_photograph, reduce_photograph
-
-    begin = time.perf_counter()
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        whole = read_photograph(job.path)
-        photograph = whole if job.at is None else reduce_photograph(whole, job.at)
-        found = _map_at_hand(job) or estimate(photograph, method=job.method)
+    threshold: float
     subject: tuple[float, float, float, float] | None
-    if job.subject is not None:
-        subject, subject_by = _shares(job.subject, whole.width, whole.height), "given"
-    else:
-        subject, subject_by = subject_from_exif(whole), "exif"
-    figures = sharpness(found, threshold=job.threshold, subject=subject, at=job.at)
-    picture = None
-    if job.wants_thumbnail:
-        scale = 1 if job.at is None else job.at / max(found.sigma.shape)
-        # Outlined is what is surely in focus: the figures count more, but its outline would follow no object.
-        marked = (found.confidence >= CONFIDENT) & (found.sigma * scale <= job.threshold)
-        buffer = io.BytesIO()
-        Image.fromarray(thumbnail(photograph, marked, subject)).save(buffer, "JPEG", quality=92)
-        picture = buffer.getvalue()
-    return Measured(
-        path=job.path,
-        size=(whole.width, whole.height),
-        sharpness=figures,
-        subject_by=subject_by if subject is not None else "sharpest",
-        method=found.method,
-        seconds=time.perf_counter() - begin,
-        thumbnail=picture,
-        warnings=warnings_about(job.path, caught),
-    )
+    at: int | None
+    wants_thumbnail: bool
 
+    @property
+    def uses_saved_map(self) -> bool:
+        # A map of the whole photograph, scaled, is not quite what reading the small one gives: one way for all.
+        return self.at is None
 
-def _map_at_hand(job: Job) -> DefocusMap | None:
-    """The map that `defocus estimate` left beside the photograph, if it is what would be made of it again."""
-    from defocus.cli.finished import is_finished
-    from defocus.defocus_map import load
-    from defocus.estimate import find_parameters
-    from defocus.methods import find_method
-    from defocus.photograph import photograph_sha256
+    def outputs(self, photo: Path, stem: Path) -> dict[str, Path]:
+        return {}
 
-    # A map of the whole photograph, scaled, is not quite what reading the small one gives: one way for all.
-    if job.at is not None or not job.map_path.is_file():
-        return None
-    method = find_method(job.method)
-    made_of = method.weights_sha256(), photograph_sha256(job.path)
-    if not is_finished({"map": job.map_path}, job.method, find_parameters(method), *made_of):
-        return None
-    return load(job.map_path)
+    def options(self, kind: str) -> dict[str, Any]:
+        return {}
+
+    def to_estimate(self, photograph: Photograph) -> Photograph:
+        from defocus.photograph import reduce_photograph
+
+        return photograph if self.at is None else reduce_photograph(photograph, self.at)
+
+    def make(self, photograph: Photograph, defocus_map: DefocusMap, report: Progress) -> Made:
+        from PIL import Image
+
+        from defocus.applications.rank import sharpness, subject_from_exif
+        from defocus.cli.estimate import CONFIDENT
+        from defocus.contact_sheet import thumbnail
+
+        start = time.perf_counter()
+        subject: tuple[float, float, float, float] | None
+        if self.subject is not None:
+            subject, subject_by = _shares(self.subject, photograph.width, photograph.height), "given"
+        else:
+            subject, subject_by = subject_from_exif(photograph), "exif"
+        figures = sharpness(defocus_map, photograph, threshold=self.threshold, subject=subject, at=self.at)
+        picture = None
+        if self.wants_thumbnail:
+            scale = 1 if self.at is None else self.at / max(defocus_map.sigma.shape)
+            # Outlined is what is surely in focus: the figures count more, but its outline would follow no object.
+            marked = (defocus_map.confidence >= CONFIDENT) & (defocus_map.sigma * scale <= self.threshold)
+            buffer = io.BytesIO()
+            Image.fromarray(thumbnail(photograph, marked, subject)).save(buffer, "JPEG", quality=92)
+            picture = buffer.getvalue()
+        measured = Measured(
+            path=photograph.path or Path("-"),
+            size=(photograph.width, photograph.height),
+            sharpness=figures,
+            subject_by=subject_by if subject is not None else "sharpest",
+            method=defocus_map.method,
+            seconds=time.perf_counter() - start,
+            thumbnail=picture,
+        )
+        return Made({}, result=measured)
+
+    def line(self, record: dict[str, Any]) -> None:
+        """Say nothing of single photographs: the table comes when all have been measured."""
 
 
 def _shares(subject: tuple[float, float, float, float], width: int, height: int) -> tuple[float, float, float, float]:
@@ -356,48 +308,45 @@ def _check_method(name: str) -> None:
         raise ParameterError(f"{name} gives a {method.unit} without px: choose a method that gives px.")
 
 
-def _check_target(target: Path, paths: Sequence[Path]) -> None:
+def _check_target(target: Path, photos: Sequence[Path]) -> None:
     """See that a file can be written and is none of the photographs, before minutes are spent on maps."""
-    from defocus.cli.files import prepare_folder
+    from defocus.cli.files import is_output, prepare_folder
 
-    if target.resolve() in {path.resolve() for path in paths}:
-        raise ParameterError(f"{target} is one of the photographs: choose another name, originals are never replaced.")
-    prepare_folder(target.parent)
-
-
-def _check_sheet(sheet: Path, photos: Sequence[Path]) -> None:
-    from defocus.cli.files import is_output
-
-    if sheet.suffix.lower() not in (".jpg", ".jpeg", ".png"):
-        raise ParameterError(f"The contact sheet {sheet} must end in .jpg or .png.")
-    walked = [photo.resolve() for photo in photos if photo.is_dir()]
-    if not is_output(sheet) and any(sheet.resolve().is_relative_to(folder) for folder in walked):
+    photographs = {os.path.realpath(photo) for photo in photos}
+    inside = target.exists() and target.suffix.lower() != ".csv" and not is_output(target)
+    if os.path.realpath(target) in photographs or inside:
         raise ParameterError(
-            f"In that folder {sheet.name} would be taken for a photograph the next time: write it elsewhere, or call "
-            f"it {sheet.stem}.defocus{sheet.suffix}."
+            f"{target} exists and was not written by defocus: choose another name, originals are never replaced."
         )
+    prepare_folder(target.parent)
 
 
 def _note_sizes(ranking: Sequence[Measured]) -> None:
     """Say so where sigma in px of each photograph does not compare them fairly."""
     longest = [max(m.size) for m in ranking]
     if longest and max(longest) > 1.1 * min(longest):
-        typer.echo(
+        say(
             f"Note: longer sides of {min(longest)} to {max(longest)} px are compared pixel for pixel, which favours "
             f"small photographs: --at {min(longest)} compares them at one size.",
-            err=True,
+            error=True,
         )
 
 
 def _write_csv(path: Path, ranking: Sequence[Measured]) -> None:
-    from defocus.atomic import write_text
+    from defocus.atomic import write_bytes
 
     text = io.StringIO()
-    rows = [{**m.record(place), "path": str(m.path.resolve())} for place, m in enumerate(ranking, start=1)]
+    rows = [{**m.record(place), "path": _cell(os.path.realpath(m.path))} for place, m in enumerate(ranking, start=1)]
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_text(path, text.getvalue())
+    # Names that are not UTF-8 keep their bytes.
+    write_bytes(path, text.getvalue().encode("utf-8", "surrogateescape"))
+
+
+def _cell(text: str) -> str:
+    """The text of a cell that no spreadsheet takes for a formula."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 def _write_sheet(path: Path, shown: Sequence[Measured], by: By) -> list[Path]:
@@ -405,8 +354,9 @@ def _write_sheet(path: Path, shown: Sequence[Measured], by: By) -> list[Path]:
     import numpy as np
     from PIL import Image
 
-    from defocus.atomic import atomic_write
+    from defocus.atomic import write_bytes
     from defocus.contact_sheet import Tile, contact_sheet
+    from defocus.provenance import Provenance, stamp
 
     pages = []
     for page, first in enumerate(range(0, len(shown), TILES_PER_PAGE), start=1):
@@ -420,9 +370,10 @@ def _write_sheet(path: Path, shown: Sequence[Measured], by: By) -> list[Path]:
         own, dot, rest = path.name.partition(".defocus.")
         name = path.name if page == 1 else f"{own}.{page}{dot}{rest}" if dot else f"{path.stem}.{page}{path.suffix}"
         kind = "PNG" if path.suffix.lower() == ".png" else "JPEG"
-        with atomic_write(path.with_name(name)) as file:
-            options: dict[str, Any] = {"quality": 90} if kind == "JPEG" else {}
-            Image.fromarray(contact_sheet(tiles)).save(file, kind, **options)
+        options: dict[str, Any] = {"quality": 90} if kind == "JPEG" else {}
+        file = io.BytesIO()
+        Image.fromarray(contact_sheet(tiles)).save(file, kind, **options)
+        write_bytes(path.with_name(name), stamp(file.getvalue(), Provenance("contact sheet")))
         pages.append(path.with_name(name))
     return pages
 
@@ -433,12 +384,14 @@ def _lines(m: Measured, by: By) -> tuple[str, str]:
     if s.in_focus is None:
         return f"no detail: {s.readable:.0%} of it can be read", ""
     frame = f"frame {s.in_focus:.0%} in focus, sharpest {_px(s.sharpest_sigma)}"
+    if s.shaken:
+        frame = f"shaken; {frame}"
     where = "sharpest area" if m.subject_by == "sharpest" else "subject"
     subject = f"{where} {_share(s.subject_in_focus)} in focus, {_px(s.subject_sigma)}"
     return (subject, frame) if by == "subject" else (frame, subject)
 
 
-HEADINGS = ("", "photograph", "in focus", "sharpest", "subject in focus", "subject", "readable")
+HEADINGS = ("", "photograph", "in focus", "sharpest", "subject in focus", "subject", "readable", "shaken")
 
 
 def _print_table(shown: Sequence[Measured]) -> None:
@@ -447,8 +400,8 @@ def _print_table(shown: Sequence[Measured]) -> None:
     for place, m in enumerate(shown, start=1):
         s = m.sharpness
         figures = _share(s.in_focus), _px(s.sharpest_sigma), _share(s.subject_in_focus), _px(s.subject_sigma)
-        rows.append((str(place), str(m.path), *figures, f"{s.readable:.0%}"))
-    if sys.stdout.isatty():
+        rows.append((str(place), printable(str(m.path)), *figures, f"{s.readable:.0%}", "yes" if s.shaken else ""))
+    if sys.stdout is not None and sys.stdout.isatty():
         from rich.console import Console
         from rich.table import Table
         from rich.text import Text
@@ -465,7 +418,7 @@ def _print_table(shown: Sequence[Measured]) -> None:
         cells = (
             cell.ljust(w) if k == 1 else cell.rjust(w) for k, (cell, w) in enumerate(zip(row, widths, strict=True))
         )
-        print("  ".join(cells).rstrip())  # noqa: T201
+        say("  ".join(cells).rstrip())
 
 
 def _share(value: float | None) -> str:

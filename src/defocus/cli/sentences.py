@@ -1,4 +1,4 @@
-"""What a command tells the user of what went wrong, in one sentence each."""
+"""What a command says about what went wrong, in one sentence each."""
 
 from __future__ import annotations
 
@@ -22,6 +22,11 @@ def sentence(error: Exception) -> str:
 
 
 def warnings_about(path: Path, caught: Sequence[warnings.WarningMessage]) -> tuple[str, ...]:
-    """The warnings meant for the user, without the photograph's path in front."""
+    """The warnings meant for the user, each once, without the photograph's path in front."""
     messages = (str(each.message) for each in caught if issubclass(each.category, UserWarning))
-    return tuple(message.removeprefix(str(path)).lstrip() for message in messages)
+    return tuple(dict.fromkeys(without_path(message, path) for message in messages))
+
+
+def without_path(message: str, path: Path) -> str:
+    """A sentence about a file without the file's path in front, which is said before it anyway."""
+    return message.removeprefix(str(path)).lstrip(": ")

@@ -3,10 +3,12 @@
 DHDE (Park et al., CVPR 2017) carried on: its patches of two sizes become five levels, its edges every pixel, its 11
 labels a probability over 37 sigmas from 0.27 to 39 px. The steps:
 
-1. a pyramid of the photograph's luma, each level the mean of 2 x 2 px of the one before
+1. a pyramid of the photograph's luma, without the edges of a JPEG's blocks, each level the mean of 2 x 2 px of the one
+   before
 2. the network reads each level, the coarsest first; blur that is 2 px at one level is 1 px at the next, so each adds
    what it sees to the log-likelihoods that the coarser one hands down. One reading per 4 x 4 px of the photograph
-3. median of log sigma, and certainty: the probability to be right within a tenth or 0.15 px
+3. median of log sigma, and certainty: the probability to be right within a tenth or 0.15 px; none where what was read
+   is no evidence of the lens (`defocus.evidence`)
 4. the matting Laplacian of the photograph spreads what is certain to where nothing could be read; three times, from the
    second on with what was found as one more colour, so that blur may also change where no colour does
 5. guided upsampling to every pixel
@@ -17,7 +19,7 @@ docs/pyramid.md has what each step gains and where it fails.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,7 @@ from numpy.typing import NDArray
 from defocus.defocus_map import DefocusMap, Seeds
 from defocus.edges import luma
 from defocus.errors import ParameterError
+from defocus.evidence import readability, without_block_edges
 from defocus.filters.box import block_average
 from defocus.filters.guided import guided_upsample
 from defocus.network.blur_reader import BlurReader, Readings
@@ -141,13 +144,15 @@ def estimate(
     grey = _luma(rgb)
     if np.ptp(grey) < NOTHING:
         return DefocusMap.without_evidence(grey.shape, "pyramid", SIGMA_RANGE, metadata=metadata)
+    grey = without_block_edges(grey)
     readings = reader.read(grey, lambda share: report("reading", 0.7 * share))
+    readable = readability(grey, readings.log2_sigma, STRIDE)
     del grey
     report("propagation", 0.7)
     coarse = block_average(rgb, STRIDE)
-    log2 = spread(readings, coarse, parameters)
+    log2 = spread(replace(readings, certainty=readings.certainty * readable), coarse, parameters)
     report("upsampling", 0.85)
-    confidence = reader.confidence(readings.certainty)
+    confidence = reader.confidence(readings.certainty) * readable
     planes = np.stack([log2, confidence], axis=2)
     lifted = guided_upsample(
         planes, coarse, rgb, reduction=STRIDE, radius=parameters.upsampling_radius, eps=parameters.upsampling_eps

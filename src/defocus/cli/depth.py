@@ -1,0 +1,204 @@
+"""`defocus depth`: photographs in; depth maps, surfaces and viewers out."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from defocus.cli import options as shared
+from defocus.cli.batch import Made, Options, Task, process_photographs
+from defocus.errors import ParameterError
+
+if TYPE_CHECKING:  # numpy must not load for --help
+    from defocus.applications.depth import Depth, Lens
+    from defocus.defocus_map import DefocusMap
+    from defocus.photograph import Photograph
+    from defocus.progress import Progress
+    from defocus.provenance import Provenance
+
+Side = Literal["behind", "front", "auto"]
+
+EXAMPLES = f"""[bold]Examples[/bold]
+
+defocus depth portrait.jpg
+
+defocus depth portrait.jpg --focus-distance 1.8 --side behind
+
+defocus depth scan.tif --focal-length 50 --f-number 2 --focus-distance 1.2 --sensor-width 36
+
+{shared.EXIT_CODES}"""
+
+
+def command(
+    photos: shared.Photos,
+    output: shared.Output = None,
+    focal_length: Annotated[
+        float | None, typer.Option("--focal-length", metavar="MM", help="Of the lens itself; from EXIF if left out.")
+    ] = None,
+    f_number: Annotated[
+        float | None, typer.Option("--f-number", metavar="N", help="Aperture; from EXIF if left out.")
+    ] = None,
+    focus_distance: Annotated[
+        float | None,
+        typer.Option("--focus-distance", metavar="M", help="Distance in focus, m; few cameras write it into the EXIF."),
+    ] = None,
+    sensor_width: Annotated[
+        float | None, typer.Option("--sensor-width", metavar="MM", help="Along the photograph's width; from EXIF.")
+    ] = None,
+    side: Annotated[Side, typer.Option(help="Where what is blurred lies, seen from the distance in focus.")] = "auto",
+    meshes: Annotated[bool, typer.Option("--mesh/--no-mesh", help="Also .glb, .ply, a turntable and a viewer.")] = True,
+    map_file: shared.MapFile = None,
+    method: shared.MethodName = "pyramid",
+    jobs: shared.Jobs = 1,
+    skip_existing: shared.SkipExisting = False,
+    max_megapixels: shared.MaxMegapixels = 200.0,
+    strict: shared.Strict = False,
+    as_json: shared.AsJson = False,
+    quiet: shared.Quiet = False,
+) -> None:
+    """Depth from defocus: in metres where the lens is known, else relative.
+
+    Writes NAME.defocus.depth.png (16 bit; mm, or 0 near to 65535 far where it
+    is relative), NAME.defocus.depth.tiff (float; m with nearest and farthest,
+    or 0..1), and with --mesh a surface, a turntable GIF and a viewer that
+    opens offline. Blur alone does not say whether a thing lies before or behind
+    the distance in focus, nor whether soft texture is defocus.
+    """
+    process_photographs(
+        _Depth(focal_length, f_number, focus_distance, sensor_width, side, meshes),
+        Options(
+            photos=photos,
+            output=output,
+            map_file=map_file,
+            method=method,
+            jobs=jobs,
+            skip_existing=skip_existing,
+            max_megapixels=max_megapixels,
+            strict=strict,
+            as_json=as_json,
+            quiet=quiet,
+        ),
+    ).conclude()
+
+
+@dataclass(frozen=True)
+class _Depth(Task):
+    focal_length: float | None
+    f_number: float | None
+    focus_distance: float | None
+    sensor_width: float | None
+    side: Side
+    meshes: bool
+
+    def outputs(self, photo: Path, stem: Path) -> dict[str, Path]:
+        from defocus.cli.files import DEPTH_ENDING, with_ending
+
+        endings = {"depth": DEPTH_ENDING, "depth_tiff": ".defocus.depth.tiff"}
+        if self.meshes:
+            endings |= {
+                "glb": ".defocus.glb",
+                "ply": ".defocus.ply",
+                "turntable": ".defocus.turntable.gif",
+                "viewer": ".defocus.viewer.html",
+            }
+        return {kind: with_ending(stem, ending) for kind, ending in endings.items()}
+
+    def options(self, kind: str) -> dict[str, Any]:
+        return {**self._lens(), "side": self.side}
+
+    def _lens(self) -> dict[str, float | None]:
+        return {
+            "focal_length": self.focal_length,
+            "f_number": self.f_number,
+            "focus_distance": self.focus_distance,
+            "sensor_width": self.sensor_width,
+        }
+
+    def to_estimate(self, photograph: Photograph) -> Photograph:
+        self.find_lens(photograph)  # what is missing is said before the map takes its time
+        return photograph
+
+    def find_lens(self, photograph: Photograph) -> Lens | None:
+        """The lens of a photograph; None where nothing was given and the EXIF does not hold it all."""
+        from defocus.applications.depth import Lens, lens_from_exif
+
+        lens = lens_from_exif(photograph, self._lens())
+        if isinstance(lens, Lens):
+            return lens
+        if any(value is not None for value in self._lens().values()):
+            names = ", ".join("--" + name.replace("_", "-") for name in lens)
+            raise ParameterError(f"Depth in metres also needs {names}, which the photograph's EXIF does not hold.")
+        return None
+
+    def make(self, photograph: Photograph, defocus_map: DefocusMap, report: Progress) -> Made:
+        from functools import cache
+
+        import numpy as np
+
+        from defocus.applications import surface
+        from defocus.applications.depth import AMBIGUITIES, depth
+        from defocus.atomic import write_bytes
+        from defocus.cli.files import png
+        from defocus.provenance import stamp
+
+        d = depth(photograph, defocus_map, lens=self.find_lens(photograph), side=self.side, progress=report)
+        levels = d.depth * (65535 if d.unit == "relative" else 1000)
+
+        @cache  # made once for all the files that show it, and only if there are any
+        def made_surface() -> surface.Surface:
+            return surface.surface(np.rint(photograph.as_float(np.float32) * 255).astype(np.uint8), d)
+
+        def save(path: Path, made_from: Provenance) -> None:
+            write_bytes(path, png(np.rint(np.minimum(levels, 65535)).astype(np.uint16), made_from))
+
+        def viewer_page(made_from: Provenance) -> bytes:
+            title = photograph.path.name if photograph.path is not None else "photograph"
+            return stamp(surface.viewer(made_surface(), d, title, AMBIGUITIES), made_from)
+
+        percentiles = np.percentile(d.depth, (5, 50, 95))
+        record = {
+            "unit": d.unit,
+            "side": d.side,
+            "depth_percentiles": {k: round(float(v), 4) for k, v in zip(("5", "50", "95"), percentiles, strict=True)},
+            "note": AMBIGUITIES,
+        }
+        return Made(
+            record,
+            save,
+            {
+                "depth_tiff": lambda made_from: depth_tiff(d, made_from),
+                "glb": lambda made_from: stamp(surface.glb(made_surface()), made_from),
+                "ply": lambda made_from: stamp(surface.ply(made_surface()), made_from),
+                "turntable": lambda made_from: stamp(surface.turntable_gif(made_surface()), made_from),
+                "viewer": viewer_page,
+            },
+        )
+
+    def line(self, record: dict[str, Any]) -> str:
+        near, far = record["depth_percentiles"]["5"], record["depth_percentiles"]["95"]
+        if record["unit"] == "m":
+            return f"{near:.2f} to {far:.2f} m (5 to 95 %)"
+        return "relative depth, without scale (metres need the lens: see --help)"
+
+
+def depth_tiff(d: Depth, made_from: Provenance) -> bytes:
+    """Float TIFF: depth first, and for metres the nearest and farthest it may be."""
+    import tifffile
+
+    from defocus.provenance import TIFF_TAG
+
+    planes = {"depth": d.depth, "nearest": d.nearest, "farthest": d.farthest}
+    file = io.BytesIO()
+    with tifffile.TiffWriter(file) as tiff:
+        for name, plane in planes.items():
+            if plane is not None:
+                tags = [(TIFF_TAG, "s", 0, made_from.to_json(), True)] if name == "depth" else []
+                description = f"{name}, {d.unit}"
+                tiff.write(
+                    plane, compression="zlib", predictor=True, description=description, extratags=tags, metadata=None
+                )
+    return file.getvalue()

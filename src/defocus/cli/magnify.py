@@ -1,0 +1,128 @@
+"""`defocus magnify`: photographs in, photographs with a shallower depth of field out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+import typer
+
+from defocus.cli import options as shared
+from defocus.cli.batch import Made, Options, Task, process_photographs
+
+if TYPE_CHECKING:  # numpy must not load for --help
+    from defocus.defocus_map import DefocusMap
+    from defocus.photograph import Photograph
+    from defocus.progress import Progress
+
+ApertureShape = Literal["disc", "hexagon", "gaussian"]
+
+EXAMPLES = f"""[bold]Examples[/bold]
+
+defocus magnify portrait.jpg --amount 3
+
+defocus magnify portrait.jpg --amount 2 --aperture-shape hexagon -o edited
+
+defocus magnify portrait.jpg --focus 820,300
+
+{shared.EXIT_CODES}"""
+
+
+def command(
+    photos: shared.Photos,
+    output: shared.Output = None,
+    amount: Annotated[float, typer.Option(metavar="K", min=1, help="Every blur becomes K times itself.")] = 2.0,
+    aperture_shape: Annotated[
+        ApertureShape, typer.Option("--aperture-shape", help="Shape of the bokeh: what a point of light becomes.")
+    ] = "disc",
+    focus: Annotated[
+        str | None, typer.Option(metavar="X,Y", help="Bring what is at this pixel into focus instead.")
+    ] = None,
+    highlights: Annotated[
+        bool, typer.Option(help="Let lamps that are clipped and surely out of focus shine when they are blurred.")
+    ] = False,
+    file_format: shared.EditFormatOption = None,
+    quality: shared.Quality = 95,
+    map_file: shared.MapFile = None,
+    method: shared.MethodName = "pyramid",
+    jobs: shared.Jobs = 1,
+    skip_existing: shared.SkipExisting = False,
+    max_megapixels: shared.MaxMegapixels = 200.0,
+    strict: shared.Strict = False,
+    as_json: shared.AsJson = False,
+    quiet: shared.Quiet = False,
+) -> None:
+    """Blur what is out of focus further, as a larger aperture would.
+
+    Writes NAME.defocus.magnified in the photograph's own format, depth, colours
+    and EXIF. More blur is taken to be farther away. Where the map does not know
+    how blurred the photograph is, the edit fades out.
+    """
+    place: tuple[int, int] | None = None
+    if focus is not None:
+        try:
+            x, y = (int(number) for number in focus.split(","))
+        except ValueError:
+            raise typer.BadParameter(f"--focus takes X,Y in px from the left and the top, not {focus}.") from None
+        place = x, y
+    task = _Magnify(amount, aperture_shape, place, highlights, file_format, quality)
+    process_photographs(
+        task,
+        Options(
+            photos=photos,
+            output=output,
+            map_file=map_file,
+            method=method,
+            jobs=jobs,
+            skip_existing=skip_existing,
+            max_megapixels=max_megapixels,
+            strict=strict,
+            as_json=as_json,
+            quiet=quiet,
+        ),
+    ).conclude()
+
+
+@dataclass(frozen=True)
+class _Magnify(Task):
+    amount: float
+    aperture: ApertureShape
+    focus: tuple[int, int] | None
+    highlights: bool
+    file_format: shared.EditFormat | None
+    quality: int
+    own_colours: ClassVar[bool] = True
+
+    def outputs(self, photo: Path, stem: Path) -> dict[str, Path]:
+        from defocus.cli.edits import edit_output
+
+        return {"photograph": edit_output(stem, ".defocus.magnified", self.file_format)}
+
+    def options(self, kind: str) -> dict[str, Any]:
+        return {
+            "edit": "magnify",
+            "amount": self.amount,
+            "aperture": self.aperture,
+            "focus": self.focus,
+            "highlights": self.highlights,
+            "quality": self.quality,
+        }
+
+    def make(self, photograph: Photograph, defocus_map: DefocusMap, report: Progress) -> Made:
+        from defocus.applications.magnify import magnify
+        from defocus.cli.edits import edit
+
+        pixels = magnify(
+            photograph,
+            defocus_map,
+            amount=self.amount,
+            aperture=self.aperture,
+            focus=self.focus,
+            highlights=self.highlights,
+            progress=report,
+        )
+        return edit({"amount": self.amount}, pixels, photograph, self.file_format, self.quality)
+
+    def line(self, record: dict[str, Any]) -> str:
+        return f"blur {record['amount']:g} times as large"

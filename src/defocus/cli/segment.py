@@ -1,0 +1,232 @@
+"""`defocus segment`: photographs in; masks of what is blurred, mattes and outlines out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from defocus.cli import options as shared
+from defocus.cli.batch import Made, Options, Task, names_a_file, process_photographs
+from defocus.errors import DefocusError
+
+if TYPE_CHECKING:  # numpy must not load for --help
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from defocus.applications.segment import Segmentation
+    from defocus.defocus_map import DefocusMap
+    from defocus.photograph import Photograph
+    from defocus.progress import Progress
+    from defocus.provenance import Provenance
+
+Naming = Literal["colmap", "metashape"]
+MaskOrientation = Literal["upright", "stored"]
+
+EXAMPLES = f"""[bold]Examples[/bold]
+
+defocus segment photo.jpg
+
+defocus segment photo.jpg --threshold 1.2 --refine --soft
+
+defocus segment shoot/ -o masks --naming colmap --jobs 2
+
+{shared.EXIT_CODES}"""
+
+
+def command(
+    photos: shared.Photos,
+    output: shared.Output = None,
+    threshold: Annotated[
+        float | None, typer.Option(metavar="PX", min=0, help="Blurred from this sigma on, in px.")
+    ] = None,
+    auto: Annotated[
+        bool, typer.Option("--auto", help="Find the threshold that divides each photograph best (the default).")
+    ] = False,
+    alpha: Annotated[
+        float | None,
+        typer.Option(metavar="A", min=0, max=1, help="The paper's rule: sigma >= A max + (1 - A) min; 0.3 there."),
+    ] = None,
+    refine: Annotated[bool, typer.Option("--refine", help="Let the boundary follow the objects.")] = False,
+    soft: Annotated[bool, typer.Option("--soft", help="Also write NAME.defocus.matte.png, 0 sharp to 255.")] = False,
+    invert: Annotated[bool, typer.Option("--invert", help="White = in focus.")] = False,
+    suffix: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Masks are called NAME and this, such as _mask.png.")
+    ] = None,
+    naming: Annotated[
+        Naming | None,
+        typer.Option(
+            help="Names, orientation and polarity (white = in focus) of these tools, masks alone: photo.jpg.png, "
+            "photo_mask.png.",
+        ),
+    ] = None,
+    orientation: Annotated[
+        MaskOrientation | None,
+        typer.Option(
+            help="Masks as the photograph is seen, or as its pixels are stored, before the EXIF orientation is applied "
+            "(the default with --naming: these tools read pixels as stored).",
+        ),
+    ] = None,
+    size_like: Annotated[
+        Path | None,
+        typer.Option("--size-like", metavar="FILE", exists=True, help="Masks of the size of this picture."),
+    ] = None,
+    map_file: shared.MapFile = None,
+    method: shared.MethodName = "pyramid",
+    jobs: shared.Jobs = 1,
+    skip_existing: shared.SkipExisting = False,
+    max_megapixels: shared.MaxMegapixels = 200.0,
+    strict: shared.Strict = False,
+    as_json: shared.AsJson = False,
+    quiet: shared.Quiet = False,
+) -> None:
+    """Divide photographs into blurred (white) and in focus (black).
+
+    Writes NAME.defocus.mask.png and NAME.defocus.outline.png, the photograph
+    with the boundary drawn and hatched where the map does not know. Prints the
+    threshold that was used.
+    """
+    from defocus.photograph import read_photograph
+
+    if naming and suffix:
+        raise typer.BadParameter("Give --naming or --suffix, not both.")
+    if (threshold is not None) + (alpha is not None) + auto > 1:
+        raise typer.BadParameter("Give one of --threshold, --alpha and --auto.")
+    if soft and names_a_file(output):
+        raise typer.BadParameter("With -o FILE only the mask is written: give a folder for --soft.")
+    size: tuple[int, int] | None = None
+    if size_like is not None:
+        try:
+            like = read_photograph(size_like)
+        except DefocusError as error:
+            raise typer.BadParameter(str(error)) from error
+        size = like.width, like.height
+    task = _Segment(
+        threshold=threshold,
+        alpha=alpha,
+        refine=refine,
+        soft=soft,
+        white_in_focus=invert or naming is not None,
+        suffix=suffix,
+        naming=naming,
+        as_stored=orientation == "stored" or (orientation is None and naming is not None),
+        size=size,
+    )
+    process_photographs(
+        task,
+        Options(
+            photos=photos,
+            output=output,
+            map_file=map_file,
+            method=method,
+            jobs=jobs,
+            skip_existing=skip_existing,
+            max_megapixels=max_megapixels,
+            strict=strict,
+            as_json=as_json,
+            quiet=quiet,
+        ),
+    ).conclude()
+
+
+@dataclass(frozen=True)
+class _Segment(Task):
+    threshold: float | None
+    alpha: float | None
+    refine: bool
+    soft: bool
+    white_in_focus: bool
+    suffix: str | None
+    naming: Naming | None
+    as_stored: bool
+    size: tuple[int, int] | None
+
+    def outputs(self, photo: Path, stem: Path) -> dict[str, Path]:
+        from defocus.cli.files import with_ending
+
+        endings: dict[Naming | None, str | None] = {"colmap": f"{photo.suffix}.png", "metashape": "_mask.png"}
+        ending = endings.get(self.naming, self.suffix)
+        if ending is None:
+            paths = {"mask": with_ending(stem, ".defocus.mask.png")}
+        else:  # names that other tools want go by the photograph's own name
+            paths = {"mask": with_ending(stem.with_name(photo.stem), ending)}
+        if self.soft:
+            paths["matte"] = with_ending(stem, ".defocus.matte.png")
+        if ending is None:
+            paths["outline"] = with_ending(stem, ".defocus.outline.png")
+        return paths
+
+    def options(self, kind: str) -> dict[str, Any]:
+        rule = {"threshold": self.threshold, "alpha": self.alpha, "refine": self.refine}
+        if kind == "outline":
+            return rule
+        return rule | {"white_in_focus": self.white_in_focus, "as_stored": self.as_stored, "size": self.size}
+
+    def make(self, photograph: Photograph, defocus_map: DefocusMap, report: Progress) -> Made:
+        import numpy as np
+
+        from defocus.applications.segment import segment
+        from defocus.atomic import write_bytes
+        from defocus.cli.files import png
+
+        s = segment(
+            photograph, defocus_map, threshold=self.threshold, alpha=self.alpha, refine=self.refine, progress=report
+        )
+
+        def mask_png(made_from: Provenance) -> bytes:
+            white = ~s.mask if self.white_in_focus else s.mask
+            return png(self._laid_out(np.uint8(255) * white, photograph), made_from)
+
+        def matte_png(made_from: Provenance) -> bytes:
+            matte = 1 - s.matte if self.white_in_focus else s.matte
+            return png(self._laid_out(np.rint(matte * 255).astype(np.uint8), photograph), made_from)
+
+        record = {
+            "rule": s.rule,
+            "threshold": round(s.threshold, 4),
+            "unit": s.unit,
+            "share_blurred": round(float(s.mask.mean()), 6),
+            "share_undecided": round(float(s.undecided.mean()), 6),
+        }
+        return Made(
+            record,
+            lambda path, made_from: write_bytes(path, mask_png(made_from)),
+            {"matte": matte_png, "outline": lambda made_from: png(outline(photograph, s), made_from)},
+        )
+
+    def _laid_out(self, levels: NDArray[np.uint8], photograph: Photograph) -> NDArray[np.uint8]:
+        """Turn a mask as the photograph's pixels are stored, and give it the size that was asked for."""
+        import numpy as np
+        from PIL import Image
+
+        from defocus.photograph import turn_as_stored
+
+        if self.as_stored:
+            levels = turn_as_stored(levels, photograph.orientation)
+        if self.size is not None:
+            # Masks must stay black and white.
+            levels = np.asarray(Image.fromarray(levels).resize(self.size, Image.Resampling.NEAREST))
+        return np.ascontiguousarray(levels)
+
+    def line(self, record: dict[str, Any]) -> str:
+        unit = " px" if record["unit"] == "px" else ""
+        undecided = f", {record['share_undecided']:.0%} undecided" if record["share_undecided"] >= 0.005 else ""
+        return f"{record['share_blurred']:.0%} blurred, from {record['threshold']:.2f}{unit} on{undecided}"
+
+
+def outline(photograph: Photograph, s: Segmentation) -> NDArray[np.uint8]:
+    """The photograph, what is blurred darkened, the boundary in yellow, what is undecided hatched."""
+    import numpy as np
+    from scipy import ndimage
+
+    picture = photograph.as_float(np.float32) * 255
+    picture[s.mask] *= 0.6
+    diagonal = np.arange(s.mask.shape[0])[:, None] + np.arange(s.mask.shape[1])
+    width = max(1, round(max(s.mask.shape) / 800))
+    hatched = s.undecided & (diagonal % (8 * width) < 2 * width)
+    picture[hatched] = 0.5 * picture[hatched] + 64
+    grown = ndimage.binary_dilation(s.mask, iterations=width)
+    picture[grown & ~s.mask] = (255, 220, 0)
+    return np.clip(picture, 0, 255).astype(np.uint8)

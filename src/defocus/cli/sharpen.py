@@ -1,0 +1,94 @@
+"""`defocus sharpen`: photographs in, photographs with less defocus out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+import typer
+
+from defocus.cli import options as shared
+from defocus.cli.batch import Made, Options, Task, process_photographs
+
+if TYPE_CHECKING:  # numpy must not load for --help
+    from defocus.defocus_map import DefocusMap
+    from defocus.photograph import Photograph
+    from defocus.progress import Progress
+
+EXAMPLES = f"""[bold]Examples[/bold]
+
+defocus sharpen photo.jpg
+
+defocus sharpen photo.jpg --strength 0.7 --map photo.defocus.tiff
+
+defocus sharpen photo.jpg -o sharp.png
+
+{shared.EXIT_CODES}"""
+
+
+def command(
+    photos: shared.Photos,
+    output: shared.Output = None,
+    strength: Annotated[
+        float,
+        typer.Option(metavar="S", min=0, max=2, help="0 = off, 1 = the full estimated blur as far as noise allows."),
+    ] = 1.0,
+    file_format: shared.EditFormatOption = None,
+    quality: shared.Quality = 95,
+    map_file: shared.MapFile = None,
+    method: shared.MethodName = "pyramid",
+    jobs: shared.Jobs = 1,
+    skip_existing: shared.SkipExisting = False,
+    max_megapixels: shared.MaxMegapixels = 200.0,
+    strict: shared.Strict = False,
+    as_json: shared.AsJson = False,
+    quiet: shared.Quiet = False,
+) -> None:
+    """Reduce defocus blur, guided by the map.
+
+    Writes NAME.defocus.sharp in the photograph's own format, depth, colours and
+    EXIF. What noise has buried does not come back, and where the map does not
+    know how blurred the photograph is, it stays as it is.
+    """
+    process_photographs(
+        _Sharpen(strength, file_format, quality),
+        Options(
+            photos=photos,
+            output=output,
+            map_file=map_file,
+            method=method,
+            jobs=jobs,
+            skip_existing=skip_existing,
+            max_megapixels=max_megapixels,
+            strict=strict,
+            as_json=as_json,
+            quiet=quiet,
+        ),
+    ).conclude()
+
+
+@dataclass(frozen=True)
+class _Sharpen(Task):
+    strength: float
+    file_format: shared.EditFormat | None
+    quality: int
+    own_colours: ClassVar[bool] = True
+
+    def outputs(self, photo: Path, stem: Path) -> dict[str, Path]:
+        from defocus.cli.edits import edit_output
+
+        return {"photograph": edit_output(stem, ".defocus.sharp", self.file_format)}
+
+    def options(self, kind: str) -> dict[str, Any]:
+        return {"edit": "sharpen", "strength": self.strength, "quality": self.quality}
+
+    def make(self, photograph: Photograph, defocus_map: DefocusMap, report: Progress) -> Made:
+        from defocus.applications.sharpen import sharpen
+        from defocus.cli.edits import edit
+
+        pixels = sharpen(photograph, defocus_map, strength=self.strength, progress=report)
+        return edit({"strength": self.strength}, pixels, photograph, self.file_format, self.quality)
+
+    def line(self, record: dict[str, Any]) -> str:
+        return f"sharpened with strength {record['strength']:g}"

@@ -1,0 +1,101 @@
+"""Lamps out of focus: discs of one brightness whose outline is as sharp as the aperture's, whatever the blur."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from defocus.filters.box import block_average
+
+Floats = NDArray[np.float32]
+
+LEVELS = 10
+"""Brightnesses at which the photograph is cut into shapes."""
+LEAST_RADIUS, LARGEST_RADIUS = 4.0, 0.08
+"""Of a disc: px, and a fraction of the longer side."""
+LEAST_FILLED, MOST_ELONGATED = 0.965, 1.35
+"""How much of the ellipse of its second moments a disc fills (a square .955, a disc 1), and longer to shorter axis."""
+LEAST_CONTRAST = 15 / 255
+MOST_UNEVEN = 0.2
+"""Deviation inside, as a fraction of the contrast with what is around."""
+LEAST_STEEP = 0.2
+"""Slope of the outline, as a fraction of the contrast per px."""
+MARGIN = 7
+"""px around a disc within which its outline is read."""
+_MOST_PIXELS = 400_000
+
+
+def outlined_discs(grey: Floats) -> NDArray[np.bool_]:
+    """Return where there are discs of even brightness with a sharp outline, brighter than what is around: H x W bool.
+
+    They are what points of light out of focus become, and their outlines look sharp at any blur. Round things in focus
+    look the same, so the outline is no evidence for either.
+
+    Parameters
+    ----------
+    grey : H x W float32, luma 0..1. Photographs of more than 0.4 megapixels are looked at on blocks of pixels.
+    """
+    factor = max(1, int(np.ceil(np.sqrt(grey.size / _MOST_PIXELS))))
+    small = grey if factor == 1 else block_average(grey, factor)
+    found = _discs(small)
+    if factor == 1:
+        return found
+    return np.repeat(np.repeat(found, factor, axis=0), factor, axis=1)[: grey.shape[0], : grey.shape[1]]
+
+
+def _discs(grey: Floats) -> NDArray[np.bool_]:
+    height, width = grey.shape
+    found = np.zeros((height, width), bool)
+    smooth = ndimage.uniform_filter(grey, 3, mode="nearest")
+    low, high = float(np.percentile(smooth[::4, ::4], 30)), float(smooth.max())
+    largest = LARGEST_RADIUS * max(height, width)
+    if min(height, width) < 8 or high - low < LEAST_CONTRAST:
+        return found
+    for threshold in np.linspace(low, high, LEVELS + 2)[1:-1]:
+        shapes, _ = ndimage.label(smooth > threshold)
+        for number, box in enumerate(ndimage.find_objects(shapes), start=1):
+            tall, wide = (side.stop - side.start for side in box)
+            if not 2 * LEAST_RADIUS - 1 <= min(tall, wide) <= max(tall, wide) <= MOST_ELONGATED * 2 * largest:
+                continue
+            if max(tall, wide) > MOST_ELONGATED * min(tall, wide):
+                continue
+            disc = _disc(shapes[box] == number)
+            if disc is not None:
+                _mark(found, grey, smooth, box[0].start + disc[0], box[1].start + disc[1], disc[2])
+    return found
+
+
+def _disc(shape: NDArray[np.bool_]) -> tuple[float, float, float] | None:
+    """Middle (row, column) and radius of a shape that is a disc, in px; else None."""
+    rows, columns = np.nonzero(shape)
+    area = len(rows)
+    radius = float(np.sqrt(area / np.pi))
+    if radius < LEAST_RADIUS:
+        return None
+    # A pixel is a square, which has a variance of its own.
+    covariance = np.cov(rows, columns, bias=True) + np.eye(2) / 12
+    smaller, larger = np.linalg.eigvalsh(covariance)
+    filled = area / (4 * np.pi * np.sqrt(smaller * larger))
+    if filled < LEAST_FILLED or np.sqrt(larger / smaller) > MOST_ELONGATED:
+        return None
+    return float(rows.mean()), float(columns.mean()), radius
+
+
+def _mark(found: NDArray[np.bool_], grey: Floats, smooth: Floats, row: float, column: float, radius: float) -> None:
+    """Mark a disc and its margin, if it is even inside and steep at its outline."""
+    reach = radius + MARGIN + 1
+    rows = slice(max(int(row - reach), 0), int(row + reach) + 2)
+    columns = slice(max(int(column - reach), 0), int(column + reach) + 2)
+    part = grey[rows, columns]
+    y, x = np.ogrid[rows.start : rows.start + part.shape[0], columns.start : columns.start + part.shape[1]]
+    distance = np.hypot(y - row, x - column)
+    inside, around = distance < radius - 2, (distance > radius + 2.5) & (distance < radius + 6)
+    if inside.sum() < 12 or around.sum() < 12:
+        return
+    contrast = float(np.median(part[inside]) - np.median(part[around]))
+    if contrast < LEAST_CONTRAST or float(part[inside].std()) > MOST_UNEVEN * contrast:
+        return
+    slope = np.hypot(*np.gradient(smooth[rows, columns]))
+    if np.percentile(slope[np.abs(distance - radius) < 1.5], 60) > LEAST_STEEP * contrast:
+        found[rows, columns] |= distance < radius + MARGIN

@@ -1,0 +1,286 @@
+"""The type of a photograph, and arrays and images that stand for one."""
+
+from __future__ import annotations
+
+import io
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, BinaryIO, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+from PIL import Image
+
+from defocus.errors import PhotographError
+from defocus.photograph.colour import to_srgb
+from defocus.photograph.exif import Exif, parse_exif
+
+MIN_SIDE = 3
+_FLOAT_SLACK = 1e-6  # resampling and colour conversion overshoot 0..1 by rounding
+
+
+@dataclass(frozen=True, eq=False)
+class Photograph:
+    """An upright photograph, in sRGB unless it says otherwise.
+
+    Attributes
+    ----------
+    pixels : H x W x 3 array, uint8 (0..255), uint16 (0..65535) or float32/float64 (0..1), display-referred sRGB.
+        Integer files keep their integers, so nothing is lost before a method asks for floats. Read-only.
+    path : where it came from, or None for an array or bytes.
+    profile : ICC profile that the pixels are in instead of sRGB, where `read_photograph` was asked to leave them so.
+    alpha : H x W, of the type of `pixels`: how opaque each pixel is; None where all are. Never composited.
+    missing : bool H x W, True where the file does not hold the pixel; None where all are there.
+    exif, xmp : metadata as the file holds them, or None.
+    orientation : as stored in the file, 1..8; pixels, alpha and missing are upright already.
+    sha256 : SHA-256 of the file, 64 hexadecimal digits; None for an array.
+    file_format : name of the file's format, such as "JPEG"; None for an array.
+    """
+
+    pixels: NDArray[Any]
+    path: Path | None = field(default=None)
+    profile: bytes | None = field(default=None, repr=False)
+    alpha: NDArray[Any] | None = field(default=None, repr=False)
+    missing: NDArray[np.bool_] | None = field(default=None, repr=False)
+    exif: bytes | None = field(default=None, repr=False)
+    xmp: bytes | None = field(default=None, repr=False)
+    orientation: int = 1
+    sha256: str | None = field(default=None, repr=False)
+    file_format: str | None = None
+
+    @property
+    def height(self) -> int:
+        """Number of rows."""
+        return int(self.pixels.shape[0])
+
+    @property
+    def width(self) -> int:
+        """Number of columns."""
+        return int(self.pixels.shape[1])
+
+    @property
+    def tags(self) -> Exif:
+        """What the EXIF says, entry by entry."""
+        return parse_exif(self.exif)
+
+    def as_float(self, dtype: DTypeLike = np.float64) -> NDArray[Any]:
+        """Return the pixels as a new H x W x 3 float array in 0..1.
+
+        Integers are divided by 255 or 65535, as MATLAB's `im2double` does.
+
+        Parameters
+        ----------
+        dtype : np.float64 or np.float32.
+        """
+        if self.pixels.dtype.kind == "f":
+            return self.pixels.astype(dtype)
+        values: NDArray[Any] = np.divide(self.pixels, np.iinfo(self.pixels.dtype).max, dtype=dtype)
+        return values
+
+    def in_srgb(self) -> Photograph:
+        """Return the photograph in sRGB: itself, unless its pixels are in a profile of their own."""
+        if self.profile is None:
+            return self
+        name = str(self.path) if self.path is not None else "the photograph"
+        return replace(self, pixels=protected(to_srgb(self.pixels, "rgb", self.profile, name)), profile=None)
+
+
+PhotographLike: TypeAlias = (
+    "str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | ArrayLike | Image.Image | Photograph"
+)
+
+
+def as_photograph(photo: PhotographLike) -> Photograph:
+    """Return the photograph that something stands for.
+
+    Parameters
+    ----------
+    photo : path; bytes of a file, or a binary file that is open; H x W [x 1, 3 or 4] array, or anything that NumPy
+        makes an array of (`__array__`); PIL image, which is turned upright and converted to sRGB as a file is (Pillow
+        holds colour at 8 bits per channel: for 16 bits give the path or an array); `Photograph`, returned as it is.
+
+    Raises
+    ------
+    PhotographError
+        As `read_photograph` and `photograph_from_array`; also for any other kind of object.
+    """
+    from defocus.photograph.read import photograph_from_image, read_photograph
+
+    if isinstance(photo, Photograph):
+        return photo
+    if isinstance(photo, str | os.PathLike | bytes | bytearray | memoryview | io.IOBase) or hasattr(photo, "read"):
+        return read_photograph(photo)  # type: ignore[arg-type]
+    if isinstance(photo, Image.Image):
+        return photograph_from_image(photo)
+    if isinstance(photo, np.ndarray) or hasattr(photo, "__array__"):
+        return photograph_from_array(np.asarray(photo))
+    if isinstance(photo, list | tuple):
+        raise PhotographError("This takes one photograph, not several: give them one by one.")
+    raise PhotographError(
+        f"A photograph is a path, the bytes of a file, an open file, an array or a PIL image, not "
+        f"{type(photo).__name__}: convert it to one."
+    )
+
+
+def photograph_from_array(array: NDArray[Any]) -> Photograph:
+    """Check an array and wrap it as a photograph, without changing or (for colour) copying it.
+
+    Parameters
+    ----------
+    array : H x W, H x W x 1, H x W x 3 (RGB) or H x W x 4 (RGB and alpha), at least 3 x 3 pixels;
+        uint8 (0..255), uint16 (0..65535) or float (0..1), display-referred sRGB, upright.
+        Alpha is kept, not composited: a composite would invent edges where alpha changes.
+        Floats may leave 0..1 by 1e-6, as rounding does, and are then clipped in a copy.
+
+    Raises
+    ------
+    PhotographError
+        If shape, dtype or values are otherwise, with NaN and infinity among these.
+    """
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
+        first = array.ndim == 3 and array.shape[0] in (1, 3, 4)
+        hint = "its channels come first: use array.transpose(1, 2, 0)" if first else "pass H x W or H x W x 3 or 4"
+        raise PhotographError(f"An array of shape {array.shape} is not a photograph: {hint}.")
+    kind = array.dtype.kind
+    if array.dtype.newbyteorder("=") not in (np.uint8, np.uint16) and not (kind == "f" and array.itemsize <= 8):
+        raise PhotographError(
+            f"Pixels of type {array.dtype} are not a photograph's: pass uint8, uint16 or floats in 0..1."
+        )
+    height, width = array.shape[:2]
+    check_sides(height, width, "the array")
+    pixels = array.reshape(height, width, -1)
+    if kind == "f":
+        pixels = checked_floats(pixels)
+    alpha = pixels[..., 3] if pixels.shape[2] == 4 else None
+    return Photograph(protected(pixels[..., :3]), alpha=None if alpha is None else native(alpha))
+
+
+def check_sides(height: int, width: int, name: str) -> None:
+    """See that a photograph is not smaller than 3 x 3 pixels.
+
+    Raises
+    ------
+    PhotographError
+        If it is.
+    """
+    if min(height, width) < MIN_SIDE:
+        raise PhotographError(
+            f"{name} has {width} x {height} pixels: a photograph has at least {MIN_SIDE} x {MIN_SIDE}."
+        )
+
+
+def checked_floats(pixels: NDArray[Any], name: str = "the photograph") -> NDArray[Any]:
+    """Return floats as float32 or float64 in 0..1; a copy only if something had to change.
+
+    Raises
+    ------
+    PhotographError
+        If a value is not finite or outside 0..1.
+    """
+    low, high = pixels.min(), pixels.max()
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise PhotographError(f"Pixels of {name} are NaN or infinite: replace them, or crop them away.")
+    if low < -_FLOAT_SLACK or high > 1 + _FLOAT_SLACK:
+        raise PhotographError(
+            f"Floating-point pixels must be in 0..1, but those of {name} span {low:g}..{high:g}: "
+            "divide by their white level, or pass uint8 or uint16."
+        )
+    pixels = pixels.astype(np.float64 if pixels.itemsize == 8 else np.float32, copy=False)
+    return np.clip(pixels, 0, 1) if low < 0 or high > 1 else pixels
+
+
+def native(plane: NDArray[Any]) -> NDArray[Any]:
+    """Return an array in one piece and in this machine's byte order; itself where it is."""
+    return np.ascontiguousarray(plane, dtype=plane.dtype.newbyteorder("="))
+
+
+def protected(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Return H x W x 1 or 3 pixels as H x W x 3, in one piece and read-only."""
+    if pixels.shape[2] == 1:
+        pixels = np.repeat(pixels, 3, axis=2)
+    view = native(pixels).view()
+    view.flags.writeable = False
+    return view
+
+
+def reduce_photograph(photograph: Photograph, longest: int) -> Photograph:
+    """Return the photograph with its longer side `longest` px, by means over areas; as it is where it is not larger.
+
+    Parameters
+    ----------
+    photograph : any size.
+    longest : px, at least 3.
+
+    Returns
+    -------
+    Photograph
+        uint8 pixels stay uint8, all others become float32 0..1. The shorter side is at least 3 px.
+
+    Raises
+    ------
+    ValueError
+        If `longest` is less.
+    """
+    if longest < MIN_SIDE:
+        raise ValueError(f"longest must be {MIN_SIDE} px or more, not {longest}.")
+    scale = longest / max(photograph.width, photograph.height)
+    if scale >= 1:
+        return photograph
+    size = max(MIN_SIDE, round(photograph.width * scale)), max(MIN_SIDE, round(photograph.height * scale))
+
+    def reduced(plane: NDArray[Any]) -> NDArray[Any]:
+        return np.asarray(Image.fromarray(np.ascontiguousarray(plane)).resize(size, Image.Resampling.BOX))
+
+    if photograph.pixels.dtype == np.uint8:
+        small = reduced(photograph.pixels)
+    else:
+        # Pillow resizes floats one channel at a time.
+        channels = np.moveaxis(photograph.as_float(np.float32), 2, 0)
+        small = np.clip(np.stack([reduced(channel) for channel in channels], axis=2), 0, 1)
+    alpha, missing = photograph.alpha, photograph.missing
+    if alpha is not None:
+        full = 1.0 if alpha.dtype.kind == "f" else float(np.iinfo(alpha.dtype).max)
+        alpha = np.clip(reduced((alpha / full).astype(np.float32)), 0, 1)
+        alpha = np.rint(alpha * 255).astype(np.uint8) if small.dtype == np.uint8 else alpha
+    if missing is not None:
+        missing = reduced(missing.astype(np.float32)) > 0
+    return replace(photograph, pixels=protected(small), alpha=alpha, missing=missing)
+
+
+def turn_upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Undo EXIF 2.32's orientation, tag 0x0112: where the stored first row and first column belong.
+
+    Parameters
+    ----------
+    pixels : H x W [x C].
+    orientation : 1..8; anything else counts as 1.
+    """
+    match orientation:
+        case 2:  # top, right
+            return pixels[:, ::-1]
+        case 3:  # bottom, right
+            return pixels[::-1, ::-1]
+        case 4:  # bottom, left
+            return pixels[::-1]
+        case 5:  # left, top
+            return pixels.swapaxes(0, 1)
+        case 6:  # right, top
+            return pixels[::-1].swapaxes(0, 1)
+        case 7:  # right, bottom
+            return pixels[::-1, ::-1].swapaxes(0, 1)
+        case 8:  # left, bottom
+            return pixels[:, ::-1].swapaxes(0, 1)
+        case _:
+            return pixels
+
+
+def turn_as_stored(upright: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Turn an upright picture as the pixels of a file with that orientation are stored: the inverse of `turn_upright`.
+
+    Parameters
+    ----------
+    upright : H x W [x C].
+    orientation : 1..8, of the file.
+    """
+    return turn_upright(upright, {6: 8, 8: 6}.get(orientation, orientation))

@@ -1,0 +1,147 @@
+"""Reading a photograph: one open and one decode, from which pixels, colours, metadata and digest come."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from defocus.errors import PhotographError
+from defocus.photograph.colour import to_srgb
+from defocus.photograph.decoded import Decoded, warn
+from defocus.photograph.exif import parse_exif
+from defocus.photograph.formats import find_format
+from defocus.photograph.photograph import Photograph, check_sides, native, protected, turn_upright
+from defocus.photograph.pillow import from_pillow
+from defocus.photograph.source import MAX_PIXELS, Source, opened
+
+_KNOWN = "give a JPEG, PNG, TIFF, WebP, HEIC or RAW file"
+
+
+def read_photograph(
+    photo: str | os.PathLike[str] | bytes | BinaryIO,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    own_colours: bool = False,
+    strict: bool = False,
+) -> Photograph:
+    """Read a photograph from a file: upright, sRGB, at the bit depth of the file.
+
+    JPEG, PNG and TIFF (8 and 16 bits; TIFF also float), WebP, AVIF, GIF, BMP, JPEG 2000, JPEG XL, PNM, HEIC where
+    pillow-heif is installed, and camera RAW where rawpy is; told apart by content. EXIF orientation is applied. An
+    embedded ICC profile (grey, RGB or CMYK) is converted to sRGB by LittleCMS, relative colorimetric with black point
+    compensation, at the file's bit depth; without a profile pixels are taken for sRGB, and CMYK is converted by
+    (1 - ink)(1 - black). RAW is developed by LibRaw with the camera's white balance into 16 bits, without automatic
+    brightening, sharpening or noise reduction. Alpha is kept aside, not composited: a composite would invent edges
+    where alpha changes. Of several pictures the first that is no thumbnail is read.
+
+    Parameters
+    ----------
+    photo : path of the file, its bytes, or a binary file that is open, which is read from where it stands.
+    max_pixels : refuse larger ones before decoding; they may be a decompression bomb.
+    own_colours : leave RGB pixels in the file's own profile, to be edited and saved with it. Estimates want sRGB.
+    strict : refuse a file of which a part is missing. Else what is there is read, with a warning, and
+        `Photograph.missing` says what is not.
+
+    Returns
+    -------
+    Photograph
+        uint8, uint16 or float32 pixels.
+
+    Warns
+    -----
+    PhotographWarning
+        If only the first of several pictures is read, a part of the file is missing, or a colour profile or EXIF could
+        not be used.
+
+    Raises
+    ------
+    PhotographError
+        If the file is missing, a folder, a pipe, empty, damaged or no photograph, smaller than 3 x 3 pixels, larger
+        than `max_pixels` or than the memory that is free, HEIC without pillow-heif, or RAW without rawpy or of an
+        unknown camera.
+    """
+    with opened(photo, max_pixels, strict) as source, _decoding(source.name):
+        kind = find_format(source)
+        if kind is None:
+            raise PhotographError(f"{source.name} is not a photograph, or damaged at its start: {_KNOWN}.")
+        digest = source.sha256()
+        decoded = kind.read(source)
+        return _finished(decoded, source.name, source, own_colours, digest, kind.name)
+
+
+def photograph_from_image(image: Image.Image) -> Photograph:
+    """Return the photograph that a PIL image stands for: upright, sRGB.
+
+    Raises
+    ------
+    PhotographError
+        If it is smaller than 3 x 3 pixels, or its pixels cannot be read.
+    """
+    name = "the image"
+    check_sides(image.height, image.width, name)
+    with _decoding(name):
+        decoded = from_pillow(image, _nowhere(name))
+        return _finished(decoded, name, None, own_colours=False, digest=None, file_format=None)
+
+
+def _nowhere(name: str) -> Source:
+    import io
+
+    return Source(io.BytesIO(), name, None, 0, MAX_PIXELS, strict=False)
+
+
+def _finished(
+    decoded: Decoded, name: str, source: Source | None, own_colours: bool, digest: str | None, file_format: str | None
+) -> Photograph:
+    """Colours in sRGB, or in the profile of the file where that is wanted; upright."""
+    exif = parse_exif(decoded.exif)
+    if decoded.exif and exif.damaged:
+        warn(f"{name} has damaged EXIF, of which only a part was read.")
+    orientation = decoded.orientation or exif.orientation
+    pixels, profile = decoded.pixels, None
+    if own_colours and decoded.profile and decoded.space == "rgb":
+        profile = decoded.profile
+    else:
+        pixels = to_srgb(pixels, decoded.space, decoded.profile, name)
+    turn = 1 if decoded.turned else orientation
+    alpha = decoded.alpha
+    if alpha is not None and bool((alpha == _full(alpha)).all()):
+        alpha = None
+    return Photograph(
+        protected(turn_upright(pixels.reshape(*pixels.shape[:2], -1), turn)),
+        path=None if source is None else source.path,
+        profile=profile,
+        alpha=None if alpha is None else native(turn_upright(alpha, turn)),
+        missing=None if decoded.missing is None else native(turn_upright(decoded.missing, turn)),
+        exif=decoded.exif,
+        xmp=decoded.xmp,
+        orientation=orientation,
+        sha256=digest,
+        file_format=file_format,
+    )
+
+
+def _full(plane: np.ndarray) -> float:
+    return 1.0 if plane.dtype.kind == "f" else float(np.iinfo(plane.dtype).max)
+
+
+@contextmanager
+def _decoding(name: str) -> Iterator[None]:
+    """Turn whatever decoders raise on a damaged file into one sentence."""
+    try:
+        yield
+    except (PhotographError, MemoryError, Warning):  # warnings as errors are the caller's wish
+        raise
+    except UnidentifiedImageError as error:
+        raise PhotographError(f"{name} is not a photograph, or damaged at its start: {_KNOWN}.") from error
+    except struct.error as error:
+        raise PhotographError(f"{name} is damaged or cut short.") from error
+    except Exception as error:  # damaged data makes decoders raise anything
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise PhotographError(f"{name} is damaged or cut short: {reason or type(error).__name__}.") from error

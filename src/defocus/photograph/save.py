@@ -1,0 +1,209 @@
+"""Saving an edited photograph: the original's format, depth, colour profile, alpha, EXIF and XMP, under a new name."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image
+
+from defocus.atomic import write_bytes
+from defocus.errors import PhotographError
+from defocus.photograph.exif import (
+    CAMERA_DIRECTORY,
+    GPS_DIRECTORY,
+    INTEROPERABILITY,
+    MAKER_NOTE,
+    ORIENTATION,
+    Entry,
+    Exif,
+    directory,
+    parse_exif,
+    read_directory,
+    upright_exif,
+    upright_xmp,
+)
+from defocus.photograph.formats import FORMATS, Format
+from defocus.photograph.photograph import Photograph
+from defocus.photograph.tiff import OF_THE_PIXELS, XMP
+from defocus.provenance import TIFF_TAG, Provenance, stamp
+
+JPEG_QUALITY = 95
+WRITTEN = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp")
+"""Suffixes of the formats that an edit can be saved in."""
+_LARGEST_SEGMENT = 65_533 - 6
+"""Bytes of EXIF that fit into a JPEG."""
+
+
+def suffix_for(photograph: Photograph) -> str:
+    """Suffix to save an edit of a photograph under.
+
+    JPEG, PNG, TIFF and WebP keep theirs; HEIC, AVIF and JPEG XL become JPEG, the rest PNG; of more than 8 bits TIFF
+    stays and the rest, RAW among it, becomes PNG.
+    """
+    own = _format(photograph)
+    if own is None:
+        return ".png"
+    return own.edit_suffix if photograph.pixels.dtype == np.uint8 else own.deep_edit_suffix
+
+
+def saving_note(photograph: Photograph) -> str | None:
+    """Say in one sentence what an edit in the format of `suffix_for` cannot keep, or None where it keeps all."""
+    own = _format(photograph)
+    if own is None or (photograph.path is not None and suffix_for(photograph) in own.suffixes):
+        return None
+    kind = suffix_for(photograph).removeprefix(".").upper().replace("JPG", "JPEG").replace("TIF", "TIFF")
+    lost = ", without its transparency" if photograph.alpha is not None and kind == "JPEG" else ""
+    return f"An edit of {own.name} is saved as {kind}{lost}."
+
+
+def _format(photograph: Photograph) -> Format | None:
+    return next((each for each in FORMATS if each.name == photograph.file_format), None)
+
+
+def save_photograph(
+    path: Path,
+    pixels: NDArray[Any],
+    original: Photograph,
+    *,
+    provenance: Provenance | None = None,
+    quality: int = JPEG_QUALITY,
+) -> None:
+    """Write pixels that were made from a photograph.
+
+    EXIF and XMP come along as they were, but for the orientation, which is upright as the pixels are, the size, and the
+    thumbnail of the old picture, which is left out. The profile is the one the pixels are in. Transparency stays in
+    PNG, TIFF and WebP. Maker's notes stay but in TIFFs, where what they point to would move.
+
+    Parameters
+    ----------
+    path : ends in one of `WRITTEN`; written whole or not at all.
+    pixels : H x W x 3 of the original's type (floats are written with 16 bits, and JPEG and WebP with 8).
+    original : what they were made from.
+    provenance : what the file says it was made from.
+    quality : 1..100 of JPEG and WebP.
+
+    Raises
+    ------
+    PhotographError
+        If the file is the original itself, the format is none of these, or it cannot be written.
+    """
+    suffix = path.suffix.lower()
+    if _is_same_file(path, original.path):
+        raise PhotographError(f"{path} is the photograph itself: choose another name, originals are never overwritten.")
+    if suffix not in WRITTEN:
+        raise PhotographError(f"{path.name}: photographs are saved as {', '.join(WRITTEN)}.")
+    if pixels.dtype.kind == "f":
+        pixels = np.rint(np.clip(pixels, 0, 1) * 65535).astype(np.uint16)
+    if pixels.dtype == np.uint16 and suffix in (".jpg", ".jpeg", ".webp"):
+        pixels = np.rint(pixels / 257).astype(np.uint8)
+    if original.alpha is not None and suffix not in (".jpg", ".jpeg"):
+        pixels = np.dstack([pixels, _as_type(original.alpha, pixels.dtype)])
+    height, width = pixels.shape[:2]
+    exif = upright_exif(original.exif, width, height) if original.exif else b""
+    xmp = upright_xmp(original.xmp, width, height) if original.xmp else b""
+    made_from = provenance if provenance is not None else Provenance("photograph", original.sha256)
+    if suffix in (".jpg", ".jpeg"):
+        contents = stamp(_jpeg(pixels, original.profile, exif, xmp, quality), made_from)
+    elif suffix == ".png":
+        contents = stamp(_png(pixels, original.profile, exif, xmp), made_from)
+    elif suffix == ".webp":
+        contents = stamp(_webp(pixels, original.profile, exif, xmp, quality), made_from)
+    else:
+        contents = _tiff(pixels, original.profile, parse_exif(exif), xmp, made_from)
+    try:
+        write_bytes(path, contents)
+    except OSError as error:
+        raise PhotographError(f"Cannot write {path}: {error.strerror or error}.") from error
+
+
+def _is_same_file(path: Path, original: Path | None) -> bool:
+    try:
+        return original is not None and (path.resolve() == original.resolve() or path.samefile(original))
+    except OSError:
+        return False
+
+
+def _as_type(alpha: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    if alpha.dtype == dtype:
+        return alpha
+    full = 1.0 if alpha.dtype.kind == "f" else float(np.iinfo(alpha.dtype).max)
+    return np.rint(alpha / full * np.iinfo(dtype).max).astype(dtype)
+
+
+def _jpeg(pixels: NDArray[np.uint8], profile: bytes | None, exif: bytes, xmp: bytes, quality: int) -> bytes:
+    options: dict[str, Any] = {"quality": quality, "subsampling": 0}
+    if exif and len(exif) <= _LARGEST_SEGMENT:
+        options["exif"] = b"Exif\0\0" + exif
+    if xmp and len(xmp) <= _LARGEST_SEGMENT - 29:
+        options["xmp"] = xmp
+    return _by_pillow(pixels, "JPEG", profile, options)
+
+
+def _webp(pixels: NDArray[np.uint8], profile: bytes | None, exif: bytes, xmp: bytes, quality: int) -> bytes:
+    return _by_pillow(pixels, "WEBP", profile, {"quality": quality, "exif": exif, "xmp": xmp})
+
+
+def _by_pillow(pixels: NDArray[np.uint8], kind: str, profile: bytes | None, options: dict[str, Any]) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, kind, **options, **({"icc_profile": profile} if profile else {}))
+    return file.getvalue()
+
+
+def _png(pixels: NDArray[Any], profile: bytes | None, exif: bytes, xmp: bytes) -> bytes:
+    """8 or 16 bits, which Pillow cannot write in colour, with the chunks iCCP, eXIf and iTXt after the header."""
+    encoded = bytes(imagecodecs.png_encode(pixels))
+    header_end = 8 + 12 + 13
+    chunks = b""
+    if profile:
+        chunks += _chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(profile))
+    if exif:
+        chunks += _chunk(b"eXIf", exif)
+    if xmp:
+        chunks += _chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp)
+    return encoded[:header_end] + chunks + encoded[header_end:]
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def _tiff(pixels: NDArray[Any], profile: bytes | None, exif: Exif, xmp: bytes, made_from: Provenance) -> bytes:
+    """8 or 16 bits, with the camera's and the place's directories behind the picture."""
+    file = io.BytesIO()
+    tifffile.imwrite(
+        file,
+        pixels,
+        photometric="rgb",
+        extrasamples=["unassalpha"] if pixels.shape[2] == 4 else None,
+        compression="zlib",
+        predictor=True,
+        iccprofile=profile,
+        byteorder=exif.order,
+        metadata=None,
+    )
+    contents = bytearray(file.getvalue())
+    (first,) = struct.unpack_from(exif.order + "I", contents, 4)
+    # The library leaves out directories within directories, and encodes texts anew: so its directory is written again.
+    main, _ = read_directory(file, first, exif.order)
+    main |= {tag: entry for tag, entry in exif.main.items() if tag not in OF_THE_PIXELS and tag != ORIENTATION}
+    main[TIFF_TAG] = Entry(2, made_from.to_json().encode("ascii") + b"\0")
+    if xmp:
+        main[XMP] = Entry(1, xmp)
+    camera = {tag: entry for tag, entry in exif.camera.items() if tag not in (MAKER_NOTE, INTEROPERABILITY)}
+    for pointer, entries in ((CAMERA_DIRECTORY, camera), (GPS_DIRECTORY, exif.gps)):
+        if entries:
+            contents += bytes(len(contents) % 2)
+            main[pointer] = Entry(4, struct.pack(exif.order + "I", len(contents)))
+            contents += directory(entries, len(contents), exif.order)
+    contents += bytes(len(contents) % 2)
+    struct.pack_into(exif.order + "I", contents, 4, len(contents))
+    contents += directory(main, len(contents), exif.order)
+    return bytes(contents)

@@ -1,0 +1,188 @@
+"""Where a photograph's bytes come from, opened once, and how much of them this machine can take."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BufferedIOBase
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from defocus.errors import PhotographError
+
+MAX_PIXELS = 200_000_000
+BYTES_PER_PIXEL = 34
+"""What reading and an estimate by the default method take for each pixel, at their peak (docs/speed.md)."""
+LARGEST_FILE = 8 * 2**30
+
+
+@dataclass(frozen=True)
+class Source:
+    """The bytes of a photograph.
+
+    Attributes
+    ----------
+    file : open for reading, at its start.
+    name : for messages.
+    path : the file's, or None for bytes.
+    size : in bytes.
+    max_pixels : larger photographs are refused.
+    strict : refuse a file of which a part is missing.
+    """
+
+    file: BinaryIO
+    name: str
+    path: Path | None
+    size: int
+    max_pixels: int
+    strict: bool
+
+    def read(self) -> bytes:
+        """Return the whole file."""
+        self.file.seek(0)
+        return self.file.read()
+
+    def head(self, length: int = 64) -> bytes:
+        """Return the first bytes."""
+        self.file.seek(0)
+        return self.file.read(length)
+
+    def sha256(self) -> str:
+        """Return the SHA-256 of the file, 64 hexadecimal digits."""
+        self.file.seek(0)
+        return _sha256(self.file)
+
+    def check_size(self, height: int, width: int, bytes_per_pixel: float = 4) -> None:
+        """See that a picture is neither too small nor too large, before it is decoded.
+
+        Parameters
+        ----------
+        height, width : px.
+        bytes_per_pixel : of the decoded picture, all its channels together.
+
+        Raises
+        ------
+        PhotographError
+            If it has a side below 3 px, more pixels than allowed, or needs more memory than there is.
+        """
+        from defocus.photograph.photograph import check_sides
+
+        check_sides(height, width, self.name)
+        pixels = height * width
+        if pixels > self.max_pixels:
+            raise PhotographError(
+                f"{self.name} has {width} x {height} pixels, more than the limit of {self.max_pixels / 1e6:g} million "
+                "pixels: make it smaller or raise the limit."
+            )
+        needed = pixels * (BYTES_PER_PIXEL + 2 * bytes_per_pixel)
+        free = available_memory()
+        # Twice that of 16-bit colour with alpha: more channels or bits than that hold no photograph.
+        if bytes_per_pixel > 32 or needed > free:
+            raise PhotographError(
+                f"{self.name} has {width} x {height} pixels of {bytes_per_pixel:g} bytes and needs about "
+                f"{needed / 1e9:.1f} GB of memory, of which {free / 1e9:.1f} GB are free: make it smaller."
+            )
+
+
+@contextmanager
+def opened(photo: str | os.PathLike[str] | bytes | BinaryIO, max_pixels: int, strict: bool) -> Iterator[Source]:
+    """Open a photograph's file, or take its bytes; only files in folders are opened, never pipes or devices.
+
+    Raises
+    ------
+    PhotographError
+        If it is missing, a folder, a pipe, empty, or cannot be read.
+    """
+    if not isinstance(photo, str | os.PathLike):
+        data = bytes(photo) if isinstance(photo, bytes | bytearray | memoryview) else photo.read()
+        if not isinstance(data, bytes):
+            raise PhotographError("The file is open as text: open it as binary, with mode 'rb'.")
+        if not data:
+            raise PhotographError("The photograph is empty: there are no bytes.")
+        yield Source(io.BytesIO(data), "the photograph", None, len(data), max_pixels, strict)
+        return
+    path = Path(photo)
+    with open_file(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size == 0:
+            raise PhotographError(f"{path} is empty: copy it again from where it came.")
+        if size > LARGEST_FILE:
+            raise PhotographError(f"{path} has {size / 1e9:.0f} GB: a photograph has at most 8.")
+        yield Source(file, str(path), path, size, max_pixels, strict)
+
+
+@contextmanager
+def open_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for reading without waiting for anything, or say in one sentence why that cannot be done."""
+    try:
+        if path.is_dir():
+            raise PhotographError(f"{path} is a folder: give a photograph.")
+        file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 (closed by the block below)
+    except FileNotFoundError as error:
+        raise PhotographError(f"There is no file {path}.") from error
+    except (OSError, ValueError, RuntimeError) as error:  # a name with a zero byte; a loop of links
+        reason = getattr(error, "strerror", None) or error
+        raise PhotographError(f"{path} cannot be read: {reason}.") from error
+    with file:
+        try:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise PhotographError(
+                    f"{path} is a pipe, a device or a socket, not a file: give a photograph's own file."
+                )
+            yield file
+        except OSError as error:
+            if error.errno is None:
+                raise
+            raise PhotographError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a file; a pipe without a writer is not waited for."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def photograph_sha256(path: str | os.PathLike[str]) -> str:
+    """Return the SHA-256 of a photograph's file, 64 hexadecimal digits.
+
+    Raises
+    ------
+    PhotographError
+        If the file is missing, a folder, a pipe, or cannot be read.
+    """
+    with open_file(Path(path)) as file:
+        return _sha256(file)
+
+
+def _sha256(file: BinaryIO) -> str:
+    return hashlib.file_digest(cast(BufferedIOBase, file), "sha256").hexdigest()
+
+
+def available_memory() -> float:
+    """Return the bytes of memory that this process may still take: the machine's, or less within a container.
+
+    Infinity where the system does not say.
+    """
+    free = float("inf")
+    try:
+        with Path("/proc/meminfo").open() as file:
+            lines = dict(line.split(":", 1) for line in file)
+        free = float(lines["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError, IndexError):
+        try:
+            free = float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+        except (AttributeError, OSError, ValueError):
+            return free
+    for limit, used in (
+        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    ):
+        try:
+            free = min(free, float(Path(limit).read_text()) - float(Path(used).read_text()))
+        except (OSError, ValueError):
+            continue
+    return max(free, 0.0)

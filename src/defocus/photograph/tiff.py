@@ -1,0 +1,235 @@
+"""TIFF: the picture that is not a thumbnail, of any depth, in every compression that tifffile knows."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from defocus.errors import PhotographError
+from defocus.photograph.colour import CHANNELS, Space
+from defocus.photograph.decoded import Decoded, incomplete, several, stretch
+from defocus.photograph.exif import CAMERA_DIRECTORY, GPS_DIRECTORY, Entry, Exif
+from defocus.photograph.photograph import checked_floats
+from defocus.photograph.pillow import read_pillow
+from defocus.photograph.source import Source
+
+# The library's remarks on damaged files are not for the user's terminal; programs with logging of their own get them.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
+
+_MOST_PAGES = 256
+_PHOTOMETRIC = tifffile.PHOTOMETRIC
+_SPACES: dict[int, Space] = {
+    _PHOTOMETRIC.MINISWHITE: "gray",
+    _PHOTOMETRIC.MINISBLACK: "gray",
+    _PHOTOMETRIC.RGB: "rgb",
+    _PHOTOMETRIC.SEPARATED: "cmyk",
+    _PHOTOMETRIC.YCBCR: "rgb",  # decoded to RGB by the JPEG codecs
+    _PHOTOMETRIC.PALETTE: "rgb",
+}
+_DECODES_COLOUR = {6, 7, 33003, 33004, 33005, 34712, 50001, 50002, 34892}
+"""Compressions whose codecs turn YCbCr into RGB: JPEG, JPEG 2000, WebP, JPEG XL."""
+XMP, _PROFILE = 700, 34675
+# A TIFF's own directory is its EXIF too: how its pixels are stored is not the copy's.
+OF_THE_PIXELS = frozenset(
+    {254, 255, 256, 257, 258, 259, 262, 263, 264, 265, 266, 273, 277, 278, 279, 280, 281, 284, 288, 289, 290, 291}
+    | {292, 293, 297, 301, 317, 318, 319, 320, 321, 322, 323, 324, 325, 330, 332, 333, 334, 336, 337, 338, 339, 340}
+    | {341, 342, 347, 512, 513, 514, 515, 517, 518, 519, 520, 521, 529, 530, 531, 532, XMP, _PROFILE, 33723, 34377}
+    | {CAMERA_DIRECTORY, GPS_DIRECTORY, 37724, 50838, 50839}
+)
+
+
+def read_tiff(source: Source) -> Decoded:
+    """Read a TIFF."""
+    source.file.seek(0)
+    try:
+        tiff = tifffile.TiffFile(source.file)
+    except tifffile.TiffFileError as error:
+        raise PhotographError(f"{source.name} is a damaged TIFF: {error}.") from error
+    with tiff:
+        page = _picture(tiff, source)
+        floating = page.dtype is not None and page.dtype.kind == "f"
+        channels = max(int(page.samplesperpixel), 1)
+        source.check_size(page.imagelength, page.imagewidth, channels * max(page.bitspersample, 8) / 8)
+        if page.imagedepth > 1:
+            raise PhotographError(f"{source.name} is a volume of several slices: save one slice as a photograph.")
+        if not floating and page.bitspersample > 8 and (page.dtype != np.uint16 or page.bitspersample > 16):
+            raise PhotographError(
+                f"{source.name} has pixels of {page.bitspersample} bits that are neither 16-bit unsigned nor float: "
+                "save it with 8 or 16 bits."
+            )
+        if not _is_plain(page) and page.bitspersample <= 8 and page is tiff.pages.first:
+            # L*a*b*, subsampled YCbCr without JPEG, fax codes. Pillow turns a TIFF upright while it loads it.
+            exif = _exif(page, source)
+            return replace(read_pillow(source), exif=exif.to_bytes() or None, orientation=exif.orientation, turned=True)
+        if page.photometric not in _SPACES:
+            name = getattr(page.photometric, "name", page.photometric)
+            raise PhotographError(f"{source.name} stores colours as {name}: save it as RGB or grey.")
+        space = _SPACES[page.photometric]
+        palette = page.photometric == _PHOTOMETRIC.PALETTE
+        wanted = 1 if palette else CHANNELS[space]
+        if channels < wanted:
+            raise PhotographError(
+                f"{source.name} is damaged: its colours are {page.photometric.name}, with {channels} of {wanted} "
+                "channels."
+            )
+        stored, missing = _pixels(page, source)
+        pixels = _from_palette(page, stored[..., 0]) if palette else _with_whole_range(page, stored, source)
+        alpha = None
+        if not palette and channels > wanted and page.extrasamples and int(page.extrasamples[0]) in (1, 2):
+            alpha = pixels[..., wanted]
+        exif = _exif(page, source)
+        profile, xmp = _value(page, _PROFILE), _value(page, XMP)
+    if space == "cmyk" and pixels.dtype.kind == "f":
+        raise PhotographError(f"{source.name} has floating-point CMYK: save it as RGB.")
+    return Decoded(
+        pixels[..., : CHANNELS[space]],
+        space,
+        profile if isinstance(profile, bytes) else None,
+        exif.to_bytes() or None,
+        xmp if isinstance(xmp, bytes) else None,
+        alpha,
+        missing,
+        orientation=exif.orientation,
+    )
+
+
+def _picture(tiff: tifffile.TiffFile, source: Source) -> tifffile.TiffPage:
+    """The first page that is not a reduced copy; it may stand in a directory below another."""
+    pages = []
+    for number in range(_MOST_PAGES):
+        try:
+            page = tiff.pages[number]
+        except (IndexError, ValueError, KeyError, tifffile.TiffFileError):
+            break
+        if not isinstance(page, tifffile.TiffPage):
+            page = page.aspage()
+        pages.append(page)
+        try:
+            below = page.pages
+        except (ValueError, KeyError, IndexError, tifffile.TiffFileError):
+            continue
+        for inner in range(min(len(below), 16) if below is not None else 0):
+            found = below[inner]
+            pages.append(found if isinstance(found, tifffile.TiffPage) else found.aspage())
+    if not pages:
+        raise PhotographError(f"{source.name} is a damaged TIFF: it holds no picture.")
+    whole = [page for page in pages if not page.is_reduced and not page.is_mask and page.imagewidth]
+    if not whole:
+        return pages[0]
+    if len(whole) > 1:
+        several(source)
+    return whole[0]
+
+
+def _is_plain(page: tifffile.TiffPage) -> bool:
+    """Whether tifffile decodes a page of 8 bits or less to colours."""
+    if page.photometric == _PHOTOMETRIC.YCBCR:
+        return int(page.compression) in _DECODES_COLOUR - {6}
+    return page.photometric in _SPACES and int(page.compression) not in (2, 3, 4, 6)
+
+
+def _pixels(page: tifffile.TiffPage, source: Source) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    """Samples H x W x C as they are stored, and where strips or tiles of them are missing from the file."""
+    ends = [offset + count for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False)]
+    there = [count > 0 and offset > 0 for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False)]
+    whole = len(ends) >= np.prod(page.chunked) and all(there) and max(ends, default=0) <= source.size
+    if whole:
+        try:
+            stored = page.asarray(maxworkers=1)
+        except Exception:  # a damaged strip: codecs raise many kinds
+            whole = False
+        else:
+            return _channels_last(page, stored), None
+    stored, missing = _pieces(page, source)
+    if missing.all():
+        raise PhotographError(f"{source.name} is damaged or cut short: none of its pixels can be decoded.")
+    incomplete(source, f"is damaged or cut short: {missing.mean():.0%} of its pixels are missing")
+    return stored, missing
+
+
+def _channels_last(page: tifffile.TiffPage, stored: NDArray[Any]) -> NDArray[Any]:
+    if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and page.samplesperpixel > 1:
+        stored = np.moveaxis(stored, 0, -1)
+    return stored.reshape(page.imagelength, page.imagewidth, -1)
+
+
+def _pieces(page: tifffile.TiffPage, source: Source) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Decode strip by strip, or tile by tile, leaving out what is damaged."""
+    assert page.dtype is not None
+    channels = max(int(page.samplesperpixel), 1)
+    stored = np.zeros((page.imagelength, page.imagewidth, channels), page.dtype)
+    missing = np.ones((page.imagelength, page.imagewidth, channels), bool)
+    separate = page.planarconfig == tifffile.PLANARCONFIG.SEPARATE
+    for number, (offset, count) in enumerate(zip(page.dataoffsets, page.databytecounts, strict=False)):
+        if count <= 0 or offset <= 0 or offset + count > source.size:
+            continue
+        source.file.seek(offset)
+        try:
+            piece, (frame, _, top, left, _), shape = page.decode(source.file.read(count), number)
+        except Exception:  # as above
+            continue
+        if piece is None or top >= page.imagelength or left >= page.imagewidth:
+            continue
+        height, width = min(shape[1], page.imagelength - top), min(shape[2], page.imagewidth - left)
+        which = slice(frame, frame + 1) if separate else slice(None)
+        piece = piece.reshape(piece.shape[-3], piece.shape[-2], -1)[:height, :width]
+        stored[top : top + height, left : left + width, which] = piece
+        missing[top : top + height, left : left + width, which] = False
+    return stored, np.asarray(missing.any(axis=2))
+
+
+def _with_whole_range(page: tifffile.TiffPage, stored: NDArray[Any], source: Source) -> NDArray[Any]:
+    """Samples over the whole range of their type, white above black."""
+    if stored.dtype.kind == "f":
+        pixels = checked_floats(stored, source.name)
+        white: float = 1
+    elif stored.dtype == np.uint16:
+        pixels = stretch(stored, page.bitspersample) if page.bitspersample < 16 else stored
+        white = 65535
+    else:
+        pixels = stored.astype(np.uint8)
+        if page.bitspersample < 8:
+            pixels = (pixels.astype(np.uint16) * 255 // (2**page.bitspersample - 1)).astype(np.uint8)
+        white = 255
+    if page.photometric == _PHOTOMETRIC.MINISWHITE:
+        pixels = (white - pixels).astype(pixels.dtype, copy=False)
+    return pixels
+
+
+def _from_palette(page: tifffile.TiffPage, numbers: NDArray[Any]) -> NDArray[np.uint8]:
+    palette = page.colormap
+    if palette is None or palette.shape[0] != 3:
+        raise ValueError("its palette is missing")
+    return np.asarray((palette[:, np.minimum(numbers, palette.shape[1] - 1)] >> 8).astype(np.uint8).transpose(1, 2, 0))
+
+
+def _value(page: tifffile.TiffPage, tag: int) -> object:
+    try:
+        return page.tags.valueof(tag)
+    except Exception:  # damaged tags raise many kinds
+        return None
+
+
+def _exif(page: tifffile.TiffPage, source: Source) -> Exif:
+    """What the page's directory, and the camera's and the place's below it, say beside how its pixels are stored."""
+    from defocus.photograph.exif import read_directory
+
+    order = page.parent.byteorder
+    big = page.parent.is_bigtiff
+    main, damaged = read_directory(source.file, page.offset, order, big)
+    below = []
+    for pointer in (CAMERA_DIRECTORY, GPS_DIRECTORY):
+        entry = main.get(pointer)
+        entries: dict[int, Entry] = {}
+        at = int.from_bytes(entry.value[: 8 if big else 4], "little" if order == "<" else "big") if entry else 0
+        if at:
+            entries, more = read_directory(source.file, at, order, big)
+            damaged += more
+        below.append(entries)
+    kept = {tag: entry for tag, entry in main.items() if tag not in OF_THE_PIXELS and tag < 65000}
+    return Exif(kept, below[0], below[1], order, damaged)
