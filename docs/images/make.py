@@ -12,12 +12,12 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from defocus.cli.applications import outline
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from skimage import data
 
 import defocus
-from defocus.cli.applications import outline
 from defocus.evaluation.render import add_noise, render_depth
 from defocus.photograph import as_photograph
 from defocus.preview import overlay

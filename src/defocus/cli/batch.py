@@ -312,6 +312,7 @@ def _prepare(task: Task, options: Options, found: Found) -> list[_Job]:
         "parameters": dataclasses.asdict(parameters),
         "weights_sha256": chosen.weights_sha256(options.weights),
     }
+    _check_weights(options.method, options.weights)
     jobs = []
     taken = {os.path.realpath(source.path): source.path for source in sources}
     for source, stem in zip(sources, name_outputs(sources, folder), strict=True):

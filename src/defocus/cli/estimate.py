@@ -193,10 +193,11 @@ class _Estimate(Task):
             defocus_map.save(path, precision=self.precision, reduced=self.reduced)
 
         def preview_png(made_from: Provenance) -> bytes:
-            return png(defocus_map.preview(scale_bar=True), made_from)
+            return png(defocus_map.preview(scale_bar=True, scale=self.scale), made_from)
 
         def overlay_png(made_from: Provenance) -> bytes:
-            picture = overlay(photograph, defocus_map.sigma, sigma_limits=defocus_map.sigma_range, scale_bar=True)
+            limits = defocus_map.limits(self.scale)
+            picture = overlay(photograph, defocus_map.sigma, sigma_limits=limits, scale_bar=True, unit=defocus_map.unit)
             return png(picture, made_from)
 
         def depth_png(made_from: Provenance) -> bytes:
