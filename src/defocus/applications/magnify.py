@@ -7,14 +7,15 @@ focus is not perfectly sharp either (pixels, lens, the lower end of a method's r
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from defocus.applications.grain import measure_grain
 from defocus.applications.layered_blur import Aperture, blur_by_layers
-from defocus.applications.map_of import defocus_alone, map_in_px
+from defocus.applications.map_of import defocus_alone, map_in_px, trust
 from defocus.errors import ParameterError
 from defocus.light import linear_from_srgb, srgb_from_linear
 from defocus.photograph import PhotographLike, as_photograph
@@ -23,14 +24,24 @@ from defocus.progress import Progress
 if TYPE_CHECKING:
     from defocus.defocus_map import DefocusMap
 
-HIGHLIGHT = 0.95
-"""sRGB value above which a highlight is taken for clipped."""
+UNSURE, SURE = 0.15, 0.35
+"""Confidence of which no blur, and all of it, is added. A sigma that is a little wrong hardly shows in blur."""
+HIGHLIGHT = 0.98
+"""sRGB value that all channels of a highlight exceed where it is clipped."""
+LAMP_CONFIDENCE = 0.5
+"""Confidence from which on a place is surely out of focus."""
 WIDEST_LAMP = 1 / 30
 """Of the longer side; highlights wider and higher than this are surfaces, and stay as they are."""
 FAINT, CLEAR = 0.15, 0.3
 """How much brighter than its surroundings, sRGB, a lamp has to be to shine not at all, and fully."""
+IN_FOCUS = 0.3
+"""px beyond what the sharpest parts have, below which a pixel is in focus."""
 HIGHLIGHT_GAIN = 2.0
 """Times its value that a fully clipped highlight is taken to have had on top."""
+
+
+Side = Literal["both", "behind", "front"]
+SIDES: tuple[Side, ...] = ("both", "behind", "front")
 
 
 def magnify(
@@ -40,7 +51,8 @@ def magnify(
     amount: float = 2.0,
     aperture: Aperture = "disc",
     focus: tuple[int, int] | None = None,
-    highlights: bool = True,
+    side: Side = "both",
+    highlights: bool = False,
     progress: Progress | None = None,
 ) -> NDArray[Any]:
     """Return the photograph with more defocus.
@@ -53,7 +65,10 @@ def magnify(
     aperture : shape that points out of focus take: "disc", "hexagon" or "gaussian".
     focus : (x, y) of the pixel to be in focus, from the left and the top. Blur is redistributed: sigma becomes
         amount x |sigma - sigma there|. What has to become sharper than it is is deconvolved (`sharpen`).
-    highlights : let clipped highlights shine, so that they become discs as a lens makes them.
+    side : blur only what lies "behind" the plane of focus, or "front" of it, or "both". A photograph does not say which
+        is which: what lies lower in the frame than the lowest thing in focus of its column is taken to be in front.
+    highlights : let lamps shine that are clipped in all channels and surely out of focus, so that they become discs as
+        a lens makes them.
     progress : called with a step and the share done.
 
     Returns
@@ -67,7 +82,9 @@ def magnify(
 
     Notes
     -----
-    More blur is taken to be farther away: what is blurred in front of the subject is treated as if behind it.
+    More blur is taken to be farther away: what is blurred in front of the subject is treated as if behind it. Where the
+    map is not confident of its sigma, less is added, and nothing where it does not know (`map_of.trust`). The grain of
+    the photograph is put back where blur has taken it.
     """
     report = progress if progress is not None else lambda step, share: None
     if not 1 <= amount < np.inf:
@@ -76,6 +93,8 @@ def magnify(
     found = map_in_px(photograph, defocus_map, lambda step, share: report(step, 0.4 * share))
     sigma = defocus_alone(found)
     pixels = photograph.pixels
+    if side not in SIDES:
+        raise ParameterError(f"side must be one of {', '.join(SIDES)}, not {side!r}.")
     if focus is None:
         if amount == 1:
             return np.array(pixels)
@@ -96,7 +115,12 @@ def magnify(
         pixels = np.where(keeps[..., None], photograph.pixels, pixels)
         added = np.where(keeps, np.sqrt(np.maximum(wanted**2 - sigma**2, 0)), wanted).astype(np.float32)
 
+    added *= trust(photograph, found, UNSURE, SURE)
+    if side != "both":
+        before = in_front(sigma, found)
+        added *= before if side == "front" else 1 - before
     full = np.float32(1 if pixels.dtype.kind == "f" else np.iinfo(pixels.dtype).max)
+    grain = measure_grain(photograph.pixels, float(full))
     result = np.empty_like(pixels)
     widest_lamp = max(5, round(WIDEST_LAMP * max(pixels.shape[:2])) | 1)
 
@@ -104,8 +128,10 @@ def magnify(
         shown = pixels[window].astype(np.float32) / full
         linear = linear_from_srgb(shown)
         if highlights:
-            brightest = shown.max(axis=2)
+            # Coloured lamps that are clipped in one channel, and shining skin, are not white.
+            brightest = shown.min(axis=2)
             clipped = np.clip((brightest - HIGHLIGHT) / (1 - HIGHLIGHT), 0, 1) ** 2
+            clipped *= found.confidence[window] >= LAMP_CONFIDENCE
             # A lamp, not a sky or a shining floor: what an opening takes away is small.
             lamp = clipped - ndimage.grey_opening(clipped, (widest_lamp, widest_lamp), mode="nearest")
             around = ndimage.uniform_filter(brightest, 3 * widest_lamp, mode="nearest")
@@ -114,7 +140,10 @@ def magnify(
         return linear
 
     def write(window: tuple[slice, slice], linear: NDArray[np.float32]) -> None:
-        shown = srgb_from_linear(linear) * full
+        shown = srgb_from_linear(linear)
+        if grain is not None:
+            shown = np.clip(shown + grain.over(shown, window, added[window]), 0, 1)
+        shown *= full
         if pixels.dtype.kind != "f":
             shown = np.rint(shown)
         untouched = (added[window] < 0.1)[..., None]
@@ -122,3 +151,28 @@ def magnify(
 
     blur_by_layers(light, added, aperture, write, lambda share: report("blurring", 0.4 + 0.6 * share))
     return result
+
+
+def in_front(sigma: NDArray[np.float32], found: DefocusMap) -> NDArray[np.float32]:
+    """What is taken to lie in front of the plane of focus: H x W float32, 0..1.
+
+    In each column that is what is lower in the frame than the lowest pixel in focus; columns without one go by their
+    neighbours. The ground runs from the camera into the picture, so what is lower is mostly nearer.
+
+    Parameters
+    ----------
+    sigma : H x W, px, 0 in focus.
+    found : the map.
+    """
+    height, width = sigma.shape
+    focused = (sigma < IN_FOCUS) & (found.confidence >= SURE)
+    has = focused.any(axis=0)
+    if not has.any():
+        return np.zeros((height, width), np.float32)
+    lowest = np.where(has, height - 1 - focused[::-1].argmax(axis=0), 0)
+    columns = np.arange(width)
+    line = np.interp(columns, columns[has], lowest[has])
+    line = ndimage.percentile_filter(line, 80, size=max(3, width // 20 | 1), mode="nearest")
+    line = ndimage.gaussian_filter1d(line, max(width / 40, 1), mode="nearest")
+    soft = max(height / 50, 2)
+    return np.clip((np.arange(height)[:, None] - line) / soft, 0, 1).astype(np.float32)

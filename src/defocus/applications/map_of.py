@@ -8,13 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from defocus.errors import ParameterError
+from defocus.filters import guided_upsample
+from defocus.filters.box import block_average
 
 if TYPE_CHECKING:
     from defocus.defocus_map import DefocusMap
     from defocus.photograph import Photograph
     from defocus.progress import Progress
 
+TRUST_BLOCK, TRUST_RADIUS, TRUST_EPS = 4, 6, 1e-3
+"""Of the filter that lets trust follow objects: px, windows in blocks of so many px, in squared units of 0..1."""
 FOCUS_PERCENTILE, FOCUS_MARGIN, LARGEST_FOCUS_SIGMA = 5.0, 7 / 6, 1.2
+CONFIDENT, LEAST_CONFIDENT = 0.5, 0.05
 
 
 def map_of(photograph: Photograph, defocus_map: DefocusMap | None, progress: Progress | None = None) -> DefocusMap:
@@ -55,8 +60,32 @@ def map_in_px(photograph: Photograph, defocus_map: DefocusMap | None, progress: 
 def defocus_alone(found: DefocusMap) -> NDArray[np.float32]:
     """Sigma less what the sharpest parts of the photograph have too, in squares: H x W, px, 0 in focus.
 
-    The sharpest: the 5th percentile, a sixth above it for the map's own noise; not above 1.2 px, so that a photograph
-    that is blurred throughout stays so.
+    The sharpest: the 5th percentile of what is read with confidence (0.5 and more, or of all if that is little), a
+    sixth above it for the map's own noise; not above 1.2 px, so that a photograph that is blurred throughout stays so.
     """
-    floor = min(float(np.percentile(found.sigma[::4, ::4], FOCUS_PERCENTILE)) * FOCUS_MARGIN, LARGEST_FOCUS_SIGMA)
+    sigma, confidence = found.sigma[::4, ::4], found.confidence[::4, ::4]
+    read = sigma[confidence >= CONFIDENT]
+    values = read if len(read) >= LEAST_CONFIDENT * sigma.size else sigma
+    floor = min(float(np.percentile(values, FOCUS_PERCENTILE)) * FOCUS_MARGIN, LARGEST_FOCUS_SIGMA)
     return np.sqrt(np.maximum(found.sigma**2 - np.float32(floor**2), 0)).astype(np.float32)
+
+
+def trust(photograph: Photograph, defocus_map: DefocusMap, unsure: float, sure: float) -> NDArray[np.float32]:
+    """How far an edit may go by the map at every pixel: H x W float32, 0 not at all to 1 wholly.
+
+    It rises with the confidence from `unsure` to `sure`, and follows the colours of the photograph (guided filter, He,
+    Sun, Tang, TPAMI 2013), so that what was read at an object's edges holds for the object, and an edit fades out along
+    objects and not through them. Where the confidence is less than half of `unsure` it is 0.
+
+    Parameters
+    ----------
+    photograph : H x W.
+    defocus_map : its map.
+    unsure, sure : confidence of which none of an edit, and all of it, is left.
+    """
+    rises = np.clip((defocus_map.confidence - np.float32(unsure)) / np.float32(sure - unsure), 0, 1)
+    rgb = photograph.as_float(np.float32)
+    coarse = [np.asarray(block_average(plane, TRUST_BLOCK), np.float32) for plane in (rises, rgb)]
+    along = guided_upsample(coarse[0], coarse[1], rgb, reduction=TRUST_BLOCK, radius=TRUST_RADIUS, eps=TRUST_EPS)
+    known = np.clip(2 * defocus_map.confidence / np.float32(unsure) - 1, 0, 1)
+    return np.asarray(np.minimum(np.clip(along, 0, 1), known), np.float32)

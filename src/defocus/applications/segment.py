@@ -1,8 +1,9 @@
 """Which parts of a photograph are blurred: a mask, an alpha matte, and where the map does not know.
 
 Three rules: the threshold that divides the map best (Otsu, IEEE Trans. SMC 1979, on the logarithm of sigma, pixels
-weighed by confidence); one threshold in px, which means the same on every photograph; and the paper's (Park et al.,
-CVPR 2017: blurred where sigma >= alpha max + (1 - alpha) min of the map), which is meant for maps that end at 2 px.
+weighed by confidence; not below 0.8 px, and none where there are not two classes); one threshold in px, which means the
+same on every photograph; and the paper's (Park et al., CVPR 2017: blurred where sigma >= alpha max + (1 - alpha) min of
+the map), which is meant for maps that end at 2 px.
 """
 
 from __future__ import annotations
@@ -24,13 +25,19 @@ if TYPE_CHECKING:
     from defocus.defocus_map import DefocusMap
 
 Rule = Literal["alpha", "threshold", "auto"]
-UNDECIDED = 0.1
-"""Confidence below which the mask is a guess."""
+UNDECIDED = 0.25
+"""Confidence below which the mask is a guess: there 64 to 70 % of the pixels of half of a set with truth were right,
+above it 82 % and more (`benchmarks/applications.py`). It is also where `rank` stops counting."""
 SOFTNESS = 0.25
 """Share of the threshold over which an unrefined matte goes from 0 to 1."""
 BAND = 0.02
 """Half width of what is unknown to the refinement, a share of the photograph's longer side."""
 ONE_CLASS, SHARP_PX = 1.25, 1.0
+LEAST_THRESHOLD = 0.8
+"""px; what is less blurred than this is in focus, so no automatic threshold is lower."""
+SMALL, READABLE, SURE = 0.08, 0.3, 0.45
+"""A blurred class of less than this fraction of what is readable (confidence 0.3 and more) divides a photograph only if
+a quarter of it is read with a confidence of at least 0.45."""
 _BINS = 128
 _SMALLEST = 0.05
 
@@ -43,7 +50,7 @@ class Segmentation:
     ----------
     mask : bool H x W, True = blurred.
     matte : float32 H x W, 0 sharp to 1 blurred; 0.5 and more is the mask.
-    undecided : bool H x W, True where the map's confidence is below 0.1, so the mask is a guess.
+    undecided : bool H x W, True where the map's confidence is below 0.25, so the mask is a guess.
     threshold : the value of the map from which on it is called blurred, in `unit`.
     rule : "alpha", "threshold" or "auto".
     unit : "px" or "score".
@@ -120,23 +127,40 @@ def alpha_threshold(sigma: NDArray[np.float32], alpha: float) -> float:
 def otsu_threshold(found: DefocusMap) -> float:
     """The value that divides log sigma into two classes with the largest variance between them.
 
-    Where the classes' means differ by less than a quarter there is only one: all in focus if the median is below 1 px,
-    else all blurred.
+    Pixels weigh by their confidence, those below 0.25 next to nothing; of a map in px it is at least 0.8. There is
+    only one class where the classes' means differ by less than a quarter, or the blurred one is both small and unsure:
+    then all is in focus if the median is below 1 px, else all is blurred.
     """
     values = np.log(np.maximum(found.sigma, _SMALLEST)).ravel()
     if np.ptp(values) < 1e-6:
-        return float(found.sigma.max())
-    weights = np.maximum(found.confidence.ravel(), 1e-3)
+        return _one_class(found)
+    confidence = found.confidence.ravel()
+    weights = np.where(confidence >= UNDECIDED, confidence, np.float32(1e-3))
     counts, edges = np.histogram(values, bins=_BINS, weights=weights)
     middles = (edges[1:] + edges[:-1]) / 2
     below, above = np.cumsum(counts)[:-1], np.cumsum(counts[::-1])[::-1][1:]
     mean_below = np.cumsum(counts * middles)[:-1] / np.maximum(below, 1e-12)
     mean_above = np.cumsum((counts * middles)[::-1])[::-1][1:] / np.maximum(above, 1e-12)
     best = int(np.argmax(below * above * (mean_above - mean_below) ** 2))
-    if found.unit == "px" and mean_above[best] - mean_below[best] < np.log(ONE_CLASS):
-        everywhere_sharp = float(np.median(found.sigma)) < SHARP_PX
-        return float(found.sigma.max()) * 1.01 if everywhere_sharp else float(found.sigma.min())
-    return float(np.exp(edges[best + 1]))
+    threshold = float(np.exp(edges[best + 1]))
+    if found.unit != "px":
+        return threshold
+    if mean_above[best] - mean_below[best] < np.log(ONE_CLASS):
+        return _one_class(found)
+    threshold = max(threshold, LEAST_THRESHOLD)
+    blurred = found.sigma >= threshold
+    readable = found.confidence >= READABLE
+    small = (blurred & readable).sum() < SMALL * max(int(readable.sum()), 1)
+    if not blurred.any() or (small and np.percentile(found.confidence[blurred], 75) < SURE):
+        return _one_class(found)
+    return threshold
+
+
+def _one_class(found: DefocusMap) -> float:
+    """A threshold that leaves a photograph undivided."""
+    if found.unit == "px" and float(np.median(found.sigma)) < SHARP_PX:
+        return max(float(found.sigma.max()) * 1.01, LEAST_THRESHOLD)
+    return float(found.sigma.min())
 
 
 def refined(mask: NDArray[np.bool_], rgb: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
-from defocus.applications.map_of import defocus_alone, map_in_px
+from defocus.applications.map_of import defocus_alone, map_in_px, trust
 from defocus.cores import available_cores
 from defocus.edges import luma, noise_deviation
 from defocus.errors import ParameterError
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float32]
 
+UNSURE, SURE = 0.35, 0.6
+"""Confidence of which nothing, and all of sigma, is deconvolved."""
 SMALLEST, RATIO = 0.5, 1.25
 """px, the first sigma that is taken back, and the ratio between neighbouring ones."""
 LARGEST = 6.0
@@ -75,7 +77,8 @@ def sharpen(
         return np.array(pixels)
     full = np.float32(1 if pixels.dtype.kind == "f" else np.iinfo(pixels.dtype).max)
     noise = max(noise_deviation(luma(pixels[:2048, :2048].astype(np.float32) / full)), NOISE_FLOOR)
-    sigma = np.minimum(defocus_alone(found), LARGEST)
+    # Less than the true sigma never rings, so what the map is less sure of is taken for sharper.
+    sigma = np.minimum(defocus_alone(found), LARGEST) * trust(photograph, found, UNSURE, SURE)
     levels = _levels(float(sigma.max()))
     reach = int(np.ceil(4 * levels[-1])) + 4
     result = np.empty_like(pixels)

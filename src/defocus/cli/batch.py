@@ -312,7 +312,8 @@ def _prepare(task: Task, options: Options, found: Found) -> list[_Job]:
         "parameters": dataclasses.asdict(parameters),
         "weights_sha256": chosen.weights_sha256(options.weights),
     }
-    _check_weights(options.method, options.weights)
+    if options.weights is not None:
+        _try_weights(options.method, parameters, options.weights)
     jobs = []
     taken = {os.path.realpath(source.path): source.path for source in sources}
     for source, stem in zip(sources, name_outputs(sources, folder), strict=True):
@@ -351,6 +352,19 @@ def _prepare(task: Task, options: Options, found: Found) -> list[_Job]:
             )
         )
     return jobs
+
+
+def _try_weights(method: str, parameters: Any, weights: Path) -> None:
+    """See by a small picture that weights can be used, so that what is wrong with them is said once."""
+    import numpy as np
+
+    from defocus.estimate import estimate
+
+    picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    try:
+        estimate(picture, method=method, parameters=parameters, weights=weights)
+    except WeightsError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def names_a_file(output: Path | None) -> bool:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # numpy must not load for --help
     from defocus.progress import Progress
 
 ApertureShape = Literal["disc", "hexagon", "gaussian"]
+Side = Literal["both", "behind", "front"]
 
 EXAMPLES = f"""[bold]Examples[/bold]
 
@@ -39,6 +40,13 @@ def command(
     focus: Annotated[
         str | None, typer.Option(metavar="X,Y", help="Bring what is at this pixel into focus instead.")
     ] = None,
+    side: Annotated[
+        Side,
+        typer.Option(
+            help="Blur what lies behind the plane of focus only, or in front of it. What lies lower in the frame than "
+            "what is in focus is taken to be in front."
+        ),
+    ] = "both",
     highlights: Annotated[
         bool, typer.Option(help="Let lamps that are clipped and surely out of focus shine when they are blurred.")
     ] = False,
@@ -66,7 +74,7 @@ def command(
         except ValueError:
             raise typer.BadParameter(f"--focus takes X,Y in px from the left and the top, not {focus}.") from None
         place = x, y
-    task = _Magnify(amount, aperture_shape, place, highlights, file_format, quality)
+    task = _Magnify(amount, aperture_shape, place, side, highlights, file_format, quality)
     process_photographs(
         task,
         Options(
@@ -89,6 +97,7 @@ class _Magnify(Task):
     amount: float
     aperture: ApertureShape
     focus: tuple[int, int] | None
+    side: Side
     highlights: bool
     file_format: shared.EditFormat | None
     quality: int
@@ -105,6 +114,7 @@ class _Magnify(Task):
             "amount": self.amount,
             "aperture": self.aperture,
             "focus": self.focus,
+            "side": self.side,
             "highlights": self.highlights,
             "quality": self.quality,
         }
@@ -119,6 +129,7 @@ class _Magnify(Task):
             amount=self.amount,
             aperture=self.aperture,
             focus=self.focus,
+            side=self.side,
             highlights=self.highlights,
             progress=report,
         )
