@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -92,9 +93,20 @@ def _read_deep_png(source: Source) -> Decoded:
     with open_pillow(source.file, source) as image:
         source.check_size(image.height, image.width, 8)
         profile, (exif, xmp) = image.info.get("icc_profile"), metadata(image, source)
-    pixels = imagecodecs.png_decode(source.read())
+    pixels = imagecodecs.png_decode(_pixels_alone(source.read()))
     pixels = pixels.reshape(*pixels.shape[:2], -1)
     return _split(pixels, profile, exif, xmp)
+
+
+def _pixels_alone(png: bytes) -> bytes:
+    """A PNG without what is not needed for its pixels: libpng has things to say about damaged metadata."""
+    kept, place = [png[:8]], 8
+    while place + 12 <= len(png):
+        length, kind = struct.unpack_from(">I4s", png, place)
+        if kind in (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"):
+            kept.append(png[place : place + 12 + length])
+        place += 12 + length
+    return b"".join(kept)
 
 
 def _split(pixels: NDArray[Any], profile: bytes | None, exif: bytes | None, xmp: bytes | None) -> Decoded:
