@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from defocus.errors import PhotographError
 from defocus.photograph.decoded import Decoded, incomplete
@@ -75,4 +76,6 @@ def _filled_in(data: bytes, height: int, width: int, step: tuple[int, int]) -> N
     last = int(np.flatnonzero(~same)[-1]) if not same.all() else -1
     # The block that the data end in is not whole either.
     gone = np.arange(rows * columns) >= max(last, 0)
-    return np.asarray(np.repeat(np.repeat(gone.reshape(rows, columns), down, axis=0), across, axis=1)[:height, :width])
+    whole = np.repeat(np.repeat(gone.reshape(rows, columns), down, axis=0), across, axis=1)[:height, :width]
+    # Where colours have half the resolution they are interpolated across the end.
+    return np.asarray(ndimage.binary_dilation(whole, np.ones((3, 3), bool), iterations=2))

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, BinaryIO
 
+import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from defocus.errors import PhotographError
 from defocus.photograph.colour import Space
@@ -75,38 +78,92 @@ def read_pillow(source: Source) -> Decoded:
 
 def read_png(source: Source) -> Decoded:
     """Read a PNG; one of 16 bits keeps them, and one that is cut short keeps the rows that are there."""
-    if source.head()[24:25] == b"\x10":  # bit depth of the header chunk
-        return _read_deep_png(source)
     try:
-        return read_pillow(source)
-    except (OSError, SyntaxError, ValueError) as error:
+        return _read_png(source)
+    except (OSError, SyntaxError, ValueError, struct.error, imagecodecs.PngError) as error:
         if isinstance(error, PhotographError):
             raise
-        return _read_cut_png(source, error)
+        mended, rows = _with_all_rows(source, error)
+    decoded = _read_png(replace(source, file=io.BytesIO(mended)))
+    missing = np.zeros(decoded.pixels.shape[:2], bool)
+    missing[rows:] = True
+    incomplete(source, f"is cut short or damaged: {missing.mean():.0%} of its pixels are missing")
+    return replace(decoded, missing=missing)
 
 
-def _read_deep_png(source: Source) -> Decoded:
-    """16-bit PNG; Pillow would make 8 bits of its colours."""
-    import imagecodecs
-
+def _read_png(source: Source) -> Decoded:
+    deep = source.head()[24:25] == b"\x10"  # bit depth of the header chunk; Pillow would make 8 bits of its colours
     source.file.seek(0)
     with open_pillow(source.file, source) as image:
+        if not deep:
+            return from_pillow(image, source)
         source.check_size(image.height, image.width, 8)
         profile, (exif, xmp) = image.info.get("icc_profile"), metadata(image, source)
     pixels = imagecodecs.png_decode(_pixels_alone(source.read()))
-    pixels = pixels.reshape(*pixels.shape[:2], -1)
-    return _split(pixels, profile, exif, xmp)
+    return _split(pixels.reshape(*pixels.shape[:2], -1), profile, exif, xmp)
+
+
+def _with_all_rows(source: Source, error: Exception) -> tuple[bytes, int]:
+    """A PNG whose data end early or are damaged, with black rows in their place, and how many rows are there.
+
+    Raises
+    ------
+    Exception
+        The decoder's own error, if its header is damaged, it is interlaced, or not a single row is there.
+    """
+    png = source.read()
+    if png[12:16] != b"IHDR" or len(png) < 33:
+        raise error
+    width, height, bits, colours, _, _, interlaced = struct.unpack(">IIBBBBB", png[16:29])
+    channels = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(colours)
+    if channels is None or interlaced or not 1 <= bits <= 16:
+        raise error
+    source.check_size(height, width, channels * max(bits, 8) / 8)
+    row = 1 + (width * channels * bits + 7) // 8  # a row begins with the number of its filter
+    kept, packed = [], b""
+    for kind, body in _chunks(png):
+        if kind == b"IDAT":
+            packed += body
+        elif kind in (b"PLTE", b"tRNS", b"iCCP", b"eXIf", b"iTXt", b"tEXt"):
+            kept.append(_chunk(kind, body))
+    unpack = zlib.decompressobj()
+    raw = b""
+    try:
+        raw = unpack.decompress(packed, row * height)
+    except zlib.error:  # what comes before the damage, in ever smaller pieces
+        unpack, step = zlib.decompressobj(), 4096
+        for place in range(0, len(packed), step):
+            try:
+                raw += unpack.decompress(packed[place : place + step], max(row * height - len(raw), 1))
+            except zlib.error:
+                break
+    rows = min(len(raw) // row, height)
+    filters = np.frombuffer(raw[: rows * row], np.uint8).reshape(rows, row)[:, 0]
+    rows = int(np.flatnonzero(filters > 4)[0]) if (filters > 4).any() else rows
+    if rows == 0:
+        raise error
+    whole = raw[: rows * row] + bytes(row * (height - rows))
+    chunks = [_chunk(b"IHDR", png[16:29]), *kept, _chunk(b"IDAT", zlib.compress(whole, 1)), _chunk(b"IEND", b"")]
+    return png[:8] + b"".join(chunks), rows
+
+
+def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Kinds and bodies of a PNG's chunks; the last body may be cut."""
+    place = 8
+    while place + 8 <= len(png):
+        length, kind = struct.unpack_from(">I4s", png, place)
+        yield kind, png[place + 8 : place + 8 + length]
+        place += 12 + length
+
+
+def _chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
 def _pixels_alone(png: bytes) -> bytes:
     """A PNG without what is not needed for its pixels: libpng has things to say about damaged metadata."""
-    kept, place = [png[:8]], 8
-    while place + 12 <= len(png):
-        length, kind = struct.unpack_from(">I4s", png, place)
-        if kind in (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"):
-            kept.append(png[place : place + 12 + length])
-        place += 12 + length
-    return b"".join(kept)
+    needed = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
+    return png[:8] + b"".join(_chunk(kind, body) for kind, body in _chunks(png) if kind in needed)
 
 
 def _split(pixels: NDArray[Any], profile: bytes | None, exif: bytes | None, xmp: bytes | None) -> Decoded:
@@ -117,45 +174,19 @@ def _split(pixels: NDArray[Any], profile: bytes | None, exif: bytes | None, xmp:
     return Decoded(pixels[..., :colours], space, profile, exif, xmp, alpha)
 
 
-def _read_cut_png(source: Source, error: Exception) -> Decoded:
-    """The rows of a PNG that are there, by Pillow's decoder for streams."""
-    parser = ImageFile.Parser()
-    try:
-        parser.feed(source.read())
-    except Exception:  # the decoder stops at what is damaged; what it has decoded so far stays
-        if parser.image is None:
-            raise error from None
-    image = parser.image
-    if image is None or image.format != "PNG" or getattr(image, "im", None) is None:
-        raise error
-    source.check_size(image.height, image.width, 4)
-    decoded = from_pillow(image, source, loaded=True)
-    # Rows that were not decoded are 0 in every channel.
-    there = np.flatnonzero(decoded.pixels.reshape(len(decoded.pixels), -1).any(axis=1))
-    first = int(there[-1]) + 1 if len(there) else 0
-    if first == 0 or image.info.get("interlace"):
-        raise error
-    missing = np.zeros(decoded.pixels.shape[:2], bool)
-    missing[first - 1 :] = True  # the last row may be half there
-    incomplete(source, f"is cut short or damaged: {missing.mean():.0%} of its pixels are missing")
-    return replace(decoded, missing=missing)
-
-
-def from_pillow(image: Image.Image, source: Source, *, loaded: bool = False) -> Decoded:
+def from_pillow(image: Image.Image, source: Source) -> Decoded:
     """Take pixels and what belongs to them out of a Pillow image.
 
     Parameters
     ----------
     image : opened.
     source : for messages.
-    loaded : its pixels are decoded already.
     """
     # A phone's MPO is the photograph followed by previews or gain maps, not by more photographs.
-    if not loaded and getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
+    if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
         several(source)
         image.seek(0)
-    if not loaded:
-        image.load()
+    image.load()
     exif, xmp = metadata(image, source)
     profile = image.info.get("icc_profile")
     if image.mode == "F":

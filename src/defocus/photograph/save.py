@@ -57,7 +57,7 @@ def suffix_for(photograph: Photograph) -> str:
 def saving_note(photograph: Photograph) -> str | None:
     """Say in one sentence what an edit in the format of `suffix_for` cannot keep, or None where it keeps all."""
     own = _format(photograph)
-    if own is None or (photograph.path is not None and suffix_for(photograph) in own.suffixes):
+    if own is None or suffix_for(photograph) in own.suffixes:
         return None
     kind = suffix_for(photograph).removeprefix(".").upper().replace("JPG", "JPEG").replace("TIF", "TIFF")
     lost = ", without its transparency" if photograph.alpha is not None and kind == "JPEG" else ""
