@@ -159,6 +159,20 @@ def parse_exif(contents: bytes | None) -> Exif:
     return Exif(main, parts[CAMERA_DIRECTORY], parts[GPS_DIRECTORY], order, damaged)
 
 
+def exif_from_text(text: str) -> bytes:
+    """Return the EXIF that ImageMagick writes as text into a PNG: its name, its length, then hexadecimal digits.
+
+    Raises
+    ------
+    ValueError
+        If it is anything else.
+    """
+    lines = text.strip().split("\n", 2)
+    if len(lines) < 3:
+        raise ValueError("it has no digits")
+    return bytes.fromhex("".join(lines[2].split()))
+
+
 def _entries(data: bytes, at: int, order: str) -> Iterator[tuple[int, Entry | None]]:
     """Tags and entries of one directory; None for an entry that is damaged."""
     if not 8 <= at <= len(data) - 2:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from defocus.errors import PhotographError
 from defocus.photograph.colour import Space
-from defocus.photograph.decoded import Decoded, incomplete, several, warn
+from defocus.photograph.decoded import Decoded, several
+from defocus.photograph.exif import exif_from_text
 from defocus.photograph.photograph import checked_floats
 from defocus.photograph.source import Source
 
@@ -29,7 +30,7 @@ _PLAIN_MODES = {
     "HSV": "RGB",
 }
 _BYTES = {"1": 1, "L": 1, "LA": 2, "P": 4, "RGB": 3, "RGBA": 4, "CMYK": 4, "I;16": 2, "I": 4, "F": 4}
-_FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "JPEG2000", "PPM", "TIFF")
+_FORMATS = ("JPEG", "WEBP", "AVIF", "GIF", "BMP", "JPEG2000", "PPM", "TIFF")
 
 
 @contextmanager
@@ -72,79 +73,34 @@ def read_pillow(source: Source) -> Decoded:
         return from_pillow(image, source)
 
 
-def read_png(source: Source) -> Decoded:
-    """Read a PNG; one of 16 bits keeps them, and one that is cut short keeps the rows that are there."""
-    if source.head()[24:25] == b"\x10":  # bit depth of the header chunk
-        return _read_deep_png(source)
-    try:
-        return read_pillow(source)
-    except (OSError, SyntaxError, ValueError) as error:
-        if isinstance(error, PhotographError):
-            raise
-        return _read_cut_png(source, error)
+def split_alpha(pixels: NDArray[Any], profile: bytes | None, exif: bytes | None, xmp: bytes | None) -> Decoded:
+    """Tell colours from alpha by the number of channels.
 
-
-def _read_deep_png(source: Source) -> Decoded:
-    """16-bit PNG; Pillow would make 8 bits of its colours."""
-    import imagecodecs
-
-    source.file.seek(0)
-    with open_pillow(source.file, source) as image:
-        source.check_size(image.height, image.width, 8)
-        profile, (exif, xmp) = image.info.get("icc_profile"), metadata(image, source)
-    pixels = imagecodecs.png_decode(source.read())
-    pixels = pixels.reshape(*pixels.shape[:2], -1)
-    return _split(pixels, profile, exif, xmp)
-
-
-def _split(pixels: NDArray[Any], profile: bytes | None, exif: bytes | None, xmp: bytes | None) -> Decoded:
-    """Tell colours from alpha by the number of channels: grey, grey and alpha, RGB, RGB and alpha."""
+    Parameters
+    ----------
+    pixels : H x W x 1 (grey), 2 (grey and alpha), 3 (RGB) or 4 (RGB and alpha).
+    profile, exif, xmp : of the file.
+    """
     space: Space = "gray" if pixels.shape[2] <= 2 else "rgb"
     colours = 1 if space == "gray" else 3
     alpha = pixels[..., colours] if pixels.shape[2] > colours else None
     return Decoded(pixels[..., :colours], space, profile, exif, xmp, alpha)
 
 
-def _read_cut_png(source: Source, error: Exception) -> Decoded:
-    """The rows of a PNG that are there, by Pillow's decoder for streams."""
-    parser = ImageFile.Parser()
-    try:
-        parser.feed(source.read())
-    except Exception:  # the decoder stops at what is damaged; what it has decoded so far stays
-        if parser.image is None:
-            raise error from None
-    image = parser.image
-    if image is None or image.format != "PNG" or getattr(image, "im", None) is None:
-        raise error
-    source.check_size(image.height, image.width, 4)
-    decoded = from_pillow(image, source, loaded=True)
-    # Rows that were not decoded are 0 in every channel.
-    there = np.flatnonzero(decoded.pixels.reshape(len(decoded.pixels), -1).any(axis=1))
-    first = int(there[-1]) + 1 if len(there) else 0
-    if first == 0 or image.info.get("interlace"):
-        raise error
-    missing = np.zeros(decoded.pixels.shape[:2], bool)
-    missing[first - 1 :] = True  # the last row may be half there
-    incomplete(source, f"is cut short or damaged: {missing.mean():.0%} of its pixels are missing")
-    return replace(decoded, missing=missing)
-
-
-def from_pillow(image: Image.Image, source: Source, *, loaded: bool = False) -> Decoded:
+def from_pillow(image: Image.Image, source: Source) -> Decoded:
     """Take pixels and what belongs to them out of a Pillow image.
 
     Parameters
     ----------
     image : opened.
     source : for messages.
-    loaded : its pixels are decoded already.
     """
     # A phone's MPO is the photograph followed by previews or gain maps, not by more photographs.
-    if not loaded and getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
+    if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
         several(source)
         image.seek(0)
-    if not loaded:
-        image.load()
-    exif, xmp = metadata(image, source)
+    image.load()
+    exif, xmp = metadata(image)
     profile = image.info.get("icc_profile")
     if image.mode == "F":
         return Decoded(checked_floats(np.asarray(image), source.name)[..., None], "gray", profile, exif, xmp)
@@ -157,24 +113,21 @@ def from_pillow(image: Image.Image, source: Source, *, loaded: bool = False) -> 
     pixels = np.asarray(plain)
     if plain.mode == "CMYK":
         return Decoded(pixels, "cmyk", profile, exif, xmp)
-    decoded = _split(pixels.reshape(*pixels.shape[:2], -1), profile, exif, xmp)
+    decoded = split_alpha(pixels.reshape(*pixels.shape[:2], -1), profile, exif, xmp)
     if image.mode == "P" and not transparent:
         return replace(decoded, alpha=None)
     return decoded
 
 
-def metadata(image: Image.Image, source: Source) -> tuple[bytes | None, bytes | None]:
-    """EXIF and XMP of an opened Pillow image, as the file holds them; damaged EXIF is a warning, never an error."""
+def metadata(image: Image.Image) -> tuple[bytes | None, bytes | None]:
+    """EXIF and XMP of an opened Pillow image, as the file holds them."""
     xmp = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp")
     if isinstance(xmp, str):
         xmp = xmp.encode("utf-8", "replace")
     exif = image.info.get("exif")
     if exif is None and "Raw profile type exif" in image.info:
-        try:
-            lines = str(image.info["Raw profile type exif"]).strip().split("\n", 2)
-            exif = bytes.fromhex("".join(lines[2].split()))
-        except (ValueError, IndexError):
-            warn(f"{source.name} has damaged EXIF, which was ignored.")
+        with suppress(ValueError):
+            exif = exif_from_text(str(image.info["Raw profile type exif"]))
     return (exif if isinstance(exif, bytes) else None), (xmp if isinstance(xmp, bytes) else None)
 
 
