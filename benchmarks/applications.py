@@ -1,6 +1,6 @@
 """The applications measured: masks, sharpening on scenes of known truth, seconds and memory.
 
-    python benchmarks/applications.py --data ../shared/data/dev
+    python benchmarks/applications.py --data ../shared/data/dev --sharp ../shared/data/train
 
 Masks: `masks` and `multifocus` of the development sets, F (beta^2 = 0.3) of every rule: as it is, refined by a guided
 filter of the mask (windows of 33 px, eps 1e-4), and by closed-form matting, which is what `refine` does; thresholds in
@@ -9,6 +9,13 @@ px are not chosen, they are listed. Of `masks` also boundary F (a pixel of one b
 Sharpening: `depth` rendered with sigma up to 1.5 and 3 px (linear light, clean and with noise of 2/255 and JPEG 92);
 PSNR and SSIM (scikit-image) against the sharp picture, for the photograph, this package with its own map and with the
 true one, unsharp masking (radius 1.5, amount 1) and Richardson-Lucy (20 iterations, one sigma: the mean of the map).
+Harm: what an edit does where nothing should change. On the sharp parts of `masks` and `multifocus` (2 px and more from
+their boundaries), on what has less than 0.6 px in `camera`, and on 15 photographs of `--sharp`, a folder of photographs
+that are in focus throughout (every n-th by name): the fraction of pixels that `magnify` (amount 3) and `sharpen` change
+by more than 2 of 255 in any channel; and how many of the 15 `segment` divides, with more than 1 % of either kind among
+what is decided.
+Halo: bright sharp shapes of scikit-image pictures before a dark ground blurred by 3 px, magnified 3 times by the map
+that is estimated: by how much the ground becomes brighter, in levels of 255, from 3 to 12 px outside the shape.
 Costs: a process of its own for each application and size, with a map made beforehand; peak of the resident set.
 """
 
@@ -22,6 +29,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -36,6 +44,7 @@ from defocus.evaluation.datasets import Example, read_depth, read_masks, read_mu
 from defocus.evaluation.metrics import f_beta
 from defocus.filters import guided_upsample
 from defocus.kernels import gaussian_kernel
+from defocus.photograph import read_photograph
 
 SIZES = {"0.3 MP": (480, 640), "6 MP": (2000, 3000), "24 MP": (4000, 6000)}
 BOUNDARY = 4
@@ -133,6 +142,65 @@ def sharpening(data: Path) -> None:
         print(f"| {kind} | " + " | ".join(cells) + " |")
 
 
+def harm(data: Path, sharp: Path) -> None:
+    """Print what edits change where nothing should change."""
+    rows: dict[str, list[tuple[float, float]]] = {}
+    divided, undecided = 0, []
+    for name, image, focused in _in_focus(data, sharp):
+        m = defocus.estimate(image)
+        changed = [
+            (np.abs(edited.astype(int) - image).max(axis=2) > 2)[focused].mean()
+            for edited in (defocus.magnify(image, m, amount=3), defocus.sharpen(image, m))
+        ]
+        rows.setdefault(name, []).append((float(changed[0]), float(changed[1])))
+        if name == "in focus throughout":
+            s = defocus.segment(image, m)
+            decided = s.mask[~s.undecided]
+            divided += bool(len(decided)) and 0.01 < decided.mean() < 0.99
+            undecided.append(float(s.undecided.mean()))
+    print("| where it is sharp | photographs | magnify changes | sharpen changes |\n|---|---|---|---|")
+    for name, changes in rows.items():
+        magnified, sharpened = np.mean(changes, axis=0)
+        print(f"| {name} | {len(changes)} | {magnified:.1%} | {sharpened:.1%} |")
+    print(f"\nsegment divides {divided} of {len(undecided)}; {np.mean(undecided):.0%} of them is undecided.")
+
+
+def _in_focus(data: Path, sharp: Path) -> Iterator[tuple[str, NDArray[np.uint8], NDArray[np.bool_]]]:
+    """Name of the set, photograph, and where it is in focus."""
+    for name, read in (("masks", read_masks), ("multifocus", read_multifocus)):
+        for e in read(data):
+            yield name, e.image, ndimage.binary_erosion((e.truth == 0) & e.valid, iterations=2)
+    for path in sorted((data / "camera" / "image").iterdir()):
+        stored = imagecodecs.png_decode((data / "camera" / "truth" / f"{path.stem}.png").read_bytes())
+        focused = (stored > 0) & (stored <= 601)
+        if focused.any():
+            yield "camera", np.asarray(read_photograph(path).pixels), focused
+    paths = sorted(path for path in sharp.iterdir() if path.name.startswith("urban"))
+    for path in paths[5 :: max(1, len(paths) // 15)][:15]:
+        image = np.asarray(read_photograph(path).pixels)
+        yield "in focus throughout", image, np.ones(image.shape[:2], bool)
+
+
+def halo() -> None:
+    """Print by how much the ground beside a bright subject becomes brighter."""
+    brighter = []
+    for picture in (pictures.astronaut(), pictures.chelsea(), pictures.coffee(), pictures.rocket()):
+        texture = picture[:300, :400].astype(float)
+        rows, columns = np.mgrid[:300, :400]
+        for shape in (
+            ((rows - 150) / 90) ** 2 + ((columns - 200) / 120) ** 2 < 1,
+            (np.abs(rows - 160) < 100) & (np.abs(columns - 200) < 60),
+        ):
+            ground = ndimage.gaussian_filter(0.25 * texture[::-1], (3, 3, 0))
+            scene = np.where(shape[..., None], 150 + 0.4 * texture, ground)
+            image = np.clip(np.rint(ndimage.gaussian_filter(scene, (0.5, 0.5, 0))), 0, 255).astype(np.uint8)
+            edited = defocus.magnify(image, amount=3)
+            distance = ndimage.distance_transform_edt(~shape)
+            ring = (distance >= 3) & (distance <= 12)
+            brighter.append(float((edited[ring].astype(float) - image[ring]).mean()))
+    print(f"The ground becomes brighter by {np.mean(brighter):.1f} of 255 (worst of 8 scenes {max(brighter):.1f}).")
+
+
 def costs() -> None:
     """Print seconds and peak memory of each application at each size."""
     print("| application | " + " | ".join(SIZES) + " |\n|---|" + "---|" * len(SIZES))
@@ -161,11 +229,14 @@ def main() -> None:
     """Print all tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="root folder of the development sets")
+    parser.add_argument("--sharp", type=Path, required=True, help="folder of photographs that are in focus throughout")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     for title, table in (
         ("Masks", lambda: masks(read_masks(arguments.data), boundaries=True)),
         ("Masks of multifocus", lambda: masks(read_multifocus(arguments.data), boundaries=False)),
+        ("Harm", lambda: harm(arguments.data, arguments.sharp)),
+        ("Halo", halo),
         ("Sharpening", lambda: sharpening(arguments.data)),
         ("Costs", costs),
     ):

@@ -31,6 +31,8 @@ LEAST_SIDE = 0.25
 """Of the picture, that has to be left within bars, and `LEAST_PX`."""
 LEAST_PX = 32
 OPAQUE = 250 / 255
+BESIDE = 12
+"""px beside hidden pixels whose reading is of what was filled in there."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,10 @@ class Content:
             np.pad(inner.seeds.probability, sides, constant_values=np.nan),
         )
         if self.hidden is not None:
-            confidence[self.hidden] = 0
-            seeds.sigma[self.hidden] = seeds.probability[self.hidden] = np.nan
+            # Beside it a patch sees what was filled in.
+            unread = ndimage.binary_dilation(self.hidden, np.ones((3, 3), bool), iterations=BESIDE)
+            confidence[unread] = 0
+            seeds.sigma[unread] = seeds.probability[unread] = np.nan
         depth = inner.relative_depth
         return replace(
             inner,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from defocus.errors import ParameterError
 from defocus.methods import Method, find_method
@@ -16,6 +16,18 @@ if TYPE_CHECKING:  # numpy and Pillow must not load for `defocus --help`
     from defocus.progress import Progress
 
 
+@overload
+def estimate(
+    photo: list[PhotographLike] | tuple[PhotographLike, ...],
+    *,
+    method: str = "pyramid",
+    parameters: Any = None,
+    weights: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+) -> list[DefocusMap]: ...
+
+
+@overload
 def estimate(
     photo: PhotographLike,
     *,
@@ -23,14 +35,29 @@ def estimate(
     parameters: Any = None,
     weights: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
-) -> DefocusMap:
+) -> DefocusMap: ...
+
+
+def estimate(
+    photo: Any,
+    *,
+    method: str = "pyramid",
+    parameters: Any = None,
+    weights: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+) -> DefocusMap | list[DefocusMap]:
     """Estimate how far out of focus every pixel of a photograph is.
+
+    Bars and frames around the photograph, transparent pixels and pixels missing from the file are left out: there
+    confidence is 0.
 
     Parameters
     ----------
-    photo : path of a photograph, array, PIL image or `Photograph`
-        Arrays are H x W or H x W x 1, 3 or 4 (RGB, alpha ignored), uint8, uint16 or float in 0..1,
-        display-referred sRGB, upright. Files are turned upright and converted to sRGB. Never modified.
+    photo : a photograph, or a list or tuple of photographs
+        Each is a path; the bytes of a file, or a binary file that is open; an array, or anything that NumPy makes one
+        of (PyTorch's tensors on the CPU, xarray); a PIL image; or a `Photograph`. Arrays are H x W or H x W x 1, 3 or 4
+        (RGB and alpha), uint8, uint16 or float in 0..1, display-referred sRGB, upright. Files are turned upright and
+        converted to sRGB. Never modified.
     method : str
         One of `defocus.methods()`.
     parameters : None, str or the method's own parameters
@@ -39,11 +66,11 @@ def estimate(
     weights : path, optional
         A weights file for the method's network instead of the one in the package.
     progress : callable, optional
-        Called as ``progress(step, fraction)`` with the step's name and the share done, 0..1.
+        Called as ``progress(step, fraction)`` with the step's name and the fraction done, 0..1, of each photograph.
 
     Returns
     -------
-    DefocusMap
+    DefocusMap, or a list of them for a list or tuple
         `sigma` is float32, H x W, in px of the upright photograph.
 
     Raises
@@ -55,15 +82,23 @@ def estimate(
     WeightsError
         If the weights file is missing, damaged or of another kind.
     """
+    chosen = find_method(method)
+    resolved = find_parameters(chosen, parameters)
+    weights_file = None if weights is None else Path(weights)
+    if isinstance(photo, list | tuple):
+        return [_estimate(each, chosen, resolved, weights_file, progress) for each in photo]
+    return _estimate(photo, chosen, resolved, weights_file, progress)
+
+
+def _estimate(
+    photo: PhotographLike, method: Method, parameters: Any, weights: Path | None, progress: Progress | None
+) -> DefocusMap:
     from defocus.content import find_content
     from defocus.photograph import as_photograph
 
-    chosen = find_method(method)
-    resolved = find_parameters(chosen, parameters)
     photograph = as_photograph(photo).in_srgb()
     content = find_content(photograph)
-    weights_file = None if weights is None else Path(weights)
-    inner = chosen.load().estimate(content.cut(photograph), resolved, weights_file, progress)
+    inner = method.load().estimate(content.cut(photograph), parameters, weights, progress)
     whole = content.put_back(inner, (photograph.height, photograph.width))
     if photograph.sha256 is None:
         return whole

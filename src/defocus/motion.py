@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
+from defocus.content import find_content
 from defocus.edges import luma
 from defocus.filters.box import block_average
 from defocus.photograph import Photograph
@@ -72,7 +73,10 @@ def camera_shake(photograph: Photograph) -> Shake:
     are found (`benchmarks/shake.py`). Movement of the subject alone, curved movement and photographs that are out of
     focus too are not.
     """
-    grey = luma(photograph.as_float(np.float32)).astype(np.float32)
+    content = find_content(photograph)  # bars, and what is filled in, have a direction of their own
+    grey = luma(content.cut(photograph).as_float(np.float32)).astype(np.float32)
+    if content.hidden is not None:
+        grey[content.hidden[content.rows, content.columns]] = np.nan
     factor = max(1, int(np.ceil(np.sqrt(grey.size / _LARGEST))))
     if factor > 1:
         grey = block_average(grey, factor)

@@ -24,6 +24,7 @@ from defocus.version import __version__
 TIFF_TAG = 65042
 """Private TIFF tag, of type ASCII, that holds `Provenance.to_json`."""
 
+_OUTPUT = re.compile(r"\.defocus(\.[a-z]+)?\.(tiff?|png|jpe?g|webp|gif|avif|jp2|jxl|bmp)$")
 _KEYWORD = b"defocus"
 _UUID = bytes.fromhex("5f1f0d6ad7c34a6c9a556465666f6375")
 _MOST_BYTES = 65_000
@@ -102,6 +103,11 @@ class Provenance:
         stored = Provenance.from_json(self.to_json())
         assert stored is not None
         return stored
+
+
+def is_output(path: Path) -> bool:
+    """Tell whether this package wrote a file, by its name or by the provenance inside, whatever its name."""
+    return _OUTPUT.search(path.name.lower()) is not None or read_provenance(path) is not None
 
 
 def stamp(contents: bytes, provenance: Provenance) -> bytes:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 TRUST_BLOCK, TRUST_RADIUS, TRUST_EPS = 4, 6, 1e-3
 """Of the filter that lets trust follow objects: px, windows in blocks of so many px, in squared units of 0..1."""
-FOCUS_PERCENTILE, FOCUS_MARGIN, LARGEST_FOCUS_SIGMA = 5.0, 7 / 6, 1.2
+FOCUS_PERCENTILE, FOCUS_MARGIN, LEAST_FOCUS_SIGMA, LARGEST_FOCUS_SIGMA = 5.0, 7 / 6, 0.6, 1.2
 CONFIDENT, LEAST_CONFIDENT = 0.5, 0.05
 
 
@@ -61,12 +61,14 @@ def defocus_alone(found: DefocusMap) -> NDArray[np.float32]:
     """Sigma less what the sharpest parts of the photograph have too, in squares: H x W, px, 0 in focus.
 
     The sharpest: the 5th percentile of what is read with confidence (0.5 and more, or of all if that is little), a
-    sixth above it for the map's own noise; not above 1.2 px, so that a photograph that is blurred throughout stays so.
+    sixth above it for the map's own noise; not below 0.6 px, by which the detail of a sharp photograph differs, and not
+    above 1.2 px, so that a photograph that is blurred throughout stays so.
     """
     sigma, confidence = found.sigma[::4, ::4], found.confidence[::4, ::4]
     read = sigma[confidence >= CONFIDENT]
     values = read if len(read) >= LEAST_CONFIDENT * sigma.size else sigma
-    floor = min(float(np.percentile(values, FOCUS_PERCENTILE)) * FOCUS_MARGIN, LARGEST_FOCUS_SIGMA)
+    sharpest = float(np.percentile(values, FOCUS_PERCENTILE)) * FOCUS_MARGIN
+    floor = min(max(sharpest, LEAST_FOCUS_SIGMA), LARGEST_FOCUS_SIGMA)
     return np.sqrt(np.maximum(found.sigma**2 - np.float32(floor**2), 0)).astype(np.float32)
 
 

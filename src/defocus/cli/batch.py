@@ -27,7 +27,6 @@ from defocus.cli.files import (
     STANDARD_STREAM,
     Found,
     find_photographs,
-    is_output,
     name_outputs,
     prepare_folder,
     with_ending,
@@ -36,7 +35,7 @@ from defocus.cli.sentences import sentence, warnings_about, without_path
 from defocus.cli.terminal import ProgressBar, say, write_binary
 from defocus.cli.up_to_date import ANY_SUFFIX, find_outputs
 from defocus.errors import MapFileError, ParameterError, WeightsError
-from defocus.provenance import Provenance
+from defocus.provenance import Provenance, is_output
 
 if TYPE_CHECKING:  # numpy must not load for --help
     from defocus.defocus_map import DefocusMap

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import stat
 from collections import Counter
 from collections.abc import Iterable
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from defocus.errors import ParameterError
-from defocus.provenance import Provenance, read_provenance, stamp
+from defocus.provenance import Provenance, is_output, stamp
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,7 +25,6 @@ MAP_ENDING = ".defocus.tiff"
 PREVIEW_ENDING = ".defocus.png"
 OVERLAY_ENDING = ".defocus.overlay.png"
 DEPTH_ENDING = ".defocus.depth.png"
-_OUTPUT = re.compile(r"\.defocus(\.[a-z]+)?\.(tiff?|png|jpe?g|webp|gif|avif|jp2|jxl|bmp)$")
 _HOW_NOT_TO = "give a photograph's own file, or - for standard input"
 
 
@@ -58,11 +56,6 @@ class Found:
     photographs: list[Source]
     outputs: list[Path]
     failures: list[tuple[Path, str]]
-
-
-def is_output(path: Path) -> bool:
-    """Tell whether a file is one that this package wrote, by its name or by the mark inside, whatever its name."""
-    return _OUTPUT.search(path.name.lower()) is not None or read_provenance(path) is not None
 
 
 def find_photographs(arguments: Iterable[Path]) -> Found:

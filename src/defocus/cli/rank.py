@@ -310,7 +310,8 @@ def _check_method(name: str) -> None:
 
 def _check_target(target: Path, photos: Sequence[Path]) -> None:
     """See that a file can be written and is none of the photographs, before minutes are spent on maps."""
-    from defocus.cli.files import is_output, prepare_folder
+    from defocus.cli.files import prepare_folder
+    from defocus.provenance import is_output
 
     photographs = {os.path.realpath(photo) for photo in photos}
     inside = target.exists() and target.suffix.lower() != ".csv" and not is_output(target)

@@ -18,6 +18,7 @@ from PIL import Image, UnidentifiedImageError
 
 from defocus.errors import DefocusError
 from defocus.photograph import PHOTOGRAPH_SUFFIXES, read_photograph
+from defocus.provenance import is_output
 
 Kind = Literal["mask", "sigma", "relative"]
 
@@ -98,8 +99,11 @@ def existing_folder(path: Path) -> Path:
 
 
 def photographs_in(folder: Path, pattern: str = "*") -> list[Path]:
-    """Photographs of a folder by name, not searched below; `DefocusError` if there are none."""
-    found = sorted(p for p in existing_folder(folder).glob(pattern) if p.suffix.lower() in PHOTOGRAPH_SUFFIXES)
+    """Photographs of a folder by name, but what this package wrote; not searched below; `DefocusError` if none."""
+    named = (
+        p for p in existing_folder(folder).glob(pattern) if p.suffix.lower() in PHOTOGRAPH_SUFFIXES and p.is_file()
+    )
+    found = sorted(p for p in named if not is_output(p))
     if not found:
         raise DefocusError(f"The folder {folder} holds no photograph: check the path.")
     return found

@@ -190,9 +190,17 @@ def read_declaration(path: str | Path) -> Declaration:
         values = fields["ignore"]
         fields["ignore"] = tuple(values) if isinstance(values, list) else (values,)
     try:
-        return replace(KNOWN[like] if like else Declaration(), **fields)
+        declaration = replace(KNOWN[like] if like else Declaration(), **fields)
     except (TypeError, DefocusError) as error:
         raise DefocusError(f"{path}: {error}") from error
+    root = Path(path).parent.resolve()
+    for name, place in (("images", declaration.images), ("truths", declaration.truths)):
+        if not (root / str(place)).resolve().is_relative_to(root):
+            raise DefocusError(f"{path}: {name} leads out of the folder, to {place!r}: name a folder below it.")
+    for name, text in (("pattern", declaration.pattern), ("truth_suffix", declaration.truth_suffix)):
+        if any(mark in str(text) for mark in ("..", "/", "\\", "\0")):
+            raise DefocusError(f"{path}: {name} is part of a file's name, without folders, not {text!r}.")
+    return declaration
 
 
 def _declared(root: Path, declaration: Declaration) -> DataSet:

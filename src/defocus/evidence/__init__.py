@@ -21,9 +21,12 @@ __all__ = ["readability", "without_block_edges"]
 GRAIN_REACH = 2.5
 """Times the scale of the grain; readings of less blur, where there is nothing but grain, are readings of the grain."""
 GRAIN_READABILITY = 0.25
+MOSTLY_GRAIN = 0.85
 
 
-def readability(grey: NDArray[np.float32], log2_sigma: NDArray[np.float32], stride: int) -> NDArray[np.float32]:
+def readability(
+    grey: NDArray[np.float32], rgb: NDArray[np.float32], log2_sigma: NDArray[np.float32], stride: int
+) -> NDArray[np.float32]:
     """Return how far readings of blur are readings of the lens: 1 as far as they say, 0 not at all.
 
     0 in areas of one colour and at the outlines of lamps out of focus, 0.25 where grain was read.
@@ -31,6 +34,7 @@ def readability(grey: NDArray[np.float32], log2_sigma: NDArray[np.float32], stri
     Parameters
     ----------
     grey : H x W float32, luma 0..1, as the readings saw it.
+    rgb : H x W x 3 float32, 0..1.
     log2_sigma : h x w, log2 of the sigma that was read, px; h = ceil(H / stride).
     stride : px a side that one reading stands for.
 
@@ -42,10 +46,12 @@ def readability(grey: NDArray[np.float32], log2_sigma: NDArray[np.float32], stri
     readable = np.ones((height, width), np.float32)
     grain = find_grain(grey)
     if grain is not None:
-        mistaken = grain.covers(grey, stride)[:height, :width] & (log2_sigma < np.log2(GRAIN_REACH * grain.scale))
-        readable[mistaken] = GRAIN_READABILITY
+        covered = grain.covers(grey, stride)[:height, :width]
+        if covered.mean() > MOSTLY_GRAIN:
+            covered[:] = True  # the little that stands out of so much grain is grain on an edge
+        readable[covered & (log2_sigma < np.log2(GRAIN_REACH * grain.scale))] = GRAIN_READABILITY
     readable[one_colour(grey, stride)[:height, :width]] = 0
-    discs = outlined_discs(grey)
+    discs = outlined_discs([grey, rgb.min(axis=2)])
     if discs.any():
         readable[block_average(discs.astype(np.float32), stride)[:height, :width] > 0] = 0
     return readable

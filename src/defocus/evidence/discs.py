@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -21,12 +23,12 @@ MOST_UNEVEN = 0.2
 """Deviation inside, as a fraction of the contrast with what is around."""
 LEAST_STEEP = 0.2
 """Slope of the outline, as a fraction of the contrast per px."""
-MARGIN = 7
+MARGIN = 12
 """px around a disc within which its outline is read."""
 _MOST_PIXELS = 400_000
 
 
-def outlined_discs(grey: Floats) -> NDArray[np.bool_]:
+def outlined_discs(planes: Sequence[Floats]) -> NDArray[np.bool_]:
     """Return where there are discs of even brightness with a sharp outline, brighter than what is around: H x W bool.
 
     They are what points of light out of focus become, and their outlines look sharp at any blur. Round things in focus
@@ -34,14 +36,13 @@ def outlined_discs(grey: Floats) -> NDArray[np.bool_]:
 
     Parameters
     ----------
-    grey : H x W float32, luma 0..1. Photographs of more than 0.4 megapixels are looked at on blocks of pixels.
+    planes : H x W float32, 0..1, in any of which a disc may be brighter: luma, and the least of the channels, in which
+        pale lamps show before coloured things. More than 0.4 megapixels are looked at on blocks of pixels.
     """
-    factor = max(1, int(np.ceil(np.sqrt(grey.size / _MOST_PIXELS))))
-    small = grey if factor == 1 else block_average(grey, factor)
-    found = _discs(small)
-    if factor == 1:
-        return found
-    return np.repeat(np.repeat(found, factor, axis=0), factor, axis=1)[: grey.shape[0], : grey.shape[1]]
+    height, width = planes[0].shape
+    factor = max(1, int(np.ceil(np.sqrt(height * width / _MOST_PIXELS))))
+    found = np.any([_discs(p if factor == 1 else np.asarray(block_average(p, factor))) for p in planes], axis=0)
+    return np.asarray(np.repeat(np.repeat(found, factor, axis=0), factor, axis=1)[:height, :width])
 
 
 def _discs(grey: Floats) -> NDArray[np.bool_]:
@@ -49,12 +50,17 @@ def _discs(grey: Floats) -> NDArray[np.bool_]:
     found = np.zeros((height, width), bool)
     smooth = ndimage.uniform_filter(grey, 3, mode="nearest")
     low, high = float(np.percentile(smooth[::4, ::4], 30)), float(smooth.max())
-    largest = LARGEST_RADIUS * max(height, width)
+    largest, least_area = LARGEST_RADIUS * max(height, width), np.pi * LEAST_RADIUS**2
     if min(height, width) < 8 or high - low < LEAST_CONTRAST:
         return found
     for threshold in np.linspace(low, high, LEVELS + 2)[1:-1]:
         shapes, _ = ndimage.label(smooth > threshold)
-        for number, box in enumerate(ndimage.find_objects(shapes), start=1):
+        areas = np.bincount(shapes.ravel())
+        boxes = ndimage.find_objects(shapes)
+        for number in np.flatnonzero((areas >= least_area) & (areas <= 4 * largest**2)):
+            if number == 0:
+                continue
+            box = boxes[number - 1]
             tall, wide = (side.stop - side.start for side in box)
             if not 2 * LEAST_RADIUS - 1 <= min(tall, wide) <= max(tall, wide) <= MOST_ELONGATED * 2 * largest:
                 continue

@@ -29,6 +29,8 @@ LEAST_CORRELATION = 0.3
 MOST_ALIKE = 0.82
 """Fraction of the weakest windows that have to look like grain. Measured: grain over blurred photographs .86 and more,
 photographs without .79 at most."""
+MOST = 0.6
+"""Fraction of the windows around a place that have to look like grain for the place to hold nothing else."""
 _MOST_WINDOWS = 600
 _SCALES = np.array([0.0, 0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 3.0])
 _CORRELATIONS = np.array([0.0, 0.30, 0.62, 0.71, 0.82, 0.88, 0.92, 0.94])
@@ -65,7 +67,10 @@ class Grain:
         fourth = ndimage.uniform_filter(squares * squares, WINDOW, mode="reflect")[::stride, ::stride]
         kurtosis = fourth / np.maximum(second * second, 1e-20)
         strength = np.sqrt(np.maximum(second, 0)) / self.deviation
-        return np.asarray((strength < STRONGER) & (kurtosis > KURTOSIS[0]) & (kurtosis < KURTOSIS[1]))
+        alike = (strength < STRONGER) & (kurtosis > KURTOSIS[0]) & (kurtosis < KURTOSIS[1])
+        # Single windows are strong, or unevenly spread, by chance: most of those around decide.
+        most = ndimage.uniform_filter(alike.astype(np.float32), 1 + 2 * (WINDOW // stride), mode="nearest")
+        return np.asarray(most > MOST)
 
 
 def find_grain(grey: Floats) -> Grain | None:

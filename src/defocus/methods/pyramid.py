@@ -146,7 +146,7 @@ def estimate(
         return DefocusMap.without_evidence(grey.shape, "pyramid", SIGMA_RANGE, metadata=metadata)
     grey = without_block_edges(grey)
     readings = reader.read(grey, lambda share: report("reading", 0.7 * share))
-    readable = readability(grey, readings.log2_sigma, STRIDE)
+    readable = readability(grey, rgb, readings.log2_sigma, STRIDE)
     del grey
     report("propagation", 0.7)
     coarse = block_average(rgb, STRIDE)

@@ -9,13 +9,14 @@ import numpy as np
 
 from defocus.errors import DefocusError
 from defocus.photograph import PHOTOGRAPH_SUFFIXES
+from defocus.provenance import is_output
 
 Report = Callable[[str, float, str], None]
 """Called with a step's name, the fraction of it that is done, and the latest figures in words."""
 
 
 def find_photographs(folder: Path) -> list[Path]:
-    """All photographs below a folder, in the order of their names.
+    """All photographs below a folder but what this package wrote, in the order of their names.
 
     Raises
     ------
@@ -23,7 +24,8 @@ def find_photographs(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise DefocusError(f"There is no folder {folder}; give a folder of sharp photographs.")
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PHOTOGRAPH_SUFFIXES)
+    named = (path for path in folder.rglob("*") if path.suffix.lower() in PHOTOGRAPH_SUFFIXES and path.is_file())
+    found = sorted(path for path in named if not is_output(path))
     if len(found) < 2:
         raise DefocusError(f"{folder} has {len(found)} photographs; training needs at least two, better hundreds.")
     return found
