@@ -134,7 +134,7 @@ def test_metadata_of_every_kind_are_found():
 def test_one_colour_may_stand_for_transparent():
     colour = tuple(int(value) for value in RGB[3, 3])
     found = read_photograph(png(RGB, transparency=colour))
-    np.testing.assert_array_equal(found.alpha == 0, (RGB == RGB[3, 3]).all(axis=2))
+    np.testing.assert_array_equal(found.alpha == 0, (RGB[3, 3] == RGB).all(axis=2))
     np.testing.assert_array_equal(found.pixels, RGB)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -32,6 +33,9 @@ _PLAIN_MODES = {
 _BYTES = {"1": 1, "L": 1, "LA": 2, "P": 4, "RGB": 3, "RGBA": 4, "CMYK": 4, "I;16": 2, "I": 4, "F": 4}
 _FORMATS = ("JPEG", "WEBP", "AVIF", "GIF", "BMP", "JPEG2000", "PPM", "TIFF")
 
+_FILTERS = threading.Lock()
+"""Warnings are filtered for the whole process: two threads at once would leave each other's filters behind."""
+
 
 @contextmanager
 def open_pillow(file: BinaryIO, source: Source) -> Iterator[Image.Image]:
@@ -39,7 +43,7 @@ def open_pillow(file: BinaryIO, source: Source) -> Iterator[Image.Image]:
 
     Pillow's own limit of size, which is one for the whole process, is neither asked nor changed.
     """
-    with warnings.catch_warnings():
+    with _FILTERS, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="(?i).*exif.*")
         warnings.filterwarnings("ignore", message="(?i).*truncated file read.*")
         image = _open(file)
