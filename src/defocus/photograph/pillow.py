@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 import warnings
 from collections.abc import Iterator
@@ -11,11 +12,11 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import GifImagePlugin, Image, UnidentifiedImageError
 
 from defocus.errors import PhotographError
 from defocus.photograph.colour import Space
-from defocus.photograph.decoded import Decoded, several
+from defocus.photograph.decoded import Decoded, incomplete, several
 from defocus.photograph.exif import exif_from_text
 from defocus.photograph.photograph import checked_floats
 from defocus.photograph.source import Source
@@ -43,16 +44,33 @@ def open_pillow(file: BinaryIO, source: Source) -> Iterator[Image.Image]:
 
     Pillow's own limit of size, which is one for the whole process, is neither asked nor changed.
     """
-    with _FILTERS, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="(?i).*exif.*")
-        warnings.filterwarnings("ignore", message="(?i).*truncated file read.*")
-        image = _open(file)
-    with image:
+    with _open(file) as image:
         source.check_size(image.height, image.width, _BYTES.get(image.mode, 4))
         yield image
 
 
+def encoded_size(data: bytes) -> tuple[int, int] | None:
+    """Return width and height, px, that an encoded picture says it has, without decoding it; None where it says none.
+
+    Parameters
+    ----------
+    data : contents of a file of any format that Pillow reads.
+    """
+    try:
+        with _open(io.BytesIO(data)) as image:
+            return image.size
+    except Exception:  # damaged data make it raise anything
+        return None
+
+
 def _open(file: BinaryIO) -> Image.Image:
+    with _FILTERS, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="(?i).*exif.*")
+        warnings.filterwarnings("ignore", message="(?i).*truncated file read.*")
+        return _open_by_content(file)
+
+
+def _open_by_content(file: BinaryIO) -> Image.Image:
     Image.init()
     head = file.read(16)
     for name in _FORMATS:
@@ -103,6 +121,7 @@ def from_pillow(image: Image.Image, source: Source) -> Decoded:
     if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
         several(source)
         image.seek(0)
+    missing = _outside_frame(image)
     image.load()
     exif, xmp = metadata(image)
     profile = image.info.get("icc_profile")
@@ -114,13 +133,28 @@ def from_pillow(image: Image.Image, source: Source) -> Decoded:
         raise PhotographError(f"{source.name} has 32-bit integer pixels: save it with 8 or 16 bits.")
     transparent = image.mode == "P" and "transparency" in image.info
     plain = _in_plain_mode(image)
+    if image.mode == "LAB":
+        profile = None  # of L*a*b*, which is sRGB now
     pixels = np.asarray(plain)
     if plain.mode == "CMYK":
         return Decoded(pixels, "cmyk", profile, exif, xmp)
     decoded = split_alpha(pixels.reshape(*pixels.shape[:2], -1), profile, exif, xmp)
+    if missing is not None:
+        incomplete(source, f"does not fill its frame: {missing.mean():.0%} of its pixels are missing")
+        decoded = replace(decoded, missing=missing)
     if image.mode == "P" and not transparent:
         return replace(decoded, alpha=None)
     return decoded
+
+
+def _outside_frame(image: Image.Image) -> NDArray[np.bool_] | None:
+    """Where a GIF's first frame, which may be smaller than its canvas, has no pixels; None where it has all."""
+    if not isinstance(image, GifImagePlugin.GifImageFile) or not image.tile:
+        return None
+    left, top, right, bottom = image.tile[0][1] or (0, 0, *image.size)
+    missing = np.ones((image.height, image.width), bool)
+    missing[max(top, 0) : bottom, max(left, 0) : right] = False
+    return missing if missing.any() else None
 
 
 def metadata(image: Image.Image) -> tuple[bytes | None, bytes | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import struct
 from dataclasses import replace
 from typing import Any
 
@@ -14,8 +15,11 @@ from defocus.errors import PhotographError
 from defocus.photograph.colour import CHANNELS, Space
 from defocus.photograph.decoded import Decoded, incomplete, several, stretch
 from defocus.photograph.exif import CAMERA_DIRECTORY, GPS_DIRECTORY, Entry, Exif
+from defocus.photograph.jpegxl import SIGNATURES as JPEGXL_SIGNATURES
+from defocus.photograph.jpegxl import jpegxl_size
 from defocus.photograph.photograph import checked_floats
-from defocus.photograph.pillow import read_pillow
+from defocus.photograph.pillow import encoded_size, read_pillow
+from defocus.photograph.png import SIGNATURE as PNG_SIGNATURE
 from defocus.photograph.source import Source
 
 # The library's remarks on damaged files are not for the user's terminal; programs with logging of their own get them.
@@ -33,6 +37,12 @@ _SPACES: dict[int, Space] = {
 }
 _DECODES_COLOUR = {6, 7, 33003, 33004, 33005, 34712, 50001, 50002, 34892}
 """Compressions whose codecs turn YCbCr into RGB: JPEG, JPEG 2000, WebP, JPEG XL."""
+_PICTURE_CODECS = (_DECODES_COLOUR - {6}) | {33007, 34887, 34927, 34933, 52546}
+"""Compressions of which each strip or tile is a picture with a size of its own: these, PNG and LERC."""
+_LARGEST_TILE, _SMALL_PICTURE = 4, 2**20
+"""Times the pixels of the picture that a tile may have; and px below which a picture counts as of that size there."""
+_BLOCK = 64
+"""px by which a codec may round up the sides of a strip or tile."""
 XMP, _PROFILE = 700, 34675
 # A TIFF's own directory is its EXIF too: how its pixels are stored is not the copy's.
 OF_THE_PIXELS = frozenset(
@@ -62,21 +72,22 @@ def read_tiff(source: Source) -> Decoded:
                 f"{source.name} has pixels of {page.bitspersample} bits that are neither 16-bit unsigned nor float: "
                 "save it with 8 or 16 bits."
             )
-        if not _is_plain(page) and page.bitspersample <= 8 and page is tiff.pages.first:
-            # L*a*b*, subsampled YCbCr without JPEG, fax codes. Pillow turns a TIFF upright while it loads it.
-            exif = _exif(page, source)
-            return replace(read_pillow(source), exif=exif.to_bytes() or None, orientation=exif.orientation, turned=True)
-        if page.photometric not in _SPACES:
-            name = getattr(page.photometric, "name", page.photometric)
-            raise PhotographError(f"{source.name} stores colours as {name}: save it as RGB or grey.")
-        space = _SPACES[page.photometric]
+        space = _SPACES.get(page.photometric)
         palette = page.photometric == _PHOTOMETRIC.PALETTE
-        wanted = 1 if palette else CHANNELS[space]
+        wanted = 1 if palette or space is None else CHANNELS[space]
         if channels < wanted:
             raise PhotographError(
                 f"{source.name} is damaged: its colours are {page.photometric.name}, with {channels} of {wanted} "
                 "channels."
             )
+        _check_pieces(page, source)
+        if not _is_plain(page) and page.bitspersample <= 8 and page is tiff.pages.first:
+            # L*a*b*, subsampled YCbCr without JPEG, fax codes. Pillow turns a TIFF upright while it loads it.
+            exif = _exif(page, source)
+            return replace(read_pillow(source), exif=exif.to_bytes() or None, orientation=exif.orientation, turned=True)
+        if space is None:
+            name = getattr(page.photometric, "name", page.photometric)
+            raise PhotographError(f"{source.name} stores colours as {name}: save it as RGB or grey.")
         stored, missing = _pixels(page, source)
         pixels = _from_palette(page, stored[..., 0]) if palette else _with_whole_range(page, stored, source)
         alpha = None
@@ -131,6 +142,50 @@ def _is_plain(page: tifffile.TiffPage) -> bool:
     if page.photometric == _PHOTOMETRIC.YCBCR:
         return int(page.compression) in _DECODES_COLOUR - {6}
     return page.photometric in _SPACES and int(page.compression) not in (2, 3, 4, 6)
+
+
+def _check_pieces(page: tifffile.TiffPage, source: Source) -> None:
+    """See that no strip or tile is larger than it should be, before any is decoded: a small file may hold gigabytes.
+
+    Raises
+    ------
+    PhotographError
+        If one is.
+    """
+    if page.is_tiled and page.tilewidth * page.tilelength > _LARGEST_TILE * max(
+        page.imagewidth * page.imagelength, _SMALL_PICTURE
+    ):
+        raise PhotographError(
+            f"{source.name} is damaged: its tiles have {page.tilewidth} x {page.tilelength} pixels, many more than the "
+            f"picture of {page.imagewidth} x {page.imagelength}."
+        )
+    if int(page.compression) not in _PICTURE_CODECS:
+        return
+    height, width = page.chunks[:2] if page.planarconfig != tifffile.PLANARCONFIG.SEPARATE else page.chunks[-3:-1]
+    for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False):
+        if count <= 0 or offset <= 0:
+            continue
+        source.file.seek(offset)
+        claimed = _encoded_size(source.file.read(count))
+        if claimed is not None and (claimed[0] > width + _BLOCK or claimed[1] > height + _BLOCK):
+            raise PhotographError(
+                f"{source.name} is damaged: a part of {width} x {height} pixels is stored as one of "
+                f"{claimed[0]} x {claimed[1]}."
+            )
+
+
+def _encoded_size(data: bytes) -> tuple[int, int] | None:
+    """Width and height, px, that a strip or tile says of itself, whichever codec wrote it."""
+    if data.startswith(PNG_SIGNATURE) and len(data) >= 24:
+        width, height = struct.unpack_from(">II", data, 16)
+    elif data.startswith(b"Lerc2 ") and len(data) >= 22:
+        (version,) = struct.unpack_from("<i", data, 6)
+        height, width = struct.unpack_from("<ii", data, 14 if version >= 3 else 10)  # after a checksum
+    elif data.startswith(JPEGXL_SIGNATURES):
+        width, height = jpegxl_size(data)
+    else:
+        return encoded_size(data)
+    return width, height
 
 
 def _pixels(page: tifffile.TiffPage, source: Source) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
