@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike, NDArray
 from PIL import Image
 
 from defocus.errors import PhotographError
-from defocus.photograph.colour import to_srgb
+from defocus.photograph.colour import Space, to_srgb
 from defocus.photograph.exif import Exif, parse_exif
 
 MIN_SIDE = 3
@@ -36,6 +36,7 @@ class Photograph:
     orientation : as stored in the file, 1..8; pixels, alpha and missing are upright already.
     sha256 : SHA-256 of the file, 64 hexadecimal digits; None for an array.
     file_format : name of the file's format, such as "JPEG"; None for an array.
+    stored_colours : "gray", "rgb" or "cmyk", as the file holds them.
     """
 
     pixels: NDArray[Any]
@@ -48,6 +49,7 @@ class Photograph:
     orientation: int = 1
     sha256: str | None = field(default=None, repr=False)
     file_format: str | None = None
+    stored_colours: Space = "rgb"
 
     @property
     def height(self) -> int:

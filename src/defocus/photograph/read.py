@@ -124,6 +124,7 @@ def _finished(
         orientation=orientation,
         sha256=digest,
         file_format=file_format,
+        stored_colours=decoded.space,
     )
 
 
