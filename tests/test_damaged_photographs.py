@@ -137,7 +137,7 @@ def test_colours_with_too_few_channels_are_refused(dtype, photometric, name):
 
 
 def test_libraries_say_nothing_of_damaged_tiffs(tmp_path):
-    for number, compression in enumerate((None, "lzw", "zlib", "jpeg", "jpeg2000", "webp", "zstd", "packbits")):
+    for number, compression in enumerate((None, "lzw", "zlib", "jpeg", "jpeg2000", "webp", "zstd", "packbits", "png")):
         contents = tiff(compression=compression, rowsperstrip=16)
         for cut in (30, 50, 70, 90):
             (tmp_path / f"{number}_{cut}.tif").write_bytes(contents[: len(contents) * cut // 100])

@@ -111,6 +111,12 @@ def read_png(source: Source) -> Decoded:
     return replace(decoded, missing=missing)
 
 
+def is_whole(contents: bytes) -> bool:
+    """Tell whether all chunks of a PNG are there and have the right checksums."""
+    chunks = list(_chunks(memoryview(contents)))
+    return contents.startswith(SIGNATURE) and bool(chunks) and all(chunk.whole for chunk in chunks)
+
+
 def _chunks(data: memoryview) -> Iterator[_Chunk]:
     """All chunks up to the one that ends the picture, or the file."""
     place = len(SIGNATURE)

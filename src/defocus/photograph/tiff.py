@@ -20,6 +20,7 @@ from defocus.photograph.jpegxl import jpegxl_size
 from defocus.photograph.photograph import checked_floats
 from defocus.photograph.pillow import encoded_size, read_pillow
 from defocus.photograph.png import SIGNATURE as PNG_SIGNATURE
+from defocus.photograph.png import is_whole as png_is_whole
 from defocus.photograph.source import Source
 
 # The library's remarks on damaged files are not for the user's terminal; programs with logging of their own get them.
@@ -41,6 +42,7 @@ _PICTURE_CODECS = (_DECODES_COLOUR - {6}) | {33007, 34887, 34927, 34933, 52546}
 """Compressions of which each strip or tile is a picture with a size of its own: these, PNG and LERC."""
 _LARGEST_TILE, _SMALL_PICTURE = 4, 2**20
 """Times the pixels of the picture that a tile may have; and px below which a picture counts as of that size there."""
+_PNG = 34933
 _BLOCK = 64
 """px by which a codec may round up the sides of a strip or tile."""
 XMP, _PROFILE = 700, 34675
@@ -190,14 +192,13 @@ def _encoded_size(data: bytes) -> tuple[int, int] | None:
 
 def _pixels(page: tifffile.TiffPage, source: Source) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
     """Samples H x W x C as they are stored, and where strips or tiles of them are missing from the file."""
-    ends = [offset + count for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False)]
-    there = [count > 0 and offset > 0 for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False)]
-    whole = len(ends) >= np.prod(page.chunked) and all(there) and max(ends, default=0) <= source.size
-    if whole:
+    places = list(zip(page.dataoffsets, page.databytecounts, strict=False))
+    whole = len(places) >= np.prod(page.chunked)
+    if whole and all(_is_sound(page, source, offset, count) for offset, count in places):
         try:
             stored = page.asarray(maxworkers=1)
         except Exception:  # a damaged strip: codecs raise many kinds
-            whole = False
+            pass
         else:
             return _channels_last(page, stored), None
     stored, missing = _pieces(page, source)
@@ -205,6 +206,16 @@ def _pixels(page: tifffile.TiffPage, source: Source) -> tuple[NDArray[Any], NDAr
         raise PhotographError(f"{source.name} is damaged or cut short: none of its pixels can be decoded.")
     incomplete(source, f"is damaged or cut short: {missing.mean():.0%} of its pixels are missing")
     return stored, missing
+
+
+def _is_sound(page: tifffile.TiffPage, source: Source, offset: int, count: int) -> bool:
+    """Whether a strip or tile lies within the file, and nothing is known to be wrong with it."""
+    if count <= 0 or offset <= 0 or offset + count > source.size:
+        return False
+    if int(page.compression) != _PNG:
+        return True
+    source.file.seek(offset)  # libpng prints its remarks on damaged ones on the terminal
+    return png_is_whole(source.file.read(count))
 
 
 def _channels_last(page: tifffile.TiffPage, stored: NDArray[Any]) -> NDArray[Any]:
@@ -221,7 +232,7 @@ def _pieces(page: tifffile.TiffPage, source: Source) -> tuple[NDArray[Any], NDAr
     missing = np.ones((page.imagelength, page.imagewidth, channels), bool)
     separate = page.planarconfig == tifffile.PLANARCONFIG.SEPARATE
     for number, (offset, count) in enumerate(zip(page.dataoffsets, page.databytecounts, strict=False)):
-        if count <= 0 or offset <= 0 or offset + count > source.size:
+        if not _is_sound(page, source, offset, count):
             continue
         source.file.seek(offset)
         try:
