@@ -136,7 +136,37 @@ def test_colours_with_too_few_channels_are_refused(dtype, photometric, name):
         read_photograph(with_tags(contents, {262: photometric}))
 
 
+def tiff_by_pillow(mode, compression):
+    file = io.BytesIO()
+    Image.fromarray(RGB).convert(mode).save(file, "TIFF", compression=compression)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("mode", "compression"),
+    [
+        ("LAB", "tiff_lzw"),
+        ("YCbCr", "tiff_lzw"),
+        ("YCbCr", None),
+        ("1", "group3"),
+        ("1", "group4"),
+        ("1", "tiff_ccitt"),
+    ],
+)
+def test_colours_of_other_kinds_are_those_that_were_written(mode, compression):
+    contents = tiff_by_pillow(mode, compression)
+    # Of L*a*b* and YCbCr in 8 bits, rounding alone.
+    expected = np.asarray(Image.fromarray(RGB).convert(mode).convert("RGB")) if mode != "LAB" else RGB
+    np.testing.assert_allclose(read_photograph(contents).pixels.astype(int), expected, atol=6)
+
+
 def test_libraries_say_nothing_of_damaged_tiffs(tmp_path):
+    for number, (mode, compression) in enumerate(
+        [("LAB", "tiff_lzw"), ("YCbCr", "tiff_lzw"), ("1", "group3"), ("1", "group4"), ("LAB", "tiff_adobe_deflate")]
+    ):
+        contents = bytearray(tiff_by_pillow(mode, compression))
+        contents[100:-400:37] = b"\x5a" * len(contents[100:-400:37])
+        (tmp_path / f"pillow_{number}.tif").write_bytes(contents)
     for number, compression in enumerate((None, "lzw", "zlib", "jpeg", "jpeg2000", "webp", "zstd", "packbits", "png")):
         contents = tiff(compression=compression, rowsperstrip=16)
         for cut in (30, 50, 70, 90):

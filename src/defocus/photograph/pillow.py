@@ -132,7 +132,7 @@ def from_pillow(image: Image.Image, source: Source) -> Decoded:
     if image.mode == "I":
         raise PhotographError(f"{source.name} has 32-bit integer pixels: save it with 8 or 16 bits.")
     transparent = image.mode == "P" and "transparency" in image.info
-    plain = _in_plain_mode(image)
+    plain = in_plain_mode(image)
     if image.mode == "LAB":
         profile = None  # of L*a*b*, which is sRGB now
     pixels = np.asarray(plain)
@@ -169,7 +169,7 @@ def metadata(image: Image.Image) -> tuple[bytes | None, bytes | None]:
     return (exif if isinstance(exif, bytes) else None), (xmp if isinstance(xmp, bytes) else None)
 
 
-def _in_plain_mode(image: Image.Image) -> Image.Image:
+def in_plain_mode(image: Image.Image) -> Image.Image:
     """Return the image as L, LA, RGB, RGBA or CMYK."""
     if image.mode in _PLAIN_MODES:
         return image.convert(_PLAIN_MODES[image.mode])

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
+from PIL import Image
 
 from defocus.errors import PhotographError
 from defocus.photograph.colour import CHANNELS, Space
@@ -18,7 +19,7 @@ from defocus.photograph.exif import CAMERA_DIRECTORY, GPS_DIRECTORY, Entry, Exif
 from defocus.photograph.jpegxl import SIGNATURES as JPEGXL_SIGNATURES
 from defocus.photograph.jpegxl import jpegxl_size
 from defocus.photograph.photograph import checked_floats
-from defocus.photograph.pillow import encoded_size, read_pillow
+from defocus.photograph.pillow import encoded_size, in_plain_mode, read_pillow
 from defocus.photograph.png import SIGNATURE as PNG_SIGNATURE
 from defocus.photograph.png import is_whole as png_is_whole
 from defocus.photograph.source import Source
@@ -35,14 +36,16 @@ _SPACES: dict[int, Space] = {
     _PHOTOMETRIC.SEPARATED: "cmyk",
     _PHOTOMETRIC.YCBCR: "rgb",  # decoded to RGB by the JPEG codecs
     _PHOTOMETRIC.PALETTE: "rgb",
+    _PHOTOMETRIC.CIELAB: "rgb",  # by its own profile
 }
-_DECODES_COLOUR = {6, 7, 33003, 33004, 33005, 34712, 50001, 50002, 34892}
+_DECODES_COLOUR = {7, 33003, 33004, 33005, 34712, 50001, 50002, 34892}
 """Compressions whose codecs turn YCbCr into RGB: JPEG, JPEG 2000, WebP, JPEG XL."""
-_PICTURE_CODECS = (_DECODES_COLOUR - {6}) | {33007, 34887, 34927, 34933, 52546}
+_PICTURE_CODECS = _DECODES_COLOUR | {33007, 34887, 34927, 34933, 52546}
 """Compressions of which each strip or tile is a picture with a size of its own: these, PNG and LERC."""
 _LARGEST_TILE, _SMALL_PICTURE = 4, 2**20
 """Times the pixels of the picture that a tile may have; and px below which a picture counts as of that size there."""
-_PNG = 34933
+_PNG, _OLD_JPEG = 34933, 6
+_SUBSAMPLING = 530
 _BLOCK = 64
 """px by which a codec may round up the sides of a strip or tile."""
 XMP, _PROFILE = 700, 34675
@@ -83,20 +86,26 @@ def read_tiff(source: Source) -> Decoded:
                 "channels."
             )
         _check_pieces(page, source)
-        if not _is_plain(page) and page.bitspersample <= 8 and page is tiff.pages.first:
-            # L*a*b*, subsampled YCbCr without JPEG, fax codes. Pillow turns a TIFF upright while it loads it.
+        if _needs_pillow(page) and page is tiff.pages.first:
+            # Pillow turns a TIFF upright while it loads it.
             exif = _exif(page, source)
             return replace(read_pillow(source), exif=exif.to_bytes() or None, orientation=exif.orientation, turned=True)
-        if space is None:
+        deep_lab = page.photometric == _PHOTOMETRIC.CIELAB and page.bitspersample != 8
+        if space is None or deep_lab or _needs_pillow(page) or _is_packed(page):
             name = getattr(page.photometric, "name", page.photometric)
             raise PhotographError(f"{source.name} stores colours as {name}: save it as RGB or grey.")
         stored, missing = _pixels(page, source)
-        pixels = _from_palette(page, stored[..., 0]) if palette else _with_whole_range(page, stored, source)
+        if palette:
+            pixels = _from_palette(page, stored[..., 0])
+        else:
+            pixels = _in_rgb(page, _with_whole_range(page, stored, source))
         alpha = None
         if not palette and channels > wanted and page.extrasamples and int(page.extrasamples[0]) in (1, 2):
             alpha = pixels[..., wanted]
         exif = _exif(page, source)
-        profile, xmp = _value(page, _PROFILE), _value(page, XMP)
+        # A profile of L*a*b* is not one of the RGB that it has become.
+        profile = None if page.photometric == _PHOTOMETRIC.CIELAB else _value(page, _PROFILE)
+        xmp = _value(page, XMP)
     if space == "cmyk" and pixels.dtype.kind == "f":
         raise PhotographError(f"{source.name} has floating-point CMYK: save it as RGB.")
     return Decoded(
@@ -139,11 +148,23 @@ def _picture(tiff: tifffile.TiffFile, source: Source) -> tifffile.TiffPage:
     return whole[0]
 
 
-def _is_plain(page: tifffile.TiffPage) -> bool:
-    """Whether tifffile decodes a page of 8 bits or less to colours."""
-    if page.photometric == _PHOTOMETRIC.YCBCR:
-        return int(page.compression) in _DECODES_COLOUR - {6}
-    return page.photometric in _SPACES and int(page.compression) not in (2, 3, 4, 6)
+def _needs_pillow(page: tifffile.TiffPage) -> bool:
+    """Whether only Pillow decodes a page: the JPEG of TIFF before 1995, or chroma of fewer samples, not compressed.
+
+    All else is decoded without it, as its libtiff prints its remarks on damaged files on the terminal.
+    """
+    if page.bitspersample > 8:
+        return False
+    return int(page.compression) == _OLD_JPEG or (_is_packed(page) and int(page.compression) == 1)
+
+
+def _is_packed(page: tifffile.TiffPage) -> bool:
+    """Whether chroma has fewer samples than luma, and no codec that knows of it."""
+    return (
+        page.photometric == _PHOTOMETRIC.YCBCR
+        and int(page.compression) not in _DECODES_COLOUR
+        and tuple(page.tags.valueof(_SUBSAMPLING, (2, 2))) != (1, 1)
+    )
 
 
 def _check_pieces(page: tifffile.TiffPage, source: Source) -> None:
@@ -265,6 +286,22 @@ def _with_whole_range(page: tifffile.TiffPage, stored: NDArray[Any], source: Sou
     if page.photometric == _PHOTOMETRIC.MINISWHITE:
         pixels = (white - pixels).astype(pixels.dtype, copy=False)
     return pixels
+
+
+def _in_rgb(page: tifffile.TiffPage, pixels: NDArray[Any]) -> NDArray[Any]:
+    """Colours that no codec has made RGB: YCbCr and L*a*b* of 8 bits, by Pillow; what comes after them stays."""
+    if page.photometric == _PHOTOMETRIC.CIELAB:
+        mode = "LAB"
+    elif page.photometric == _PHOTOMETRIC.YCBCR and int(page.compression) not in _DECODES_COLOUR:
+        mode = "YCbCr"
+    else:
+        return pixels
+    if pixels.dtype != np.uint8:
+        raise ValueError(f"its {mode} colours have no 8 bits")
+    height, width = pixels.shape[:2]
+    colours = np.ascontiguousarray(pixels[..., :3]).tobytes()
+    converted = np.asarray(in_plain_mode(Image.frombytes(mode, (width, height), colours)))
+    return np.concatenate([converted, pixels[..., 3:]], axis=2)
 
 
 def _from_palette(page: tifffile.TiffPage, numbers: NDArray[Any]) -> NDArray[np.uint8]:
