@@ -30,7 +30,7 @@ _FINEST = 3
 _NOISE = 4.0 / 255**2
 _DETAIL = 1.5
 """By how much, in logarithm, detail has to exceed the noise for a window to count."""
-_LEAST_WINDOWS, _MOST_WINDOWS = 3, 240
+_LEAST_WINDOWS, _LEAST_FRACTION, _MOST_WINDOWS = 6, 0.25, 240
 _LARGEST = 3_000_000
 """Pixels; larger photographs are looked at on blocks, since shake grows with the photograph."""
 _SMOOTHING = np.array([1.0, 2.0, 3.0, 2.0, 1.0]) / 9
@@ -84,7 +84,7 @@ def camera_shake(photograph: Photograph) -> Shake:
     level = np.log(power + _NOISE)
     across = level - np.roll(level, _DIRECTIONS // 2, axis=2)
     has_detail = level[:, _FINEST].max(axis=1) > np.log(_NOISE) + _DETAIL
-    if has_detail.sum() < _LEAST_WINDOWS:
+    if has_detail.sum() < max(_LEAST_WINDOWS, _LEAST_FRACTION * len(power)):
         return Shake(0.0, 0.0)
     across = across[has_detail]
     bands = len(_BANDS) - 1

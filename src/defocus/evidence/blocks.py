@@ -16,11 +16,13 @@ PERIOD = 8
 LEAST_STEP = 2.5 / 255
 """Mean step over the edges of blocks, beyond what is usual between neighbours, from which on they are taken out. Of the
 qualities of JPEG 25 and below it is more; of 50 and above less."""
+LEAST_STEP_OF_SOFT = 1.5 / 255
+"""The same where it exceeds the mean step between all neighbours: in soft photographs mild blocks are all there is."""
 LEAST_SPREADS = 2.0
 """Times the spread of the other seven places of the period that the step has to be, so that a tiled facade is none."""
 WIDEST_STEP = 3.0
 """Times the mean step; up to it a step is of the blocks, from twice it on it is of the photograph."""
-_TILE, _MOST_TILES = 256, 48
+_TILE, _MOST_TILES, _LEAST_DEVIATION = 64, 600, 4 / 255
 _LARGEST = 20 / 255
 _RAMP = (np.array([3.5, 2.5, 1.5, 0.5]) / 8).astype(np.float32)
 
@@ -59,8 +61,13 @@ def _grid(grey: Floats) -> tuple[int, float] | None:
     places = [(y, x) for y in rows for x in columns]
     places = places[:: max(1, -(-len(places) // _MOST_TILES))]
     sums, counts = np.zeros(PERIOD), np.zeros(PERIOD)
+    slopes, tiles = 0.0, 0
     for y, x in places:
-        steps = np.abs(np.diff(grey[y : y + _TILE, x : x + _TILE], axis=1))
+        tile = grey[y : y + _TILE, x : x + _TILE]
+        if tile.std() < _LEAST_DEVIATION:  # a dark sky has no steps, and says nothing of the compression
+            continue
+        steps = np.abs(np.diff(tile, axis=1))
+        slopes, tiles = slopes + float(steps.mean()), tiles + 1
         beyond = np.minimum(steps[:, 1:-1] - (steps[:, :-2] + steps[:, 2:]) / 2, _LARGEST).mean(axis=0)
         # The step between pixels k and k + 1 belongs to the block that begins at k + 1.
         begins = (x + 2 + np.arange(len(beyond))) % PERIOD
@@ -70,7 +77,9 @@ def _grid(grey: Floats) -> tuple[int, float] | None:
     begin = int(profile.argmax())
     others = np.delete(profile, begin)
     step = float(profile[begin] - others.mean())
-    return (begin, step) if step >= LEAST_STEP and step >= LEAST_SPREADS * float(others.std()) else None
+    slope = float(slopes / max(tiles, 1))
+    shows = step >= LEAST_STEP or (step >= LEAST_STEP_OF_SOFT and step >= slope)
+    return (begin, step) if shows and step >= LEAST_SPREADS * float(others.std()) else None
 
 
 def _smooth_edges(grey: Floats, begin: int, step: float) -> None:

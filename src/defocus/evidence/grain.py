@@ -19,8 +19,9 @@ WINDOW = 32
 """px a side of the windows that are compared."""
 FINE = 2.0
 """px; what a Gaussian of this sigma takes away is looked at."""
-LEAST_DEVIATION = 1.5 / 255
-"""Of what is looked at; weaker grain does not outweigh what the photograph shows."""
+LEAST_DEVIATION, MOST_DEVIATION = 1.5 / 255, 6 / 255
+"""Of what is looked at; weaker grain does not outweigh what the photograph shows, and stronger is gravel or grass. (A
+frame filled evenly by such things, blurred, cannot be told from grain.)"""
 STRONGER = 1.35
 """Times the weakest windows' deviation up to which a window may hold nothing but grain."""
 KURTOSIS = (2.3, 3.6)
@@ -103,7 +104,7 @@ def find_grain(grey: Floats) -> Grain | None:
     weakest = float(np.percentile(deviation, 10))
     low = deviation <= STRONGER * weakest
     alike = low & (kurtosis > KURTOSIS[0]) & (kurtosis < KURTOSIS[1]) & (correlation > LEAST_CORRELATION)
-    if weakest < LEAST_DEVIATION or alike.sum() < MOST_ALIKE * low.sum():
+    if not LEAST_DEVIATION <= weakest <= MOST_DEVIATION or alike.sum() < MOST_ALIKE * low.sum():
         return None
     scale = float(np.interp(np.median(correlation[alike]), _CORRELATIONS, _SCALES))
     return Grain(weakest, scale)
