@@ -21,6 +21,7 @@ _SHORT, _LONG, _UNDEFINED = 3, 4, 7
 _MOST_ENTRIES = 1000
 _LONGEST_VALUE = 2**20
 _PREFIX = b"Exif\0\0"
+_XMP_THUMBNAILS = re.compile(rb"<xmp:Thumbnails>.*?</xmp:Thumbnails>", re.DOTALL)
 _XMP_NUMBER = r"""({name}\s*=\s*["']|<{name}>)\s*\d+"""
 
 
@@ -159,6 +160,20 @@ def parse_exif(contents: bytes | None) -> Exif:
     return Exif(main, parts[CAMERA_DIRECTORY], parts[GPS_DIRECTORY], order, damaged)
 
 
+def exif_from_text(text: str) -> bytes:
+    """Return the EXIF that ImageMagick writes as text into a PNG: its name, its length, then hexadecimal digits.
+
+    Raises
+    ------
+    ValueError
+        If it is anything else.
+    """
+    lines = text.strip().split("\n", 2)
+    if len(lines) < 3:
+        raise ValueError("it has no digits")
+    return bytes.fromhex("".join(lines[2].split()))
+
+
 def _entries(data: bytes, at: int, order: str) -> Iterator[tuple[int, Entry | None]]:
     """Tags and entries of one directory; None for an entry that is damaged."""
     if not 8 <= at <= len(data) - 2:
@@ -227,7 +242,8 @@ def read_directory(file: BinaryIO, at: int, order: str, big: bool = False) -> tu
 def upright_exif(contents: bytes, width: int, height: int) -> bytes:
     """Return EXIF for an upright picture of a new size: orientation 1, no thumbnail of the old one, all else as it was.
 
-    Changed in place, so that addresses within it, and in the maker's notes, stay right.
+    Changed in place, so that addresses within it, and in the maker's notes, stay right. Entries that are damaged are
+    left out one by one, so that no program stumbles over them.
 
     Parameters
     ----------
@@ -241,11 +257,14 @@ def upright_exif(contents: bytes, width: int, height: int) -> bytes:
     (first,) = struct.unpack_from(order + "I", data, 4)
     if not 8 <= first <= len(data) - 2:
         return b""
-    _set_numbers(data, first, order, {ORIENTATION: (_SHORT, 1)})
-    (camera,) = _pointers(data, first, order, CAMERA_DIRECTORY) or (0,)
-    if 8 <= camera <= len(data) - 2:
-        _set_numbers(data, camera, order, {WIDTH: (_LONG, width), HEIGHT: (_LONG, height)})
     _remove_thumbnail(data, first, order)
+    _remove_damaged(data, first, order)
+    _set_numbers(data, first, order, {ORIENTATION: (_SHORT, 1)})
+    for pointer in (CAMERA_DIRECTORY, GPS_DIRECTORY):
+        for at in _pointers(data, first, order, pointer):
+            _remove_damaged(data, at, order)
+            if pointer == CAMERA_DIRECTORY:
+                _set_numbers(data, at, order, {WIDTH: (_LONG, width), HEIGHT: (_LONG, height)})
     return bytes(data)
 
 
@@ -262,6 +281,28 @@ def _places(data: bytearray, at: int, order: str) -> Iterator[tuple[int, int]]:
 def _pointers(data: bytearray, at: int, order: str, tag: int) -> list[int]:
     places = [place for each, place in _places(data, at, order) if each == tag]
     return [struct.unpack_from(order + "I", data, place + 8)[0] for place in places]
+
+
+def _remove_damaged(data: bytearray, at: int, order: str) -> None:
+    """Take those entries out of a directory whose values are not there; the others move up, their values stay."""
+    end = len(data)
+    kept = b""
+    count = 0
+    for tag, place in _places(data, at, order):
+        kind, length, start = struct.unpack_from(order + "HII", data, place + 2)
+        size = _SIZES.get(kind, 0) * length
+        whole = size > 0 and (size <= 4 or start + size <= end)
+        if tag in (CAMERA_DIRECTORY, GPS_DIRECTORY):
+            whole = whole and kind in (_LONG, 13) and length == 1 and 8 <= start <= end - 2
+        if whole:
+            kept += data[place : place + 12]
+            count += 1
+    (stored,) = struct.unpack_from(order + "H", data, at)
+    if count == stored:
+        return
+    # After the entries comes the address of the next directory, of which there is none.
+    struct.pack_into(order + "H", data, at, count)
+    data[at + 2 : at + 2 + 12 * stored + 4] = (kept + bytes(4)).ljust(min(12 * stored + 4, end - at - 2), b"\0")
 
 
 def _set_numbers(data: bytearray, at: int, order: str, values: Mapping[int, tuple[int, int]]) -> None:
@@ -288,8 +329,19 @@ def _remove_thumbnail(data: bytearray, first: int, order: str) -> None:
 
 
 def upright_xmp(contents: bytes, width: int, height: int) -> bytes:
-    """Return an XMP packet for an upright picture of a new size; all else, ratings among it, stays as it is."""
-    for name, value in (("tiff:Orientation", 1), ("exif:PixelXDimension", width), ("exif:PixelYDimension", height)):
+    """Return an XMP packet for an upright picture of a new size, without thumbnails of the old one.
+
+    All else, ratings among it, stays as it is.
+
+    Parameters
+    ----------
+    contents : XMP as a file holds it.
+    width, height : px of the picture.
+    """
+    values = {"tiff:Orientation": 1}
+    values |= dict.fromkeys(("exif:PixelXDimension", "tiff:ImageWidth"), width)
+    values |= dict.fromkeys(("exif:PixelYDimension", "tiff:ImageLength"), height)
+    for name, value in values.items():
         pattern = _XMP_NUMBER.replace("{name}", name).encode("ascii")
         contents = re.sub(pattern, rb"\g<1>" + str(value).encode("ascii"), contents)
-    return contents
+    return _XMP_THUMBNAILS.sub(b"", contents)

@@ -9,7 +9,8 @@ from defocus.photograph.decoded import Decoded
 from defocus.photograph.heif import is_heif, read_heif
 from defocus.photograph.jpeg import read_jpeg
 from defocus.photograph.jpegxl import is_jpegxl, read_jpegxl
-from defocus.photograph.pillow import read_pillow, read_png
+from defocus.photograph.pillow import read_pillow
+from defocus.photograph.png import SIGNATURE, read_png
 from defocus.photograph.raw import RAW_SUFFIXES, is_raw, read_raw
 from defocus.photograph.source import Source
 from defocus.photograph.tiff import read_tiff
@@ -55,7 +56,7 @@ def _is_avif(source: Source) -> bool:
 FORMATS = (
     Format("RAW", RAW_SUFFIXES, is_raw, read_raw, ".png"),
     Format("JPEG", frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"}), _begins(b"\xff\xd8"), read_jpeg, ".jpg"),
-    Format("PNG", frozenset({".png"}), _begins(b"\x89PNG\r\n\x1a\n"), read_png, ".png"),
+    Format("PNG", frozenset({".png"}), _begins(SIGNATURE), read_png, ".png"),
     Format(
         "TIFF",
         frozenset({".tif", ".tiff"}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +18,8 @@ from defocus.photograph.source import Source
 
 _END = b"\xff\xd9"
 _BLOCK = 8
+_ZEROS = bytes(64)
+_NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 
 def read_jpeg(source: Source) -> Decoded:
@@ -34,6 +37,9 @@ def read_jpeg(source: Source) -> Decoded:
         step = _BLOCK * max(int(layer[1]) for layer in layers), _BLOCK * max(int(layer[2]) for layer in layers)
         progressive = bool(image.info.get("progressive") or image.info.get("progression"))
         missing = None
+        hole = _zeros_within(data)
+        if hole is not None:  # of what follows, libjpeg would make blocks that look like a photograph's
+            data = data[:hole]
         complaint = _complaint(data)
         if "remature end" in complaint:
             data += _END
@@ -47,12 +53,59 @@ def read_jpeg(source: Source) -> Decoded:
                 )
             else:
                 missing = _filled_in(data, height, width, step)
+                if missing.all():
+                    raise PhotographError(f"{source.name} is damaged or cut short: none of its pixels can be read.")
                 incomplete(source, f"is cut short: {missing.mean():.0%} of its pixels are missing")
         elif complaint and "extraneous" not in complaint:
             incomplete(source, "is damaged, and some of its pixels are wrong")
     with open_pillow(io.BytesIO(data), source) as image:
         decoded = from_pillow(image, source)
     return decoded if missing is None else replace(decoded, missing=missing)
+
+
+def _zeros_within(data: bytes) -> int | None:
+    """Where a run of zeros begins among the pixels that no encoder writes, as a copy that failed leaves it; or None.
+
+    Zeros are the shortest code of each table. Where that stands for "as before" and for "nothing more in this block" in
+    all of them, as it may for a plain wall, a run of zeros can be a part of the photograph; but not if the file ends
+    in it, nor where they stand for anything else.
+    """
+    place, first_codes, sequential = 2, dict[int, int](), False
+    while place + 4 <= len(data) and data[place] == 0xFF:
+        kind = data[place + 1]
+        if kind == 0xFF or kind == 0x01 or 0xD0 <= kind <= 0xD8:  # of one or two bytes
+            place += 1 if kind == 0xFF else 2
+            continue
+        if kind == 0xD9:
+            return None
+        end = place + 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+        sequential = sequential or kind in (0xC0, 0xC1)
+        if kind == 0xC4:
+            first_codes |= _first_codes(data[place + 4 : end])
+        if kind == 0xDA:
+            found = _NEXT_MARKER.search(data, end)
+            scan_end = len(data) if found is None else found.start()
+            zeros = data.find(_ZEROS, end, scan_end)
+            if zeros >= 0:
+                last = not data[zeros:].strip(b"\0")
+                if last or (sequential and any(first_codes.values())):
+                    return zeros
+            end = scan_end
+        place = end
+    return None
+
+
+def _first_codes(tables: bytes) -> dict[int, int]:
+    """What the code of zeros stands for, by table, in a segment of Huffman tables."""
+    found = {}
+    place = 0
+    while place + 18 <= len(tables):
+        count = sum(tables[place + 1 : place + 17])
+        if count == 0:
+            break
+        found[tables[place]] = tables[place + 17]
+        place += 17 + count
+    return found
 
 
 def _complaint(data: bytes) -> str:

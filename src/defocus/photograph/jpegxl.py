@@ -12,12 +12,13 @@ from defocus.photograph.decoded import Decoded
 from defocus.photograph.source import Source
 
 _CODESTREAM, _CONTAINER = b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"
+SIGNATURES = (_CODESTREAM, _CONTAINER)
 _MOST_BOXES = 1000
 
 
 def is_jpegxl(source: Source) -> bool:
     """Tell by the first bytes whether a file is JPEG XL."""
-    return source.head().startswith((_CODESTREAM, _CONTAINER))
+    return source.head().startswith(SIGNATURES)
 
 
 def read_jpegxl(source: Source) -> Decoded:
@@ -34,8 +35,7 @@ def read_jpegxl(source: Source) -> Decoded:
         raise PhotographError(f"{source.name} is JPEG XL, which imagecodecs cannot read here: save it as PNG or TIFF.")
     data = source.read()
     boxes = _boxes(data)
-    codestream = data if data.startswith(_CODESTREAM) else boxes.get(b"jxlc", boxes.get(b"jxlp", b"")[4:])
-    width, height = _size(codestream)
+    width, height = jpegxl_size(data)
     source.check_size(height, width, 8)
     pixels = imagecodecs.jpegxl_decode(data)
     if pixels.ndim == 4:
@@ -73,8 +73,15 @@ def _boxes(data: bytes) -> dict[bytes, bytes]:
     return found
 
 
-def _size(codestream: bytes) -> tuple[int, int]:
-    """Width and height, px, from the size header of ISO/IEC 18181-1, read bit by bit from the lowest."""
+def jpegxl_size(data: bytes) -> tuple[int, int]:
+    """Return width and height, px, from the size header of ISO/IEC 18181-1, read bit by bit from the lowest.
+
+    Parameters
+    ----------
+    data : a codestream or its container.
+    """
+    boxes = _boxes(data)
+    codestream = data if data.startswith(_CODESTREAM) else boxes.get(b"jxlc", boxes.get(b"jxlp", b"")[4:])
     bits = int.from_bytes(codestream[2:18], "little")
 
     def take(count: int) -> int:

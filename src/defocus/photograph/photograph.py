@@ -6,14 +6,14 @@ import io
 import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import DTypeLike, NDArray
 from PIL import Image
 
 from defocus.errors import PhotographError
-from defocus.photograph.colour import to_srgb
+from defocus.photograph.colour import Space, to_srgb
 from defocus.photograph.exif import Exif, parse_exif
 
 MIN_SIDE = 3
@@ -36,6 +36,7 @@ class Photograph:
     orientation : as stored in the file, 1..8; pixels, alpha and missing are upright already.
     sha256 : SHA-256 of the file, 64 hexadecimal digits; None for an array.
     file_format : name of the file's format, such as "JPEG"; None for an array.
+    stored_colours : "gray", "rgb" or "cmyk", as the file holds them.
     """
 
     pixels: NDArray[Any]
@@ -48,6 +49,7 @@ class Photograph:
     orientation: int = 1
     sha256: str | None = field(default=None, repr=False)
     file_format: str | None = None
+    stored_colours: Space = "rgb"
 
     @property
     def height(self) -> int:
@@ -86,8 +88,25 @@ class Photograph:
         return replace(self, pixels=protected(to_srgb(self.pixels, "rgb", self.profile, name)), profile=None)
 
 
+@runtime_checkable
+class ArrayProtocol(Protocol):
+    """What NumPy makes an array of: arrays, PyTorch's tensors, xarray's and others."""
+
+    def __array__(self) -> NDArray[Any]: ...
+
+
+@runtime_checkable
+class DLPackProtocol(Protocol):
+    """What hands over its memory by the DLPack protocol."""
+
+    def __dlpack__(self, *, stream: None = ...) -> Any: ...
+
+    def __dlpack_device__(self) -> tuple[int, int]: ...
+
+
 PhotographLike: TypeAlias = (
-    "str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | ArrayLike | Image.Image | Photograph"
+    "str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | ArrayProtocol | DLPackProtocol | "
+    "Image.Image | Photograph"
 )
 
 
@@ -97,8 +116,9 @@ def as_photograph(photo: PhotographLike) -> Photograph:
     Parameters
     ----------
     photo : path; bytes of a file, or a binary file that is open; H x W [x 1, 3 or 4] array, or anything that NumPy
-        makes an array of (`__array__`); PIL image, which is turned upright and converted to sRGB as a file is (Pillow
-        holds colour at 8 bits per channel: for 16 bits give the path or an array); `Photograph`, returned as it is.
+        makes one of (`__array__`, `__dlpack__`); PIL image, which is turned upright and converted to sRGB as a file is
+        (Pillow holds colour at 8 bits per channel: for 16 bits give the path or an array); `Photograph`, returned as
+        it is.
 
     Raises
     ------
@@ -113,14 +133,22 @@ def as_photograph(photo: PhotographLike) -> Photograph:
         return read_photograph(photo)  # type: ignore[arg-type]
     if isinstance(photo, Image.Image):
         return photograph_from_image(photo)
-    if isinstance(photo, np.ndarray) or hasattr(photo, "__array__"):
-        return photograph_from_array(np.asarray(photo))
+    if isinstance(photo, ArrayProtocol | DLPackProtocol):
+        return photograph_from_array(_as_array(photo))
     if isinstance(photo, list | tuple):
         raise PhotographError("This takes one photograph, not several: give them one by one.")
     raise PhotographError(
         f"A photograph is a path, the bytes of a file, an open file, an array or a PIL image, not "
         f"{type(photo).__name__}: convert it to one."
     )
+
+
+def _as_array(photo: ArrayProtocol | DLPackProtocol) -> NDArray[Any]:
+    try:
+        return np.asarray(photo) if isinstance(photo, ArrayProtocol) else np.from_dlpack(photo)
+    except Exception as error:  # whatever the other library raises, of gradients, devices or types NumPy lacks
+        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        raise PhotographError(f"This {type(photo).__name__} cannot be made a NumPy array: {reason}.") from error
 
 
 def photograph_from_array(array: NDArray[Any]) -> Photograph:

@@ -20,6 +20,7 @@ from defocus.photograph.photograph import Photograph, check_sides, native, prote
 from defocus.photograph.pillow import from_pillow
 from defocus.photograph.source import MAX_PIXELS, Source, opened
 
+_OF_THE_PROGRAM = (AssertionError, AttributeError, LookupError, TypeError, struct.error)
 _KNOWN = "give a JPEG, PNG, TIFF, WebP, HEIC or RAW file"
 
 
@@ -124,6 +125,7 @@ def _finished(
         orientation=orientation,
         sha256=digest,
         file_format=file_format,
+        stored_colours=decoded.space,
     )
 
 
@@ -140,8 +142,8 @@ def _decoding(name: str) -> Iterator[None]:
         raise
     except UnidentifiedImageError as error:
         raise PhotographError(f"{name} is not a photograph, or damaged at its start: {_KNOWN}.") from error
-    except struct.error as error:
-        raise PhotographError(f"{name} is damaged or cut short.") from error
     except Exception as error:  # damaged data makes decoders raise anything
         reason = " ".join(str(error).split()).rstrip(".")
-        raise PhotographError(f"{name} is damaged or cut short: {reason or type(error).__name__}.") from error
+        # What these say is about the decoder, not about the file.
+        about = f": {reason}" if reason and not isinstance(error, _OF_THE_PROGRAM) else ""
+        raise PhotographError(f"{name} is damaged or cut short{about}.") from error

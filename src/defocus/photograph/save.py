@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from defocus.atomic import write_bytes
-from defocus.errors import PhotographError
+from defocus.errors import ParameterError, PhotographError
 from defocus.photograph.exif import (
     CAMERA_DIRECTORY,
     GPS_DIRECTORY,
@@ -31,15 +31,15 @@ from defocus.photograph.exif import (
     upright_xmp,
 )
 from defocus.photograph.formats import FORMATS, Format
-from defocus.photograph.photograph import Photograph
+from defocus.photograph.photograph import Photograph, photograph_from_array
 from defocus.photograph.tiff import OF_THE_PIXELS, XMP
 from defocus.provenance import TIFF_TAG, Provenance, stamp
 
 JPEG_QUALITY = 95
 WRITTEN = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp")
 """Suffixes of the formats that an edit can be saved in."""
-_LARGEST_SEGMENT = 65_533 - 6
-"""Bytes of EXIF that fit into a JPEG."""
+_MOST_EXIF, _MOST_XMP = 65_533 - 6, 65_533 - 29
+"""Bytes that fit into a segment of a JPEG, after its name."""
 
 
 def suffix_for(photograph: Photograph) -> str:
@@ -55,13 +55,31 @@ def suffix_for(photograph: Photograph) -> str:
 
 
 def saving_note(photograph: Photograph) -> str | None:
-    """Say in one sentence what an edit in the format of `suffix_for` cannot keep, or None where it keeps all."""
+    """Say in one sentence what an edit in the format of `suffix_for` cannot keep, or None where it keeps all.
+
+    Parameters
+    ----------
+    photograph : as it was read.
+    """
     own = _format(photograph)
-    if own is None or suffix_for(photograph) in own.suffixes:
+    if own is None:
         return None
-    kind = suffix_for(photograph).removeprefix(".").upper().replace("JPG", "JPEG").replace("TIF", "TIFF")
-    lost = ", without its transparency" if photograph.alpha is not None and kind == "JPEG" else ""
-    return f"An edit of {own.name} is saved as {kind}{lost}."
+    suffix = suffix_for(photograph)
+    kind = {".jpg": "JPEG", ".png": "PNG", ".tif": "TIFF", ".webp": "WebP"}[suffix]
+    changes = []
+    if photograph.stored_colours == "cmyk":
+        changes.append("with RGB colours in place of CMYK")
+    if photograph.pixels.dtype.kind == "f":
+        changes.append("with 16 bits in place of floating point")
+    if photograph.alpha is not None and kind == "JPEG":
+        changes.append("without its transparency")
+    if kind == "JPEG":
+        for name, contents, most in (("EXIF", photograph.exif, _MOST_EXIF), ("XMP", photograph.xmp, _MOST_XMP)):
+            if contents is not None and len(contents) > most:
+                changes.append(f"without its {name}, which is too long for JPEG")
+    if own.name != kind:
+        return f"An edit of {own.name} is saved as {', '.join([kind, *changes])}."
+    return f"An edit of this {own.name} is saved {', '.join(changes)}." if changes else None
 
 
 def _format(photograph: Photograph) -> Format | None:
@@ -85,7 +103,8 @@ def save_photograph(
     Parameters
     ----------
     path : ends in one of `WRITTEN`; written whole or not at all.
-    pixels : H x W x 3 of the original's type (floats are written with 16 bits, and JPEG and WebP with 8).
+    pixels : H x W x 3, uint8, uint16 or float 0..1, of any size (floats are written with 16 bits, and JPEG and WebP
+        with 8).
     original : what they were made from.
     provenance : what the file says it was made from.
     quality : 1..100 of JPEG and WebP.
@@ -93,18 +112,25 @@ def save_photograph(
     Raises
     ------
     PhotographError
-        If the file is the original itself, the format is none of these, or it cannot be written.
+        If the file is the original itself, the format is none of these, the pixels are not a photograph's, or it cannot
+        be written.
+    ParameterError
+        If quality is out of range.
     """
+    if not 1 <= quality <= 100:
+        raise ParameterError(f"quality must be 1 to 100, not {quality}.")
+    # Edits leave 0..1 a little where they sharpen; what is not a number stays one, and is refused.
+    pixels = photograph_from_array(np.clip(pixels, 0, 1) if pixels.dtype.kind == "f" else pixels).pixels
     suffix = path.suffix.lower()
     if _is_same_file(path, original.path):
         raise PhotographError(f"{path} is the photograph itself: choose another name, originals are never overwritten.")
     if suffix not in WRITTEN:
         raise PhotographError(f"{path.name}: photographs are saved as {', '.join(WRITTEN)}.")
     if pixels.dtype.kind == "f":
-        pixels = np.rint(np.clip(pixels, 0, 1) * 65535).astype(np.uint16)
+        pixels = np.rint(pixels * 65535).astype(np.uint16)
     if pixels.dtype == np.uint16 and suffix in (".jpg", ".jpeg", ".webp"):
         pixels = np.rint(pixels / 257).astype(np.uint8)
-    if original.alpha is not None and suffix not in (".jpg", ".jpeg"):
+    if original.alpha is not None and original.alpha.shape == pixels.shape[:2] and suffix not in (".jpg", ".jpeg"):
         pixels = np.dstack([pixels, _as_type(original.alpha, pixels.dtype)])
     height, width = pixels.shape[:2]
     exif = upright_exif(original.exif, width, height) if original.exif else b""
@@ -140,9 +166,9 @@ def _as_type(alpha: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
 
 def _jpeg(pixels: NDArray[np.uint8], profile: bytes | None, exif: bytes, xmp: bytes, quality: int) -> bytes:
     options: dict[str, Any] = {"quality": quality, "subsampling": 0}
-    if exif and len(exif) <= _LARGEST_SEGMENT:
+    if exif and len(exif) <= _MOST_EXIF:
         options["exif"] = b"Exif\0\0" + exif
-    if xmp and len(xmp) <= _LARGEST_SEGMENT - 29:
+    if xmp and len(xmp) <= _MOST_XMP:
         options["xmp"] = xmp
     return _by_pillow(pixels, "JPEG", profile, options)
 

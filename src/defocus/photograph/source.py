@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
@@ -19,6 +20,8 @@ MAX_PIXELS = 200_000_000
 BYTES_PER_PIXEL = 34
 """What reading and an estimate by the default method take for each pixel, at their peak (docs/speed.md)."""
 LARGEST_FILE = 8 * 2**30
+_NOT_OPENED = {errno.ENXIO: "it is a pipe, a device or a socket, not a file", errno.ELOOP: "its links lead in a circle"}
+"""Reasons in plainer words than the system's."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ def opened(photo: str | os.PathLike[str] | bytes | BinaryIO, max_pixels: int, st
         If it is missing, a folder, a pipe, empty, or cannot be read.
     """
     if not isinstance(photo, str | os.PathLike):
-        data = bytes(photo) if isinstance(photo, bytes | bytearray | memoryview) else photo.read()
+        data = bytes(photo) if isinstance(photo, bytes | bytearray | memoryview) else _read_open(photo)
         if not isinstance(data, bytes):
             raise PhotographError("The file is open as text: open it as binary, with mode 'rb'.")
         if not data:
@@ -116,17 +119,30 @@ def opened(photo: str | os.PathLike[str] | bytes | BinaryIO, max_pixels: int, st
         yield Source(file, str(path), path, size, max_pixels, strict)
 
 
+def _read_open(file: BinaryIO) -> object:
+    try:
+        return file.read(LARGEST_FILE)
+    except (OSError, ValueError) as error:  # closed, or open for writing only
+        reason = getattr(error, "strerror", None)
+        hint = reason if reason else "give it before it is closed, opened with mode 'rb'"
+        raise PhotographError(f"The open file cannot be read: {hint}.") from error
+
+
 @contextmanager
 def open_file(path: Path) -> Iterator[BinaryIO]:
     """Open a file for reading without waiting for anything, or say in one sentence why that cannot be done."""
     try:
-        if path.is_dir():
-            raise PhotographError(f"{path} is a folder: give a photograph.")
+        folder = path.is_dir()
+    except (OSError, ValueError, RuntimeError):  # said below
+        folder = False
+    if folder:
+        raise PhotographError(f"{path} is a folder: give a photograph.")
+    try:
         file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 (closed by the block below)
     except FileNotFoundError as error:
         raise PhotographError(f"There is no file {path}.") from error
     except (OSError, ValueError, RuntimeError) as error:  # a name with a zero byte; a loop of links
-        reason = getattr(error, "strerror", None) or error
+        reason = _NOT_OPENED.get(getattr(error, "errno", None) or 0) or getattr(error, "strerror", None) or error
         raise PhotographError(f"{path} cannot be read: {reason}.") from error
     with file:
         try:

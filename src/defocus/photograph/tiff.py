@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import logging
+import struct
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
+from PIL import Image
 
 from defocus.errors import PhotographError
 from defocus.photograph.colour import CHANNELS, Space
 from defocus.photograph.decoded import Decoded, incomplete, several, stretch
 from defocus.photograph.exif import CAMERA_DIRECTORY, GPS_DIRECTORY, Entry, Exif
+from defocus.photograph.jpegxl import SIGNATURES as JPEGXL_SIGNATURES
+from defocus.photograph.jpegxl import jpegxl_size
 from defocus.photograph.photograph import checked_floats
-from defocus.photograph.pillow import read_pillow
+from defocus.photograph.pillow import encoded_size, in_plain_mode, read_pillow
+from defocus.photograph.png import SIGNATURE as PNG_SIGNATURE
+from defocus.photograph.png import is_whole as png_is_whole
 from defocus.photograph.source import Source
 
 # The library's remarks on damaged files are not for the user's terminal; programs with logging of their own get them.
@@ -30,9 +36,18 @@ _SPACES: dict[int, Space] = {
     _PHOTOMETRIC.SEPARATED: "cmyk",
     _PHOTOMETRIC.YCBCR: "rgb",  # decoded to RGB by the JPEG codecs
     _PHOTOMETRIC.PALETTE: "rgb",
+    _PHOTOMETRIC.CIELAB: "rgb",  # by its own profile
 }
-_DECODES_COLOUR = {6, 7, 33003, 33004, 33005, 34712, 50001, 50002, 34892}
+_DECODES_COLOUR = {7, 33003, 33004, 33005, 34712, 50001, 50002, 34892}
 """Compressions whose codecs turn YCbCr into RGB: JPEG, JPEG 2000, WebP, JPEG XL."""
+_PICTURE_CODECS = _DECODES_COLOUR | {33007, 34887, 34927, 34933, 52546}
+"""Compressions of which each strip or tile is a picture with a size of its own: these, PNG and LERC."""
+_LARGEST_TILE, _SMALL_PICTURE = 4, 2**20
+"""Times the pixels of the picture that a tile may have; and px below which a picture counts as of that size there."""
+_PNG, _OLD_JPEG = 34933, 6
+_SUBSAMPLING = 530
+_BLOCK = 64
+"""px by which a codec may round up the sides of a strip or tile."""
 XMP, _PROFILE = 700, 34675
 # A TIFF's own directory is its EXIF too: how its pixels are stored is not the copy's.
 OF_THE_PIXELS = frozenset(
@@ -62,28 +77,35 @@ def read_tiff(source: Source) -> Decoded:
                 f"{source.name} has pixels of {page.bitspersample} bits that are neither 16-bit unsigned nor float: "
                 "save it with 8 or 16 bits."
             )
-        if not _is_plain(page) and page.bitspersample <= 8 and page is tiff.pages.first:
-            # L*a*b*, subsampled YCbCr without JPEG, fax codes. Pillow turns a TIFF upright while it loads it.
-            exif = _exif(page, source)
-            return replace(read_pillow(source), exif=exif.to_bytes() or None, orientation=exif.orientation, turned=True)
-        if page.photometric not in _SPACES:
-            name = getattr(page.photometric, "name", page.photometric)
-            raise PhotographError(f"{source.name} stores colours as {name}: save it as RGB or grey.")
-        space = _SPACES[page.photometric]
+        space = _SPACES.get(page.photometric)
         palette = page.photometric == _PHOTOMETRIC.PALETTE
-        wanted = 1 if palette else CHANNELS[space]
+        wanted = 1 if palette or space is None else CHANNELS[space]
         if channels < wanted:
             raise PhotographError(
                 f"{source.name} is damaged: its colours are {page.photometric.name}, with {channels} of {wanted} "
                 "channels."
             )
+        _check_pieces(page, source)
+        if _needs_pillow(page) and page is tiff.pages.first:
+            # Pillow turns a TIFF upright while it loads it.
+            exif = _exif(page, source)
+            return replace(read_pillow(source), exif=exif.to_bytes() or None, orientation=exif.orientation, turned=True)
+        deep_lab = page.photometric == _PHOTOMETRIC.CIELAB and page.bitspersample != 8
+        if space is None or deep_lab or _needs_pillow(page) or _is_packed(page):
+            name = getattr(page.photometric, "name", page.photometric)
+            raise PhotographError(f"{source.name} stores colours as {name}: save it as RGB or grey.")
         stored, missing = _pixels(page, source)
-        pixels = _from_palette(page, stored[..., 0]) if palette else _with_whole_range(page, stored, source)
+        if palette:
+            pixels = _from_palette(page, stored[..., 0])
+        else:
+            pixels = _in_rgb(page, _with_whole_range(page, stored, source))
         alpha = None
         if not palette and channels > wanted and page.extrasamples and int(page.extrasamples[0]) in (1, 2):
             alpha = pixels[..., wanted]
         exif = _exif(page, source)
-        profile, xmp = _value(page, _PROFILE), _value(page, XMP)
+        # A profile of L*a*b* is not one of the RGB that it has become.
+        profile = None if page.photometric == _PHOTOMETRIC.CIELAB else _value(page, _PROFILE)
+        xmp = _value(page, XMP)
     if space == "cmyk" and pixels.dtype.kind == "f":
         raise PhotographError(f"{source.name} has floating-point CMYK: save it as RGB.")
     return Decoded(
@@ -126,23 +148,78 @@ def _picture(tiff: tifffile.TiffFile, source: Source) -> tifffile.TiffPage:
     return whole[0]
 
 
-def _is_plain(page: tifffile.TiffPage) -> bool:
-    """Whether tifffile decodes a page of 8 bits or less to colours."""
-    if page.photometric == _PHOTOMETRIC.YCBCR:
-        return int(page.compression) in _DECODES_COLOUR - {6}
-    return page.photometric in _SPACES and int(page.compression) not in (2, 3, 4, 6)
+def _needs_pillow(page: tifffile.TiffPage) -> bool:
+    """Whether only Pillow decodes a page: the JPEG of TIFF before 1995, or chroma of fewer samples, not compressed.
+
+    All else is decoded without it, as its libtiff prints its remarks on damaged files on the terminal.
+    """
+    if page.bitspersample > 8:
+        return False
+    return int(page.compression) == _OLD_JPEG or (_is_packed(page) and int(page.compression) == 1)
+
+
+def _is_packed(page: tifffile.TiffPage) -> bool:
+    """Whether chroma has fewer samples than luma, and no codec that knows of it."""
+    return (
+        page.photometric == _PHOTOMETRIC.YCBCR
+        and int(page.compression) not in _DECODES_COLOUR
+        and tuple(page.tags.valueof(_SUBSAMPLING, (2, 2))) != (1, 1)
+    )
+
+
+def _check_pieces(page: tifffile.TiffPage, source: Source) -> None:
+    """See that no strip or tile is larger than it should be, before any is decoded: a small file may hold gigabytes.
+
+    Raises
+    ------
+    PhotographError
+        If one is.
+    """
+    if page.is_tiled and page.tilewidth * page.tilelength > _LARGEST_TILE * max(
+        page.imagewidth * page.imagelength, _SMALL_PICTURE
+    ):
+        raise PhotographError(
+            f"{source.name} is damaged: its tiles have {page.tilewidth} x {page.tilelength} pixels, many more than the "
+            f"picture of {page.imagewidth} x {page.imagelength}."
+        )
+    if int(page.compression) not in _PICTURE_CODECS:
+        return
+    height, width = page.chunks[:2] if page.planarconfig != tifffile.PLANARCONFIG.SEPARATE else page.chunks[-3:-1]
+    for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False):
+        if count <= 0 or offset <= 0:
+            continue
+        source.file.seek(offset)
+        claimed = _encoded_size(source.file.read(count))
+        if claimed is not None and (claimed[0] > width + _BLOCK or claimed[1] > height + _BLOCK):
+            raise PhotographError(
+                f"{source.name} is damaged: a part of {width} x {height} pixels is stored as one of "
+                f"{claimed[0]} x {claimed[1]}."
+            )
+
+
+def _encoded_size(data: bytes) -> tuple[int, int] | None:
+    """Width and height, px, that a strip or tile says of itself, whichever codec wrote it."""
+    if data.startswith(PNG_SIGNATURE) and len(data) >= 24:
+        width, height = struct.unpack_from(">II", data, 16)
+    elif data.startswith(b"Lerc2 ") and len(data) >= 22:
+        (version,) = struct.unpack_from("<i", data, 6)
+        height, width = struct.unpack_from("<ii", data, 14 if version >= 3 else 10)  # after a checksum
+    elif data.startswith(JPEGXL_SIGNATURES):
+        width, height = jpegxl_size(data)
+    else:
+        return encoded_size(data)
+    return width, height
 
 
 def _pixels(page: tifffile.TiffPage, source: Source) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
     """Samples H x W x C as they are stored, and where strips or tiles of them are missing from the file."""
-    ends = [offset + count for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False)]
-    there = [count > 0 and offset > 0 for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False)]
-    whole = len(ends) >= np.prod(page.chunked) and all(there) and max(ends, default=0) <= source.size
-    if whole:
+    places = list(zip(page.dataoffsets, page.databytecounts, strict=False))
+    whole = len(places) >= np.prod(page.chunked)
+    if whole and all(_is_sound(page, source, offset, count) for offset, count in places):
         try:
             stored = page.asarray(maxworkers=1)
         except Exception:  # a damaged strip: codecs raise many kinds
-            whole = False
+            pass
         else:
             return _channels_last(page, stored), None
     stored, missing = _pieces(page, source)
@@ -150,6 +227,16 @@ def _pixels(page: tifffile.TiffPage, source: Source) -> tuple[NDArray[Any], NDAr
         raise PhotographError(f"{source.name} is damaged or cut short: none of its pixels can be decoded.")
     incomplete(source, f"is damaged or cut short: {missing.mean():.0%} of its pixels are missing")
     return stored, missing
+
+
+def _is_sound(page: tifffile.TiffPage, source: Source, offset: int, count: int) -> bool:
+    """Whether a strip or tile lies within the file, and nothing is known to be wrong with it."""
+    if count <= 0 or offset <= 0 or offset + count > source.size:
+        return False
+    if int(page.compression) != _PNG:
+        return True
+    source.file.seek(offset)  # libpng prints its remarks on damaged ones on the terminal
+    return png_is_whole(source.file.read(count))
 
 
 def _channels_last(page: tifffile.TiffPage, stored: NDArray[Any]) -> NDArray[Any]:
@@ -166,7 +253,7 @@ def _pieces(page: tifffile.TiffPage, source: Source) -> tuple[NDArray[Any], NDAr
     missing = np.ones((page.imagelength, page.imagewidth, channels), bool)
     separate = page.planarconfig == tifffile.PLANARCONFIG.SEPARATE
     for number, (offset, count) in enumerate(zip(page.dataoffsets, page.databytecounts, strict=False)):
-        if count <= 0 or offset <= 0 or offset + count > source.size:
+        if not _is_sound(page, source, offset, count):
             continue
         source.file.seek(offset)
         try:
@@ -199,6 +286,22 @@ def _with_whole_range(page: tifffile.TiffPage, stored: NDArray[Any], source: Sou
     if page.photometric == _PHOTOMETRIC.MINISWHITE:
         pixels = (white - pixels).astype(pixels.dtype, copy=False)
     return pixels
+
+
+def _in_rgb(page: tifffile.TiffPage, pixels: NDArray[Any]) -> NDArray[Any]:
+    """Colours that no codec has made RGB: YCbCr and L*a*b* of 8 bits, by Pillow; what comes after them stays."""
+    if page.photometric == _PHOTOMETRIC.CIELAB:
+        mode = "LAB"
+    elif page.photometric == _PHOTOMETRIC.YCBCR and int(page.compression) not in _DECODES_COLOUR:
+        mode = "YCbCr"
+    else:
+        return pixels
+    if pixels.dtype != np.uint8:
+        raise ValueError(f"its {mode} colours have no 8 bits")
+    height, width = pixels.shape[:2]
+    colours = np.ascontiguousarray(pixels[..., :3]).tobytes()
+    converted = np.asarray(in_plain_mode(Image.frombytes(mode, (width, height), colours)))
+    return np.concatenate([converted, pixels[..., 3:]], axis=2)
 
 
 def _from_palette(page: tifffile.TiffPage, numbers: NDArray[Any]) -> NDArray[np.uint8]:
