@@ -51,7 +51,7 @@ def readability(
             covered[:] = True  # the little that stands out of so much grain is grain on an edge
         readable[covered & (log2_sigma < np.log2(GRAIN_REACH * grain.scale))] = GRAIN_READABILITY
     readable[one_colour(grey, stride)[:height, :width]] = 0
-    discs = outlined_discs([grey, rgb.min(axis=2)])
+    discs = outlined_discs(rgb)
     if discs.any():
         readable[block_average(discs.astype(np.float32), stride)[:height, :width] > 0] = 0
     return readable

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from defocus.edges import luma
 from defocus.filters.box import block_average
 
 Floats = NDArray[np.float32]
 
-LEVELS = 10
+LEVELS = 8
 """Brightnesses at which the photograph is cut into shapes."""
 LEAST_RADIUS, LARGEST_RADIUS = 4.0, 0.08
 """Of a disc: px, and a fraction of the longer side."""
@@ -28,7 +27,7 @@ MARGIN = 12
 _MOST_PIXELS = 400_000
 
 
-def outlined_discs(planes: Sequence[Floats]) -> NDArray[np.bool_]:
+def outlined_discs(rgb: Floats) -> NDArray[np.bool_]:
     """Return where there are discs of even brightness with a sharp outline, brighter than what is around: H x W bool.
 
     They are what points of light out of focus become, and their outlines look sharp at any blur. Round things in focus
@@ -36,12 +35,13 @@ def outlined_discs(planes: Sequence[Floats]) -> NDArray[np.bool_]:
 
     Parameters
     ----------
-    planes : H x W float32, 0..1, in any of which a disc may be brighter: luma, and the least of the channels, in which
-        pale lamps show before coloured things. More than 0.4 megapixels are looked at on blocks of pixels.
+    rgb : H x W x 3 float32, 0..1. More than 0.4 megapixels are looked at on blocks of pixels.
     """
-    height, width = planes[0].shape
+    height, width = rgb.shape[:2]
     factor = max(1, int(np.ceil(np.sqrt(height * width / _MOST_PIXELS))))
-    found = np.any([_discs(p if factor == 1 else np.asarray(block_average(p, factor))) for p in planes], axis=0)
+    small = rgb if factor == 1 else np.asarray(block_average(rgb, factor), np.float32)
+    # The least of the channels shows pale lamps before coloured things.
+    found = _discs(luma(small).astype(np.float32)) | _discs(small.min(axis=2))
     return np.asarray(np.repeat(np.repeat(found, factor, axis=0), factor, axis=1)[:height, :width])
 
 

@@ -6,8 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from defocus.filters.box import block_average
-
 
 def one_colour(grey: NDArray[np.float32], stride: int) -> NDArray[np.bool_]:
     """Tell where luma is the same at every pixel of a block and of the eight around it.
@@ -21,8 +19,11 @@ def one_colour(grey: NDArray[np.float32], stride: int) -> NDArray[np.bool_]:
     -------
     bool, ceil(H / stride) x ceil(W / stride).
     """
-    differs = np.zeros(grey.shape, np.float32)
-    differs[:, 1:] = grey[:, 1:] != grey[:, :-1]
-    differs[1:] = np.maximum(differs[1:], grey[1:] != grey[:-1])
-    blocks = block_average(differs, stride) > 0
-    return np.asarray(~ndimage.maximum_filter(blocks, 3, mode="nearest"))
+    height, width = (-(-side // stride) for side in grey.shape)
+    differs = np.zeros((height * stride, width * stride), bool)
+    inside = differs[: grey.shape[0], : grey.shape[1]]
+    np.not_equal(grey[:, 1:], grey[:, :-1], out=inside[:, 1:])
+    inside[1:] |= grey[1:] != grey[:-1]
+    rows = np.logical_or.reduce([differs[k::stride] for k in range(stride)])
+    blocks = np.logical_or.reduce([rows[:, k::stride] for k in range(stride)])
+    return np.asarray(~ndimage.binary_dilation(blocks, np.ones((3, 3), bool)))
