@@ -2,10 +2,10 @@
 
     python benchmarks/map_files.py
 
-Photographs of scikit-image are enlarged (cubic) to 24 megapixels and blurred by a sigma that grows across them, so that
-maps hold sharp and blurred parts and borders; noise of 2/255 is added, as cameras have it. Errors are against the map in
-memory: the largest relative one of sigma, and the largest of confidence; of reduced maps the median, as their borders are
-smoothed.
+Photographs of scikit-image are enlarged (cubic) to 24 megapixels and blurred by a sigma that grows across them, so
+that maps hold sharp and blurred parts and borders; noise of 2/255 is added, as cameras have it. Errors are against
+the map in memory: the largest relative one of sigma, and the largest of confidence; of reduced maps the median, as
+their borders are smoothed.
 """
 
 from __future__ import annotations
@@ -70,9 +70,8 @@ def main() -> None:
                         read,
                     )
                 )
-    print(
-        "| map of 24 megapixels | MB (each) | error of sigma | of confidence | written | read |\n|---|---|---|---|---|---|"
-    )
+    print("| map of 24 megapixels | MB (each) | error of sigma | of confidence | written | read |")
+    print("|---|---|---|---|---|---|")
     for name, values in rows.items():
         sizes = ", ".join(f"{row[0]:.1f}" for row in values)
         worst = np.max(values, axis=0)

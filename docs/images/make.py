@@ -12,12 +12,12 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from defocus.cli.applications import outline
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from skimage import data
 
 import defocus
+from defocus.cli.segment import outline
 from defocus.evaluation.render import add_noise, render_depth
 from defocus.photograph import as_photograph
 from defocus.preview import overlay
@@ -32,7 +32,11 @@ def picture_of_the_readme() -> None:
     """Write chelsea.jpg: the photograph, its defocus map with the scale in px, and the overlay, side by side."""
     pixels = data.chelsea()
     m = defocus.estimate(pixels)
-    columns = [pixels, m.preview(scale_bar=True), overlay(as_photograph(pixels), m.sigma, sigma_limits=m.sigma_range)]
+    columns = [
+        pixels,
+        m.preview(scale_bar=True),
+        overlay(as_photograph(pixels), m.sigma, sigma_limits=m.limits("photograph")),
+    ]
     height = max(len(column) for column in columns)
     white = [np.pad(c, ((0, height - len(c)), (0, 8), (0, 0)), constant_values=255) for c in columns]
     Image.fromarray(np.concatenate(white, axis=1)).save(HERE / "chelsea.jpg", quality=85)
@@ -87,6 +91,7 @@ def contact_sheet_of_a_shoot() -> None:
         sky = np.linspace((120, 160, 210), (170, 200, 235), 400)[:, None].repeat(600, axis=1)
         Image.fromarray(add_noise(sky.astype(np.uint8), 2 / 255, 0)).save(folder / "sky.jpg", quality=95)
         command = [sys.executable, "-m", "defocus", "rank", str(folder), "--sheet", str(HERE / "rank.jpg")]
+        (HERE / "rank.jpg").unlink(missing_ok=True)  # an older one need not be known as a contact sheet
         subprocess.run(command, check=True)
 
 
