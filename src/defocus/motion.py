@@ -21,7 +21,8 @@ from defocus.photograph import Photograph
 WINDOW = 128
 """px a side of the parts that are compared."""
 SHAKEN = 1.3
-"""Score from which on a photograph counts as shaken. On sharp photographs one in a hundred has more than 1.1."""
+"""Score from which on a photograph counts as shaken. Chosen on photographs for training, of which one in a hundred had
+more than 1.1."""
 _DIRECTIONS = 18
 _BANDS = np.array([0.012, 0.024, 0.048, 0.096, 0.19, 0.35])
 """Cycles per px."""
@@ -69,9 +70,9 @@ def camera_shake(photograph: Photograph) -> Shake:
 
     Notes
     -----
-    Of sharp photographs shaken by a straight line of 6, 10, 16 and 24 px with little noise, 0.65, 0.8, 0.85 and 0.75
-    are found (`benchmarks/shake.py`). Movement of the subject alone, curved movement and photographs that are out of
-    focus too are not.
+    Of 30 sharp photographs shaken by a straight line of 6, 10, 16 and 24 px with little noise, 62, 78, 80 and 69 % were
+    found, and two of them were called shaken as they are (`benchmarks/shake.py`); of 133 others, one. Movement of the
+    subject alone, curved movement and photographs that are out of focus too are not found.
     """
     content = find_content(photograph)  # bars, and what is filled in, have a direction of their own
     grey = luma(content.cut(photograph).as_float(np.float32)).astype(np.float32)

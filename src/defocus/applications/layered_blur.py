@@ -162,11 +162,11 @@ def _blur(planes: Floats, sigma: float, aperture: Aperture) -> Floats:
     small = blocks.mean(axis=(1, 3), dtype=np.float32)
     # Averaging and linear interpolation blur too: a box and a triangle of the block's width.
     rest = np.sqrt(max(sigma**2 - (factor**2 - 1) / 12 - (factor**2) / 6, 0.05)) / factor
-    return _enlarged(_kernel_blur(small, float(rest), aperture), factor)[:height, :width]
+    return enlarged(_kernel_blur(small, float(rest), aperture), factor)[:height, :width]
 
 
-def _enlarged(small: Floats, factor: int) -> Floats:
-    """Linear interpolation between the middles of the blocks."""
+def enlarged(small: Floats, factor: int) -> Floats:
+    """Linear interpolation between the middles of blocks: h x w x C becomes h factor x w factor x C."""
     for axis in (0, 1):
         size = small.shape[axis]
         at = np.clip((np.arange(size * factor) + 0.5) / factor - 0.5, 0, size - 1)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from defocus.applications.layered_blur import enlarged
 from defocus.errors import ParameterError
 from defocus.filters import guided_upsample
 from defocus.filters.box import block_average
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from defocus.photograph import Photograph
     from defocus.progress import Progress
 
-TRUST_BLOCK, TRUST_RADIUS, TRUST_EPS = 4, 6, 1e-3
+TRUST_BLOCK, TRUST_RADIUS, TRUST_EPS, TRUST_STRIP = 4, 6, 1e-3, 256
 """Of the filter that lets trust follow objects: px, windows in blocks of so many px, in squared units of 0..1."""
 FOCUS_PERCENTILE, FOCUS_MARGIN, LEAST_FOCUS_SIGMA, LARGEST_FOCUS_SIGMA = 5.0, 7 / 6, 0.6, 1.2
 CONFIDENT, LEAST_CONFIDENT = 0.5, 0.05
@@ -86,8 +87,25 @@ def trust(photograph: Photograph, defocus_map: DefocusMap, unsure: float, sure: 
     unsure, sure : confidence of which none of an edit, and all of it, is left.
     """
     rises = np.clip((defocus_map.confidence - np.float32(unsure)) / np.float32(sure - unsure), 0, 1)
-    rgb = photograph.as_float(np.float32)
-    coarse = [np.asarray(block_average(plane, TRUST_BLOCK), np.float32) for plane in (rises, rgb)]
-    along = guided_upsample(coarse[0], coarse[1], rgb, reduction=TRUST_BLOCK, radius=TRUST_RADIUS, eps=TRUST_EPS)
-    known = np.clip(2 * defocus_map.confidence / np.float32(unsure) - 1, 0, 1)
-    return np.asarray(np.minimum(np.clip(along, 0, 1), known), np.float32)
+    guide = _coarse(photograph)
+    along = guided_upsample(
+        np.asarray(block_average(rises, TRUST_BLOCK), np.float32),
+        guide,
+        guide,
+        reduction=1,
+        radius=TRUST_RADIUS,
+        eps=TRUST_EPS,
+    )
+    height, width = rises.shape
+    known = np.clip(2 * defocus_map.confidence / np.float32(unsure) - 1, 0, 1, out=rises)
+    smooth = enlarged(np.clip(along, 0, 1)[..., None], TRUST_BLOCK)[:height, :width, 0]
+    return np.asarray(np.minimum(smooth, known, out=known), np.float32)
+
+
+def _coarse(photograph: Photograph) -> NDArray[np.float32]:
+    """Means over blocks of the photograph, 0..1; strip by strip, as a large photograph in floats takes much memory."""
+    pixels = photograph.pixels
+    full = np.float32(1 if pixels.dtype.kind == "f" else np.iinfo(pixels.dtype).max)
+    strips = (pixels[top : top + TRUST_STRIP].astype(np.float32) for top in range(0, len(pixels), TRUST_STRIP))
+    blocks = np.concatenate([np.asarray(block_average(strip, TRUST_BLOCK), np.float32) for strip in strips])
+    return np.asarray(blocks / full, np.float32)
