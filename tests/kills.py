@@ -3,9 +3,9 @@
     python tests/kills.py --times 50 [--seed 0]
 
 Every command works on six small photographs, by turns with one and two processes, and is ended by SIGKILL, SIGTERM or
-SIGINT after a random part of the time that it takes. Then it is run again with --skip-existing, and every output has to be
-byte for byte that of a run that was left alone. Wrong are also originals that changed, half-written files under a final
-name, tracebacks, and processes that outlive the run by more than 8 s.
+SIGINT after a random part of the time that it takes. Then it is run again with --skip-existing, and every output has to
+be byte for byte that of a run that was left alone. Wrong are also originals that changed, half-written files under a
+final name, tracebacks, and processes that outlive the run by more than 8 s.
 """
 
 from __future__ import annotations
