@@ -104,7 +104,7 @@ def main() -> None:
                 os.killpg(process.pid, ending)
             _, said = process.communicate()
             if b"Traceback" in said and b"KeyboardInterrupt" not in said:
-                wrong.append(f"{name}: a traceback")
+                wrong.append(f"{name}: a traceback: {said.decode(errors='replace')[-1500:]}")
             if outlives(process.pid):
                 wrong.append(f"{name}: a process outlives the run")
             for path, found in contents(folder).items():

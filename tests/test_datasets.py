@@ -103,3 +103,24 @@ def test_development_sets_are_complete():
     assert len(depth) == 11
     # Middlebury 2006 at a third of full size: disparities of about 10 to 80 px.
     assert all(5 < e.truth[e.valid].mean() < 80 for e in depth)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('images = "../elsewhere"', "leads out of the folder"),
+        ('truths = "/etc"', "leads out of the folder"),
+        ('images = "link"', "leads out of the folder"),
+        ('pattern = "../*"', "without folders"),
+        ('truth_suffix = "/../../x"', "without folders"),
+    ],
+)
+def test_a_declaration_never_leads_out_of_its_folder(tmp_path, line, words):
+    from defocus.evaluation.layouts import read_declaration
+
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "set" / "dataset.toml").write_text(line)
+    with pytest.raises(DefocusError, match=words):
+        read_declaration(tmp_path / "set" / "dataset.toml")
