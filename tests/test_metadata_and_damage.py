@@ -375,3 +375,16 @@ def test_one_read_gives_everything(tmp_path, monkeypatch):
     assert (photograph.file_format, photograph.orientation) == ("JPEG", 6)
     assert photograph.tags.text(0x013B) == "someone"
     assert [str(name) for name in opened].count(str(path)) == 1
+
+
+@pytest.mark.parametrize("white", [65535, 4095])
+def test_a_ppm_of_16_bits_keeps_them(white):
+    levels = np.random.default_rng(0).integers(0, white + 1, (20, 30, 3))
+    contents = b"P6\n# made by a camera\n30 20 " + str(white).encode() + b"\n" + levels.astype(">u2").tobytes()
+    pixels = read(contents).pixels
+    assert pixels.dtype == np.uint16
+    np.testing.assert_allclose(pixels / 65535, levels / white, atol=0.5 / 65535)
+    grey = b"P5 30 20 " + str(white).encode() + b"\n" + levels[..., 0].astype(">u2").tobytes()
+    np.testing.assert_array_equal(read(grey).pixels[..., 1], pixels[..., 0])
+    with pytest.raises(PhotographError, match="cut short"):
+        read_photograph(contents[:-10])

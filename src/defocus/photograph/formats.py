@@ -11,6 +11,7 @@ from defocus.photograph.jpeg import read_jpeg
 from defocus.photograph.jpegxl import is_jpegxl, read_jpegxl
 from defocus.photograph.pillow import read_pillow
 from defocus.photograph.png import SIGNATURE, read_png
+from defocus.photograph.pnm import read_pnm
 from defocus.photograph.raw import RAW_SUFFIXES, is_raw, read_raw
 from defocus.photograph.source import Source
 from defocus.photograph.tiff import read_tiff
@@ -74,7 +75,7 @@ FORMATS = (
     ),
     Format("BMP", frozenset({".bmp"}), _begins(b"BM"), read_pillow, ".png"),
     Format("GIF", frozenset({".gif"}), _begins(b"GIF8"), read_pillow, ".png"),
-    Format("PNM", frozenset({".ppm", ".pgm"}), _begins(b"P2", b"P3", b"P5", b"P6"), read_pillow, ".png"),
+    Format("PNM", frozenset({".ppm", ".pgm"}), _begins(b"P2", b"P3", b"P5", b"P6"), read_pnm, ".png"),
 )
 PHOTOGRAPH_SUFFIXES = frozenset[str]().union(*(each.suffixes for each in FORMATS))
 """Suffixes, in lower case, by which a photograph is found in a folder."""
