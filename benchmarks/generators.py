@@ -29,12 +29,12 @@ from pathlib import Path
 import numpy as np
 
 import defocus
-from defocus.atomic import write_text
 from defocus.evaluation import metrics
-from defocus.methods.pyramid import SIGMA_RANGE
+from defocus.methods.pyramid.method import SIGMA_RANGE
+from defocus.runtime.atomic import write_text
 from defocus.training.photographs import find_photographs, split_photographs
-from defocus.training.pyramid import PyramidTraining, train
-from defocus.training.scenes import APERTURES, LABEL_STEP, SceneRecipe, SceneSet, make_scenes, read_source
+from defocus.training.pyramid.fitting import PyramidTraining, train
+from defocus.training.pyramid.scenes import APERTURES, LABEL_STEP, SceneRecipe, SceneSet, make_scenes, read_source
 
 TRAININGS = {name: (name,) for name in APERTURES} | {"all three": APERTURES}
 TEST_SHARE = 0.2

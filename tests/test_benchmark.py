@@ -13,12 +13,12 @@ from PIL import Image
 from scipy import ndimage
 from skimage import data
 
-from defocus.cores import available_cores
 from defocus.errors import DefocusError
 from defocus.evaluation import benchmark, generators, layouts, metrics, peers, render, report
 from defocus.evaluation.benchmark import Configuration, Outcome
 from defocus.evaluation.datasets import DataSet, Example
-from defocus.kernels import disc_radius
+from defocus.optics.kernels import disc_radius
+from defocus.runtime.cores import available_cores
 from defocus.units import sigma_from_disc_radius
 
 

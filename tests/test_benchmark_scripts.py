@@ -65,7 +65,7 @@ def test_speed_makes_photographs_of_a_size_and_tells_ratios(tmp_path):
 
 def test_generators_share_no_photograph_and_read_known_blur(tmp_path):
     pytest.importorskip("torch")
-    from defocus.training.scenes import SceneSet
+    from defocus.training.pyramid.scenes import SceneSet
 
     generators = script("generators")
     for k in range(6):
@@ -81,9 +81,9 @@ def test_generators_share_no_photograph_and_read_known_blur(tmp_path):
         np.stack([grey, grey]), np.full((2, 128, 128), 1, np.float16), np.stack([np.ones((128, 128), bool)] * 2)
     )
     scenes.valid[1] = False
-    from defocus.network.blur_reader import SHIPPED_WEIGHTS
+    from defocus.methods import find_method
 
-    found = generators.score(SHIPPED_WEIGHTS, scenes)
+    found = generators.score(find_method("pyramid").weights_file(), scenes)
     assert found.scenes == 1
     assert 0.7 < found.ratio < 1.4
     assert 0 < found.full < 0.5

@@ -23,7 +23,7 @@ FAKE = ["--method", "fake"]
 PROCESS = [
     sys.executable,
     "-c",
-    "from defocus.methods import METHODS, Method; METHODS['fake'] = Method('fake', '', 'fake_method', 'px');"
+    "from defocus.methods import METHODS, Method; METHODS['fake'] = Method('fake', '', 'px', module='fake_method');"
     "from defocus.cli.app import main; main()",
 ]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}

@@ -9,8 +9,8 @@ import pytest
 from threadpoolctl import threadpool_info
 
 import defocus
-from defocus import cores
-from defocus.cores import at_once, available_cores, cpu_quota, on_all_cores, single_blas_thread
+from defocus.runtime import cores
+from defocus.runtime.cores import at_once, available_cores, cpu_quota, on_all_cores, single_blas_thread
 
 
 @pytest.fixture(params=[1, 2])

@@ -15,7 +15,7 @@ from PIL import Image
 
 import defocus
 from defocus import load
-from defocus.methods import METHODS
+from defocus.methods.registry import METHODS
 from waiting import wait_for
 
 TESTS = Path(__file__).parent

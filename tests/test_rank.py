@@ -15,9 +15,9 @@ from skimage import data
 
 import defocus
 from defocus.applications.rank import Box, subject_from_exif
-from defocus.contact_sheet import Tile, contact_sheet, thumbnail
 from defocus.errors import ParameterError
 from defocus.evaluation.render import add_noise, downscale, gaussian_blur
+from defocus.maps.contact_sheet import Tile, contact_sheet, thumbnail
 from defocus.photograph import as_photograph, read_photograph, reduce_photograph
 
 PHOTO = data.astronaut()[:320, 100:420]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from defocus.atomic import atomic_write
-from defocus.cli.workers import WorkerLost, run
-from defocus.cores import available_cores
+from defocus.runtime.atomic import atomic_write
+from defocus.runtime.cores import available_cores
+from defocus.runtime.processes import WorkerLost, run
 from waiting import wait_for
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
@@ -57,14 +57,14 @@ def write_slowly(path):
 
 def test_one_process_works_here_and_in_order():
     started = []
-    results = list(run([1, 2, 3], square, 1, started.append))
+    results = list(run([1, 2, 3], square, 1, started=started.append))
     assert results == [(0, (1, os.getpid())), (1, (4, os.getpid())), (2, (9, os.getpid()))]
     assert started == [0, 1, 2]
 
 
 def test_several_processes_do_every_job_once_and_elsewhere():
     started = []
-    results = dict(run(list(range(30)), square, 2, started.append))
+    results = dict(run(list(range(30)), square, 2, started=started.append))
     assert {place: value for place, (value, _) in results.items()} == {n: n**2 for n in range(30)}
     workers = {process for _, process in results.values()}
     assert os.getpid() not in workers
@@ -121,7 +121,7 @@ def children(process):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_ended_from_outside_leaves_neither_processes_nor_halves_of_files(tmp_path, number):
     code = (
-        "from defocus.cli.workers import run, terminable\n"
+        "from defocus.runtime.processes import run, terminable\n"
         "import test_workers\n"
         f"paths = [f'{tmp_path}/{{n}}.out' for n in range(5)]\n"
         "with terminable():\n"

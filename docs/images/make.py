@@ -19,8 +19,8 @@ from skimage import data
 import defocus
 from defocus.cli.segment import outline
 from defocus.evaluation.render import add_noise, render_depth
+from defocus.maps.preview import overlay
 from defocus.photograph import as_photograph
-from defocus.preview import overlay
 
 HERE = Path(__file__).parent
 WIDTH = 180
@@ -44,7 +44,7 @@ def picture_of_the_readme() -> None:
 
 def gallery_of_the_methods() -> None:
     """Write methods.jpg: photographs, and the map of every method, sigma on one scale of 0 to 3 px."""
-    names = list(defocus.methods())
+    names = list(defocus.available_methods())
     rows = []
     for pixels in (data.chelsea(), data.coffee(), data.rocket()):
         row = [_tile(pixels, "photograph")]

@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from defocus.applications.grain import measure_grain
-from defocus.applications.layered_blur import Aperture, blur_by_layers
 from defocus.applications.map_of import defocus_alone, map_in_px, trust
 from defocus.errors import ParameterError
-from defocus.light import linear_from_srgb, srgb_from_linear
+from defocus.optics.layered_blur import Aperture, blur_by_layers
+from defocus.optics.light import linear_to_srgb, srgb_to_linear
 from defocus.photograph import PhotographLike, as_photograph
 from defocus.progress import Progress
 
 if TYPE_CHECKING:
-    from defocus.defocus_map import DefocusMap
+    from defocus.maps.defocus_map import DefocusMap
 
 UNSURE, SURE = 0.15, 0.35
 """Confidence of which no blur, and all of it, is added. A sigma that is a little wrong hardly shows in blur."""
@@ -126,7 +126,7 @@ def magnify(
 
     def light(window: tuple[slice, slice]) -> NDArray[np.float32]:
         shown = pixels[window].astype(np.float32) / full
-        linear = linear_from_srgb(shown)
+        linear = srgb_to_linear(shown, by_table=True)
         if highlights:
             # Coloured lamps that are clipped in one channel, and shining skin, are not white.
             brightest = shown.min(axis=2)
@@ -140,7 +140,7 @@ def magnify(
         return linear
 
     def write(window: tuple[slice, slice], linear: NDArray[np.float32]) -> None:
-        shown = srgb_from_linear(linear)
+        shown = linear_to_srgb(linear, by_table=True)
         if grain is not None:
             shown = np.clip(shown + grain.over(shown, window, added[window]), 0, 1)
         shown *= full

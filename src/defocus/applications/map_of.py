@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from defocus.applications.layered_blur import enlarged
 from defocus.errors import ParameterError
 from defocus.filters import guided_upsample
 from defocus.filters.box import block_average
+from defocus.optics.layered_blur import enlarged
 
 if TYPE_CHECKING:
-    from defocus.defocus_map import DefocusMap
+    from defocus.maps.defocus_map import DefocusMap
     from defocus.photograph import Photograph
     from defocus.progress import Progress
 
@@ -32,7 +32,7 @@ def map_of(photograph: Photograph, defocus_map: DefocusMap | None, progress: Pro
         If it is not of the photograph's size.
     """
     if defocus_map is None:
-        from defocus.estimate import estimate
+        from defocus.estimation import estimate
 
         return estimate(photograph, progress=progress)
     if defocus_map.sigma.shape != photograph.pixels.shape[:2]:

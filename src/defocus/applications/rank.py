@@ -15,17 +15,19 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL.ExifTags import Base
 from scipy import ndimage
 
 from defocus.errors import ParameterError
+from defocus.evidence.camera_shake import camera_shake
 from defocus.filters.box import block_sum
-from defocus.motion import camera_shake
 from defocus.photograph import PhotographLike, as_photograph
 
 if TYPE_CHECKING:
-    from defocus.defocus_map import DefocusMap
+    from defocus.maps.defocus_map import DefocusMap
     from defocus.photograph import Photograph
 
+_SUBJECT_AREA = 0x9214  # Pillow has no name for it
 THRESHOLD = 1.0
 """px; blur of this sigma begins to show when a photograph is looked at pixel for pixel."""
 READABLE = 0.25
@@ -45,7 +47,6 @@ _CENTRE = 0.3
 """Standard deviation of the central weight, a share of the frame's sides."""
 _POINT = 0.1
 """Side of the square that a focus point stands for, a share of the frame's longer side."""
-_SUBJECT_AREA, _EXIF_WIDTH, _EXIF_HEIGHT = 0x9214, 0xA002, 0xA003
 
 By = Literal["frame", "subject"]
 
@@ -76,8 +77,8 @@ class Sharpness:
     subject_sigma : px, median sigma of what can be read in it.
     threshold : px, sigma at which a pixel counts as half in focus.
     at : length in px of the photograph's longer side that sigmas and threshold are for; None: as it is.
-    shaken : whether the whole photograph is blurred along one direction (`defocus.motion`), which a map of defocus
-        takes for sharp; None where it was not looked for.
+    shaken : whether the whole photograph is blurred along one direction (`defocus.evidence.camera_shake`), which a map
+        of defocus takes for sharp; None where it was not looked for.
     """
 
     in_focus: float | None
@@ -232,7 +233,9 @@ def subject_from_exif(photograph: Photograph) -> Box | None:
     area = tags.numbers(_SUBJECT_AREA)
     stored = (photograph.width, photograph.height) if turn < 5 else (photograph.height, photograph.width)
     # The tag is in px of the photograph as it was taken; the file may hold a smaller copy.
-    width, height = (tags.number(tag) or float(n) for tag, n in zip((_EXIF_WIDTH, _EXIF_HEIGHT), stored, strict=True))
+    width, height = (
+        tags.number(tag) or float(n) for tag, n in zip((Base.ExifImageWidth, Base.ExifImageHeight), stored, strict=True)
+    )
     if len(area) not in (2, 3, 4) or not all(np.isfinite([*area, width, height])) or min(width, height) <= 0:
         return None
     across = area[2] if len(area) > 2 else _POINT * max(width, height)

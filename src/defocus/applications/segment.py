@@ -22,7 +22,7 @@ from defocus.progress import Progress
 from defocus.propagation import propagate
 
 if TYPE_CHECKING:
-    from defocus.defocus_map import DefocusMap
+    from defocus.maps.defocus_map import DefocusMap
 
 Rule = Literal["alpha", "threshold", "auto"]
 UNDECIDED = 0.25

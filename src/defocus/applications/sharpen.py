@@ -17,14 +17,15 @@ from numpy.typing import NDArray
 from scipy import fft, ndimage
 
 from defocus.applications.map_of import defocus_alone, map_in_px, trust
-from defocus.cores import available_cores
-from defocus.edges import luma, noise_deviation
+from defocus.edges import noise_deviation
 from defocus.errors import ParameterError
+from defocus.optics.light import luma
 from defocus.photograph import PhotographLike, as_photograph
 from defocus.progress import Progress
+from defocus.runtime.cores import available_cores
 
 if TYPE_CHECKING:
-    from defocus.defocus_map import DefocusMap
+    from defocus.maps.defocus_map import DefocusMap
 
 Floats = NDArray[np.float32]
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from defocus.light import srgb_to_linear
+from defocus.optics.light import srgb_to_linear
 
 if TYPE_CHECKING:
     from defocus.applications.depth import Depth

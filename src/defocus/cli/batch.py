@@ -38,7 +38,7 @@ from defocus.errors import MapFileError, ParameterError, WeightsError
 from defocus.provenance import Provenance, is_output
 
 if TYPE_CHECKING:  # numpy must not load for --help
-    from defocus.defocus_map import DefocusMap
+    from defocus.maps.defocus_map import DefocusMap
     from defocus.photograph import Photograph
     from defocus.progress import Progress
 
@@ -208,7 +208,7 @@ def process_photographs(task: Task, options: Options) -> Outcome:
     typer.BadParameter
         If the options do not fit together, or the weights, which all photographs share, cannot be used.
     """
-    from defocus.cli.workers import WorkerLost, run, terminable
+    from defocus.runtime.processes import WorkerLost, run, terminable
 
     found = find_photographs(options.photos)
     jobs = _prepare(task, options, found)
@@ -228,7 +228,7 @@ def process_photographs(task: Task, options: Options) -> Outcome:
         # A bar does not travel to other processes: with several it counts photographs.
         work = _work if processes > 1 else partial(_work, report=bar.report)
         try:
-            with closing(run(jobs, work, processes, begin)) as results:
+            with closing(run(jobs, work, processes, started=begin)) as results:
                 for place, outcome in results:
                     job = jobs[place]
                     answer = (
@@ -282,8 +282,8 @@ def _line(task: Task, record: dict[str, Any]) -> str | None:
 
 def _prepare(task: Task, options: Options, found: Found) -> list[_Job]:
     """Check what can be checked before any photograph is read, and say what is to be done with each."""
-    from defocus.estimate import find_parameters
-    from defocus.methods import find_method
+    from defocus.estimation import find_parameters
+    from defocus.methods.registry import find_method
 
     if not found.photographs and not found.failures:
         raise typer.BadParameter(f"{found.outputs[0]} was written by defocus: name photographs.")
@@ -357,7 +357,7 @@ def _try_weights(method: str, parameters: Any, weights: Path) -> None:
     """See by a small picture that weights can be used, so that what is wrong with them is said once."""
     import numpy as np
 
-    from defocus.estimate import estimate
+    from defocus.estimation import estimate
 
     picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     try:
@@ -420,9 +420,9 @@ def _work(job: _Job, report: Progress = lambda step, fraction: None) -> _Answer:
 
 
 def _process(job: _Job, report: Progress) -> _Answer:
-    from defocus.atomic import write_bytes
-    from defocus.cores import at_once
     from defocus.photograph import photograph_sha256, read_photograph
+    from defocus.runtime.atomic import write_bytes
+    from defocus.runtime.cores import at_once
 
     start = time.perf_counter()
     if job.skip_existing and job.outputs:
@@ -477,8 +477,8 @@ def _process(job: _Job, report: Progress) -> _Answer:
 
 def _find_map(job: _Job, photograph: Photograph, report: Progress) -> tuple[DefocusMap, Path | None]:
     """The map of a photograph and the file it came from: the one given, one saved earlier, or a new one (None)."""
-    from defocus.estimate import estimate
-    from defocus.map_file import load
+    from defocus.estimation import estimate
+    from defocus.maps.map_file import load
     from defocus.provenance import read_provenance
 
     if job.map_file is not None:

@@ -14,8 +14,9 @@ from defocus.cli.batch import Made, Options, Task, process_photographs
 from defocus.errors import ParameterError
 
 if TYPE_CHECKING:  # numpy must not load for --help
-    from defocus.applications.depth import Depth, Lens
-    from defocus.defocus_map import DefocusMap
+    from defocus.applications.depth import Depth
+    from defocus.maps.defocus_map import DefocusMap
+    from defocus.optics.lens import Lens
     from defocus.photograph import Photograph
     from defocus.progress import Progress
     from defocus.provenance import Provenance
@@ -124,7 +125,7 @@ class _Depth(Task):
 
     def find_lens(self, photograph: Photograph) -> Lens | None:
         """The lens of a photograph; None where nothing was given and the EXIF does not hold it all."""
-        from defocus.applications.depth import Lens, lens_from_exif
+        from defocus.optics.lens import Lens, lens_from_exif
 
         lens = lens_from_exif(photograph, self._lens())
         if isinstance(lens, Lens):
@@ -141,9 +142,9 @@ class _Depth(Task):
 
         from defocus.applications import surface
         from defocus.applications.depth import AMBIGUITIES, depth
-        from defocus.atomic import write_bytes
         from defocus.cli.files import png
         from defocus.provenance import stamp
+        from defocus.runtime.atomic import write_bytes
 
         d = depth(photograph, defocus_map, lens=self.find_lens(photograph), side=self.side, progress=report)
         levels = d.depth * (65535 if d.unit == "relative" else 1000)

@@ -13,7 +13,7 @@ from defocus.cli.batch import Made, Options, Task, names_a_file, process_photogr
 from defocus.errors import ParameterError
 
 if TYPE_CHECKING:  # numpy must not load for --help
-    from defocus.defocus_map import DefocusMap
+    from defocus.maps.defocus_map import DefocusMap
     from defocus.photograph import Photograph
     from defocus.progress import Progress
     from defocus.provenance import Provenance
@@ -107,9 +107,9 @@ def command(
     keeps the suffix. One that fails does not stop the rest.
     """
     # Here, not above: --help must not wait for numpy.
-    from defocus.estimate import find_parameters
-    from defocus.methods import find_method
-    from defocus.settings import apply_settings
+    from defocus.estimation import find_parameters
+    from defocus.methods.parameters import set_parameters
+    from defocus.methods.registry import find_method
 
     if overlay and names_a_file(output):
         raise typer.BadParameter("With -o FILE only the map is written: give a folder for --overlay.")
@@ -119,7 +119,7 @@ def command(
         )
     try:
         chosen = find_method(method)
-        values = apply_settings(find_parameters(chosen, parameters), settings or [])
+        values = set_parameters(find_parameters(chosen, parameters), settings or [])
     except ParameterError as error:
         raise typer.BadParameter(str(error)) from error
     task = _Estimate(overlay, chosen.tells_depth, map_format, precision, reduced, scale)
@@ -175,7 +175,7 @@ class _Estimate(Task):
         import numpy as np
 
         from defocus.cli.files import png
-        from defocus.preview import overlay
+        from defocus.maps.preview import overlay
 
         percentiles = np.percentile(defocus_map.sigma, (5, 50, 95))
         record = {

@@ -12,7 +12,7 @@ from defocus.cli import options as shared
 from defocus.cli.batch import Made, Options, Task, process_photographs
 
 if TYPE_CHECKING:  # numpy must not load for --help
-    from defocus.defocus_map import DefocusMap
+    from defocus.maps.defocus_map import DefocusMap
     from defocus.photograph import Photograph
     from defocus.progress import Progress
 

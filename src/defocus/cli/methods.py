@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from defocus.methods import METHODS
+from defocus.methods.registry import METHODS
 
 
 def command() -> None:

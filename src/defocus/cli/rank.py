@@ -23,7 +23,7 @@ from defocus.errors import ParameterError
 
 if TYPE_CHECKING:  # numpy must not load for --help
     from defocus.applications.rank import Sharpness
-    from defocus.defocus_map import DefocusMap
+    from defocus.maps.defocus_map import DefocusMap
     from defocus.photograph import Photograph
     from defocus.progress import Progress
 
@@ -241,7 +241,7 @@ class _Rank(Task):
 
         from defocus.applications.rank import sharpness, subject_from_exif
         from defocus.cli.estimate import CONFIDENT
-        from defocus.contact_sheet import thumbnail
+        from defocus.maps.contact_sheet import thumbnail
 
         start = time.perf_counter()
         subject: tuple[float, float, float, float] | None
@@ -301,7 +301,7 @@ def _numbers(subject: str) -> tuple[float, float, float, float]:
 
 
 def _check_method(name: str) -> None:
-    from defocus.methods import find_method
+    from defocus.methods.registry import find_method
 
     method = find_method(name)
     if method.unit != "px":
@@ -334,7 +334,7 @@ def _note_sizes(ranking: Sequence[Measured]) -> None:
 
 
 def _write_csv(path: Path, ranking: Sequence[Measured]) -> None:
-    from defocus.atomic import write_bytes
+    from defocus.runtime.atomic import write_bytes
 
     text = io.StringIO()
     rows = [{**m.record(place), "path": _cell(os.path.realpath(m.path))} for place, m in enumerate(ranking, start=1)]
@@ -355,9 +355,9 @@ def _write_sheet(path: Path, shown: Sequence[Measured], by: By) -> list[Path]:
     import numpy as np
     from PIL import Image
 
-    from defocus.atomic import write_bytes
-    from defocus.contact_sheet import Tile, contact_sheet
+    from defocus.maps.contact_sheet import Tile, contact_sheet
     from defocus.provenance import Provenance, stamp
+    from defocus.runtime.atomic import write_bytes
 
     pages = []
     for page, first in enumerate(range(0, len(shown), TILES_PER_PAGE), start=1):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # numpy must not load for --help
     from numpy.typing import NDArray
 
     from defocus.applications.segment import Segmentation
-    from defocus.defocus_map import DefocusMap
+    from defocus.maps.defocus_map import DefocusMap
     from defocus.photograph import Photograph
     from defocus.progress import Progress
     from defocus.provenance import Provenance
@@ -168,8 +168,8 @@ class _Segment(Task):
         import numpy as np
 
         from defocus.applications.segment import segment
-        from defocus.atomic import write_bytes
         from defocus.cli.files import png
+        from defocus.runtime.atomic import write_bytes
 
         s = segment(
             photograph, defocus_map, threshold=self.threshold, alpha=self.alpha, refine=self.refine, progress=report

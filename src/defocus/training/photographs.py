@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +10,6 @@ import numpy as np
 from defocus.errors import DefocusError
 from defocus.photograph import PHOTOGRAPH_SUFFIXES
 from defocus.provenance import is_output
-
-Report = Callable[[str, float, str], None]
-"""Called with a step's name, the fraction of it that is done, and the latest figures in words."""
 
 
 def find_photographs(folder: Path) -> list[Path]:
