@@ -31,6 +31,7 @@ from defocus.cli.files import (
     prepare_folder,
     with_ending,
 )
+from defocus.cli.options import Options
 from defocus.cli.sentences import sentence, warnings_about, without_path
 from defocus.cli.terminal import ProgressBar, say, write_binary
 from defocus.cli.up_to_date import ANY_SUFFIX, find_outputs
@@ -97,31 +98,6 @@ class Task(ABC):
     @abstractmethod
     def line(self, record: dict[str, Any]) -> str | None:
         """Return what is said of a photograph that is done, before the names of its outputs; None for nothing."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """The options that all commands on photographs share, as the user gave them.
-
-    Attributes
-    ----------
-    photos, output, map_file, method, weights, jobs, skip_existing, max_megapixels, strict, as_json, quiet : see
-        `defocus.cli.options`.
-    parameters : of the method: None, the name of a preset, or the method's own.
-    """
-
-    photos: Sequence[Path]
-    output: Path | None = None
-    map_file: Path | None = None
-    method: str = "pyramid"
-    parameters: Any = None
-    weights: Path | None = None
-    jobs: int = 1
-    skip_existing: bool = False
-    max_megapixels: float = 200.0
-    strict: bool = False
-    as_json: bool = False
-    quiet: bool = False
 
 
 @dataclass(frozen=True)
@@ -200,8 +176,17 @@ class Outcome:
             raise typer.Exit(1)
 
 
-def process_photographs(task: Task, options: Options) -> Outcome:
+def process_photographs(
+    task: Task, options: Options, *, parameters: Any = None, weights: Path | None = None
+) -> Outcome:
     """Do `task` on every photograph.
+
+    Parameters
+    ----------
+    task : what is done with each.
+    options : as the user gave them.
+    parameters : of the method: None, the name of a preset, or the method's own.
+    weights : for the method, instead of the package's own.
 
     Raises
     ------
@@ -211,7 +196,7 @@ def process_photographs(task: Task, options: Options) -> Outcome:
     from defocus.runtime.processes import WorkerLost, run, terminable
 
     found = find_photographs(options.photos)
-    jobs = _prepare(task, options, found)
+    jobs = _prepare(task, options, found, parameters, weights)
     processes = min(options.jobs, max(1, len(jobs)))
     answers: dict[int, _Answer] = {}
     failures: dict[int, str] = {}
@@ -280,7 +265,7 @@ def _line(task: Task, record: dict[str, Any]) -> str | None:
     return f"{record['path']}: {figures}{saved}, {record['seconds']:.1f} s" + (f" -> {outputs}" if outputs else "")
 
 
-def _prepare(task: Task, options: Options, found: Found) -> list[_Job]:
+def _prepare(task: Task, options: Options, found: Found, given: Any, weights: Path | None) -> list[_Job]:
     """Check what can be checked before any photograph is read, and say what is to be done with each."""
     from defocus.estimation import find_parameters
     from defocus.methods.registry import find_method
@@ -302,17 +287,18 @@ def _prepare(task: Task, options: Options, found: Found) -> list[_Job]:
     folder = None if to_stdout or one_file is not None else options.output
     try:
         chosen = find_method(options.method)
-        parameters = find_parameters(chosen, options.parameters)
+        parameters = find_parameters(chosen, given)
+        weights_sha256 = chosen.weights_sha256(weights)
         prepare_folder(folder if one_file is None else one_file.parent)
-    except ParameterError as error:
+    except (ParameterError, WeightsError) as error:
         raise typer.BadParameter(str(error)) from error
     recipe = {
         "method": options.method,
         "parameters": dataclasses.asdict(parameters),
-        "weights_sha256": chosen.weights_sha256(options.weights),
+        "weights_sha256": weights_sha256,
     }
-    if options.weights is not None:
-        _try_weights(options.method, parameters, options.weights)
+    if weights is not None:
+        _try_weights(options.method, parameters, weights)
     jobs = []
     taken = {os.path.realpath(source.path): source.path for source in sources}
     for source, stem in zip(sources, name_outputs(sources, folder), strict=True):
@@ -340,7 +326,7 @@ def _prepare(task: Task, options: Options, found: Found) -> list[_Job]:
                 task=task,
                 method=options.method,
                 parameters=parameters,
-                weights=options.weights,
+                weights=weights,
                 map_recipe=recipe if map_file is None else {"file_sha256": _sha256(map_file)},
                 map_file=map_file,
                 saved_maps=tuple(dict.fromkeys(with_ending(each, MAP_ENDING) for each in (stem, beside))),
