@@ -88,8 +88,8 @@ def test_json_has_one_line_per_photograph(run, photo, tmp_path):
     # rounded to 4 decimals
     np.testing.assert_allclose(list(done["sigma_percentiles"].values()), expected, rtol=4e-3)
     assert list(done["sigma_percentiles"]) == ["5", "50", "95"]
-    assert done["share_confident"] == 0.75  # the fake's confidence is 0.25 in one column of four, else 0.5
-    assert done["share_saturated"] == pytest.approx(result.saturated.mean(), abs=1e-6)
+    assert done["fraction_confident"] == 0.75  # the fake's confidence is 0.25 in one column of four, else 0.5
+    assert done["fraction_saturated"] == pytest.approx(result.saturated.mean(), abs=1e-6)
     assert done["outputs"]["map"] == str(photo.with_name("photo.defocus.tiff"))
     assert "bad.jpg" in err
 
@@ -355,7 +355,7 @@ def test_bar_on_a_terminal_only_and_json_stays_clean(tmp_path):
     [
         (["--method", "zhuo2011", "--out", "x.npz"], "no weights to train"),
         (["--method", "shi2014", "--out", "x.onnx"], "must end in .npz"),
-        (["--method", "shi2014", "--out", "x.npz", "--epochs", "3"], "--epochs is for pyramid and dhde, not shi2014"),
+        (["--method", "shi2014", "--out", "x.npz", "--epochs", "3"], "The training of shi2014 has no --epochs"),
         (["--method", "shi2014", "--out", "x.npz"], "There is no folder"),
     ],
 )

@@ -358,8 +358,8 @@ def test_processes_give_the_same_order(run, burst):
 def test_an_interrupted_run_ranks_what_it_has_read(burst, tmp_path):
     slow = (
         "import sys, time\n"
+        "import defocus.estimation as e\n"
         "from defocus.cli.app import main\n"
-        "e = sys.modules['defocus.estimate']\n"
         "own = e.estimate\n"
         "def estimate(photograph, **options):\n"
         "    if photograph.path.name == 'c.png':\n"

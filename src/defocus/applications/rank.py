@@ -95,7 +95,7 @@ class Sharpness:
 
 
 def sharpness(
-    found: DefocusMap,
+    defocus_map: DefocusMap,
     photo: PhotographLike | None = None,
     *,
     threshold: float = THRESHOLD,
@@ -106,7 +106,7 @@ def sharpness(
 
     Parameters
     ----------
-    found : its map, in px.
+    defocus_map : its map, in px.
     photo : the photograph itself, to look for camera shake in; not looked for if None.
     threshold : px, more than 0: sigma at which a pixel counts as half in focus.
     subject : the region to measure besides the frame: left, top, width and height as shares 0..1 of it; the sharpest
@@ -123,20 +123,20 @@ def sharpness(
     ParameterError
         If the map is a score without px, a number is out of range, or the subject lies outside the frame.
     """
-    if found.unit != "px":
+    if defocus_map.unit != "px":
         raise ParameterError(
-            f"The map of {found.method} is a {found.unit} without px: use one of a method that gives sigma."
+            f"The map of {defocus_map.method} is a {defocus_map.unit} without px: use one of a method that gives sigma."
         )
     if not 0 < threshold < np.inf:
         raise ParameterError(f"threshold must be more than 0 px, not {threshold}.")
     if at is not None and at < 1:
         raise ParameterError(f"at must be 1 px or more, not {at}.")
     shaken = None if photo is None else camera_shake(as_photograph(photo)).shaken
-    height, width = found.sigma.shape
+    height, width = defocus_map.sigma.shape
     step = -(-max(height, width) // _LARGEST_GRID)
     scale = np.float32(1 if at is None else at / max(height, width))
-    sigma = found.sigma[::step, ::step] * scale
-    readable = found.confidence[::step, ::step] >= READABLE
+    sigma = defocus_map.sigma[::step, ::step] * scale
+    readable = defocus_map.confidence[::step, ::step] >= READABLE
     focused = in_focus(sigma, threshold)
     frame = _Region.measure(sigma, focused, readable, np.ones_like(readable))
     region: NDArray[np.bool_] | None
@@ -163,7 +163,7 @@ def sharpness(
     )
 
 
-def rank(found: Sequence[Sharpness], by: By = "frame") -> list[int]:
+def rank(measurements: Sequence[Sharpness], by: By = "frame") -> list[int]:
     """Order photographs, the one most in focus first.
 
     By the share in focus of the frame, or of the subject, in whole percent, which is as fine as shares of maps are;
@@ -173,13 +173,13 @@ def rank(found: Sequence[Sharpness], by: By = "frame") -> list[int]:
 
     Parameters
     ----------
-    found : what `sharpness` says of each, all for one threshold and size.
+    measurements : what `sharpness` says of each, all for one threshold and size.
     by : "frame" or "subject".
 
     Returns
     -------
     list of int
-        Indices into `found`, each once.
+        Indices into `measurements`, each once.
 
     Raises
     ------
@@ -188,18 +188,18 @@ def rank(found: Sequence[Sharpness], by: By = "frame") -> list[int]:
     """
     if by not in ("frame", "subject"):
         raise ParameterError(f"by must be frame or subject, not {by}.")
-    if len({(s.threshold, s.at) for s in found}) > 1:
+    if len({(s.threshold, s.at) for s in measurements}) > 1:
         raise ParameterError("These were measured by different thresholds or sizes: measure all by the same.")
 
     def place(index: int) -> tuple[int, int, float]:
-        s = found[index]
+        s = measurements[index]
         if by == "subject" and s.subject_in_focus is not None and s.subject_sigma is not None:
             return 2 if s.shaken else 0, -round(100 * s.subject_in_focus), s.subject_sigma
         if s.in_focus is not None and s.sharpest_sigma is not None:
             return 2 if s.shaken else 1, -round(100 * s.in_focus), s.sharpest_sigma
         return 3, 0, 0.0
 
-    return sorted(range(len(found)), key=place)
+    return sorted(range(len(measurements)), key=place)
 
 
 def in_focus(sigma: NDArray[np.float32], threshold: float) -> NDArray[np.float32]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from defocus.cli.batch import Made, Task, process_photographs
+from defocus.cli.batch import Result, Task, process_photographs
 from defocus.cli.options import EXIT_CODES, Options, shares_options
 from defocus.errors import ParameterError
 
@@ -130,7 +130,7 @@ class _Depth(Task):
             raise ParameterError(f"Depth in metres also needs {names}, which the photograph's EXIF does not hold.")
         return None
 
-    def make(self, photograph: Photograph, defocus_map: DefocusMap, report: Progress) -> Made:
+    def make(self, photograph: Photograph, defocus_map: DefocusMap, report: Progress) -> Result:
         from functools import cache
 
         import numpy as np
@@ -162,7 +162,7 @@ class _Depth(Task):
             "depth_percentiles": {k: round(float(v), 4) for k, v in zip(("5", "50", "95"), percentiles, strict=True)},
             "note": AMBIGUITIES,
         }
-        return Made(
+        return Result(
             record,
             save,
             {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from defocus.cli.batch import Made, Task, names_a_file, process_photographs
+from defocus.cli.batch import Result, Task, names_a_file, process_photographs
 from defocus.cli.options import EXIT_CODES, Options, shares_options
 from defocus.errors import ParameterError
 
@@ -42,8 +42,8 @@ curl -s https://example.org/photo.jpg | defocus estimate - > map.tiff
 @shares_options(
     without=("map_file",),
     json_help="Print one JSON object per photograph, as each is finished: path, size (width, height), method, unit, "
-    "seconds, sigma_percentiles (5, 50, 95), share_saturated, share_confident (the fraction of pixels with confidence "
-    "0.5 or more), outputs; or path and error; or path, skipped and outputs.",
+    "seconds, sigma_percentiles (5, 50, 95), fraction_saturated, fraction_confident (pixels with confidence 0.5 or "
+    "more), outputs; or path and error; or path, skipped and outputs.",
 )
 def command(
     options: Options,
@@ -158,7 +158,7 @@ class _Estimate(Task):
             return {"precision": self.precision, "reduced": self.reduced}
         return {"scale": self.scale} if kind in ("preview", "overlay") else {}
 
-    def make(self, photograph: Photograph, defocus_map: DefocusMap, report: Progress) -> Made:
+    def make(self, photograph: Photograph, defocus_map: DefocusMap, report: Progress) -> Result:
         import numpy as np
 
         from defocus.cli.files import png
@@ -173,8 +173,8 @@ class _Estimate(Task):
             "sigma_percentiles": {
                 name: round(float(value), 4) for name, value in zip(("5", "50", "95"), percentiles, strict=True)
             },
-            "share_saturated": round(float(defocus_map.saturated.mean()), 6),
-            "share_confident": round(float((defocus_map.confidence >= CONFIDENT).mean()), 6),
+            "fraction_saturated": round(float(defocus_map.saturated.mean()), 6),
+            "fraction_confident": round(float((defocus_map.confidence >= CONFIDENT).mean()), 6),
         }
 
         def save(path: Path, _: Provenance) -> None:  # a map's own metadata say what it was made from
@@ -195,7 +195,7 @@ class _Estimate(Task):
         pictures = {"preview": preview_png, "overlay": overlay_png}
         if defocus_map.relative_depth is not None:
             pictures["depth"] = depth_png
-        return Made(record, save, pictures)
+        return Result(record, save, pictures)
 
     def line(self, record: dict[str, Any]) -> str:
         low, high = record["sigma_percentiles"]["5"], record["sigma_percentiles"]["95"]

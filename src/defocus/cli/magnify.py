@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import typer
 
-from defocus.cli.batch import Made, Task, process_photographs
+from defocus.cli.batch import Result, Task, process_photographs
 from defocus.cli.options import EXIT_CODES, EditFormat, EditFormatOption, Options, Quality, shares_options
 
 if TYPE_CHECKING:  # numpy must not load for --help
@@ -105,7 +105,7 @@ class _Magnify(Task):
             "quality": self.quality,
         }
 
-    def make(self, photograph: Photograph, defocus_map: DefocusMap, report: Progress) -> Made:
+    def make(self, photograph: Photograph, defocus_map: DefocusMap, report: Progress) -> Result:
         from defocus.applications.magnify import magnify
         from defocus.cli.edits import edit
 

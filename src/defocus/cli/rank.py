@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from defocus.cli.batch import Made, Task, process_photographs
+from defocus.cli.batch import Result, Task, process_photographs
 from defocus.cli.options import EXIT_CODES, Options, shares_options
 from defocus.cli.terminal import printable, say
 from defocus.errors import ParameterError
@@ -93,7 +93,7 @@ def command(
     """
     # Here, not above: --help must not wait for numpy.
     from defocus.applications.rank import rank
-    from defocus.cli.sentences import sentence
+    from defocus.cli.messages import error_message
 
     order: By = "subject" if by == "subject" or (by is None and subject is not None) else "frame"
     try:
@@ -122,7 +122,7 @@ def command(
         if sheet is not None and ranking:
             outputs += _write_sheet(sheet, shown, order)
     except OSError as error:
-        say(f"Cannot write: {sentence(error)}", error=True)
+        say(f"Cannot write: {error_message(error)}", error=True)
         raise typer.Exit(1) from None
     if options.as_json:
         for place, m in enumerate(shown, start=1):
@@ -222,7 +222,7 @@ class _Rank(Task):
 
         return photograph if self.at is None else reduce_photograph(photograph, self.at)
 
-    def make(self, photograph: Photograph, defocus_map: DefocusMap, report: Progress) -> Made:
+    def make(self, photograph: Photograph, defocus_map: DefocusMap, report: Progress) -> Result:
         from PIL import Image
 
         from defocus.applications.rank import sharpness, subject_from_exif
@@ -253,7 +253,7 @@ class _Rank(Task):
             seconds=time.perf_counter() - start,
             thumbnail=picture,
         )
-        return Made({}, result=measured)
+        return Result({}, value=measured)
 
     def line(self, record: dict[str, Any]) -> None:
         """Say nothing of single photographs: the table comes when all have been measured."""

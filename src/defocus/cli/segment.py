@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from defocus.cli.batch import Made, Task, names_a_file, process_photographs
+from defocus.cli.batch import Result, Task, names_a_file, process_photographs
 from defocus.cli.options import EXIT_CODES, Options, shares_options
 from defocus.errors import DefocusError
 
@@ -152,7 +152,7 @@ class _Segment(Task):
             return rule
         return rule | {"white_in_focus": self.white_in_focus, "as_stored": self.as_stored, "size": self.size}
 
-    def make(self, photograph: Photograph, defocus_map: DefocusMap, report: Progress) -> Made:
+    def make(self, photograph: Photograph, defocus_map: DefocusMap, report: Progress) -> Result:
         import numpy as np
 
         from defocus.applications.segment import segment
@@ -175,10 +175,10 @@ class _Segment(Task):
             "rule": s.rule,
             "threshold": round(s.threshold, 4),
             "unit": s.unit,
-            "share_blurred": round(float(s.mask.mean()), 6),
-            "share_undecided": round(float(s.undecided.mean()), 6),
+            "fraction_blurred": round(float(s.mask.mean()), 6),
+            "fraction_undecided": round(float(s.undecided.mean()), 6),
         }
-        return Made(
+        return Result(
             record,
             lambda path, made_from: write_bytes(path, mask_png(made_from)),
             {"matte": matte_png, "outline": lambda made_from: png(outline(photograph, s), made_from)},
@@ -200,8 +200,8 @@ class _Segment(Task):
 
     def line(self, record: dict[str, Any]) -> str:
         unit = " px" if record["unit"] == "px" else ""
-        undecided = f", {record['share_undecided']:.0%} undecided" if record["share_undecided"] >= 0.005 else ""
-        return f"{record['share_blurred']:.0%} blurred, from {record['threshold']:.2f}{unit} on{undecided}"
+        undecided = f", {record['fraction_undecided']:.0%} undecided" if record["fraction_undecided"] >= 0.005 else ""
+        return f"{record['fraction_blurred']:.0%} blurred, from {record['threshold']:.2f}{unit} on{undecided}"
 
 
 def outline(photograph: Photograph, s: Segmentation) -> NDArray[np.uint8]:

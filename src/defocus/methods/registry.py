@@ -61,9 +61,9 @@ class Method:
 
     def weights_file(self, given: Path | None = None) -> Path | None:
         """Return the file that weights are read from: `given`, or the package's own; None if there are no weights."""
-        if self.weights is None:
-            return None
-        return given if given is not None else Path(__file__).parent / self.name / self.weights
+        if given is not None or self.weights is None:
+            return given
+        return Path(__file__).parent / self.name / self.weights
 
     def weights_sha256(self, given: Path | None = None) -> str | None:
         """Return the SHA-256 of the weights that the method would use; None for a method without weights.

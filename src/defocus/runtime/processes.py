@@ -27,6 +27,10 @@ _GRACE = 5.0
 """Seconds that a process has to stop its work and remove unfinished files before it is killed."""
 
 
+def _nothing() -> None:
+    """Prepare nothing; a function of the module, as it travels to other processes."""
+
+
 @contextmanager
 def terminable() -> Iterator[None]:
     """Let SIGTERM unwind the stack, as Ctrl-C does, so that unfinished files are removed."""
@@ -51,7 +55,7 @@ def run(
     processes: int,
     *,
     started: Callable[[int], None] = lambda index: None,
-    prepare: Callable[[], None] = lambda: None,
+    prepare: Callable[[], None] = _nothing,
     one_core_each: bool = False,
 ) -> Generator[tuple[int, Result | WorkerLost], None, None]:
     """Do `work` on every job and yield results as they come.
@@ -108,7 +112,7 @@ def run_in_order(
     jobs: Iterable[Job],
     work: Callable[[Job], Result],
     processes: int,
-    prepare: Callable[[], None] = lambda: None,
+    prepare: Callable[[], None] = _nothing,
 ) -> Iterator[Result]:
     """Do `work` on every job and yield the results in the order of the jobs.
 

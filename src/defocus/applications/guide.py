@@ -1,4 +1,4 @@
-"""The map an application works with: the one that was given, checked, or an estimate."""
+"""The map that guides an application: the one given, or an estimate; and how far an edit may go by it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,15 @@ if TYPE_CHECKING:
     from defocus.progress import Progress
 
 TRUST_BLOCK, TRUST_RADIUS, TRUST_EPS, TRUST_STRIP = 4, 6, 1e-3, 256
-"""Of the filter that lets trust follow objects: px, windows in blocks of so many px, in squared units of 0..1."""
+"""Block size in px, radius in blocks and regularisation of the guided filter of `edit_strength`, and the rows it works
+on at once."""
 FOCUS_PERCENTILE, FOCUS_MARGIN, LEAST_FOCUS_SIGMA, LARGEST_FOCUS_SIGMA = 5.0, 7 / 6, 0.6, 1.2
 CONFIDENT, LEAST_CONFIDENT = 0.5, 0.05
 
 
-def map_of(photograph: Photograph, defocus_map: DefocusMap | None, progress: Progress | None = None) -> DefocusMap:
+def map_or_estimate(
+    photograph: Photograph, defocus_map: DefocusMap | None, progress: Progress | None = None
+) -> DefocusMap:
     """Return the map given, or estimate it by the default method.
 
     Raises
@@ -43,8 +46,10 @@ def map_of(photograph: Photograph, defocus_map: DefocusMap | None, progress: Pro
     return defocus_map
 
 
-def map_in_px(photograph: Photograph, defocus_map: DefocusMap | None, progress: Progress | None = None) -> DefocusMap:
-    """As `map_of`, for applications that need sigma in px.
+def map_or_estimate_in_px(
+    photograph: Photograph, defocus_map: DefocusMap | None, progress: Progress | None = None
+) -> DefocusMap:
+    """As `map_or_estimate`, for applications that need sigma in px.
 
     Raises
     ------
@@ -55,30 +60,30 @@ def map_in_px(photograph: Photograph, defocus_map: DefocusMap | None, progress: 
         raise ParameterError(
             f"The map of {defocus_map.method} is a {defocus_map.unit} without px: use one of a method that gives sigma."
         )
-    return map_of(photograph, defocus_map, progress)
+    return map_or_estimate(photograph, defocus_map, progress)
 
 
-def defocus_alone(found: DefocusMap) -> NDArray[np.float32]:
+def sigma_beyond_focus(defocus_map: DefocusMap) -> NDArray[np.float32]:
     """Sigma less what the sharpest parts of the photograph have too, in squares: H x W, px, 0 in focus.
 
     The sharpest: the 5th percentile of what is read with confidence (0.5 and more, or of all if that is little), a
     sixth above it for the map's own noise; not below 0.6 px, by which the detail of a sharp photograph differs, and not
     above 1.2 px, so that a photograph that is blurred throughout stays so.
     """
-    sigma, confidence = found.sigma[::4, ::4], found.confidence[::4, ::4]
+    sigma, confidence = defocus_map.sigma[::4, ::4], defocus_map.confidence[::4, ::4]
     read = sigma[confidence >= CONFIDENT]
     values = read if len(read) >= LEAST_CONFIDENT * sigma.size else sigma
     sharpest = float(np.percentile(values, FOCUS_PERCENTILE)) * FOCUS_MARGIN
     floor = min(max(sharpest, LEAST_FOCUS_SIGMA), LARGEST_FOCUS_SIGMA)
-    return np.sqrt(np.maximum(found.sigma**2 - np.float32(floor**2), 0)).astype(np.float32)
+    return np.sqrt(np.maximum(defocus_map.sigma**2 - np.float32(floor**2), 0)).astype(np.float32)
 
 
-def trust(photograph: Photograph, defocus_map: DefocusMap, unsure: float, sure: float) -> NDArray[np.float32]:
+def edit_strength(photograph: Photograph, defocus_map: DefocusMap, unsure: float, sure: float) -> NDArray[np.float32]:
     """How far an edit may go by the map at every pixel: H x W float32, 0 not at all to 1 wholly.
 
-    It rises with the confidence from `unsure` to `sure`, and follows the colours of the photograph (guided filter, He,
-    Sun, Tang, TPAMI 2013), so that what was read at an object's edges holds for the object, and an edit fades out along
-    objects and not through them. Where the confidence is less than half of `unsure` it is 0.
+    The strength rises with the confidence from `unsure` to `sure`, and follows the colours of the photograph (guided
+    filter, He, Sun, Tang, TPAMI 2013), so that what was read at an object's edges holds for the object, and an edit
+    fades out along objects and not through them. Where the confidence is less than half of `unsure` it is 0.
 
     Parameters
     ----------

@@ -9,7 +9,7 @@ from pathlib import Path
 from defocus.errors import DefocusError
 
 
-def sentence(error: Exception) -> str:
+def error_message(error: Exception) -> str:
     """What went wrong, for the user."""
     if isinstance(error, MemoryError):
         return "there is not enough memory for it: make it smaller."
