@@ -49,7 +49,7 @@ def test_peers_compares_rows_on_the_same_photographs(masks, tmp_path, monkeypatc
     figures = [float(cell) for cell in row.split("|")[2:-1]]
     ap, max_f, worst, at_one, seconds = figures
     assert 0.5 < worst <= max_f <= 1 and 0.5 < ap <= 1 and at_one <= max_f + 0.05 and seconds > 0
-    assert (tmp_path / "out/peers.md").read_text() in text
+    assert (tmp_path / "out/peers.md").read_text(encoding="utf-8") in text
 
 
 def test_speed_makes_photographs_of_a_size_and_tells_ratios(tmp_path):

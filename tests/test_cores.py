@@ -49,6 +49,8 @@ def blas_threads():
 
 def test_blas_has_its_threads_back_however_callers_overlap():
     before = blas_threads()
+    if not before:
+        pytest.skip("threadpoolctl knows no BLAS here (macOS has Accelerate, which it does not drive)")
     inside, leave = threading.Barrier(3, timeout=20), threading.Event()
 
     def early():
