@@ -417,6 +417,7 @@ def test_one_bad_photograph_costs_one_line(tmp_path):
     assert "at least 3 x 3" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_sigma_sets_in_the_command(tmp_path, run):
     write(tmp_path / "photos/a.png", data.astronaut()[::4, ::4])
     arguments = ["benchmark", "--data", tmp_path / "photos", "--methods", "karaali2018,shi2014", "--limit", "1"]

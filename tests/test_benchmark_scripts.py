@@ -102,6 +102,7 @@ def test_an_unsharp_mask_steepens_edges_and_leaves_even_surfaces():
     assert steepest[1] > steepest[0]
 
 
+@pytest.mark.slow
 def test_sharpened_prints_a_row_for_every_amount(monkeypatch, capsys, tmp_path):
     sharpened = script("sharpened")
     monkeypatch.setattr(sharpened, "SIGMAS", (2.0,))

@@ -103,6 +103,7 @@ def test_jobs_are_a_number_from_1(run, folder, jobs):
     assert run("estimate", folder, "--jobs", jobs)[0] == 2
 
 
+@pytest.mark.slow
 @needs_signals
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_a_killed_run_is_continued_where_it_was(run, folder, jobs):

@@ -258,6 +258,7 @@ def tiny_training(tmp_path, monkeypatch):
     return folder, tmp_path, pyramid.PyramidTraining(scenes=8, epochs=2, batch=4)
 
 
+@pytest.mark.slow
 def test_training_writes_weights_that_estimate_and_resumes(tiny_training, gravel):
     from defocus.training.pyramid import train
 
@@ -273,6 +274,7 @@ def test_training_writes_weights_that_estimate_and_resumes(tiny_training, gravel
         train(folder, place / "one.onnx", replace(parameters, seed=5), resume=True)
 
 
+@pytest.mark.slow
 def test_a_further_training_sees_new_scenes(tiny_training):
     from defocus.training import pyramid
     from defocus.training.scenes import SceneSet
@@ -287,6 +289,7 @@ def test_a_further_training_sees_new_scenes(tiny_training):
     np.testing.assert_array_equal(held_out[0].pixels, held_out[1].pixels)
 
 
+@pytest.mark.slow
 def test_the_result_of_a_further_training_is_the_mean_with_its_start(tiny_training):
     from defocus.network.pyramid_weights import PyramidWeights, shapes
     from defocus.training import pyramid
