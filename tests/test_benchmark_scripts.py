@@ -1,6 +1,7 @@
 """The scripts in benchmarks/ that make the tables of docs/: peers, speed, generators and sharpened."""
 
 import importlib.util
+import json
 import sys
 from pathlib import Path
 
@@ -114,3 +115,28 @@ def test_sharpened_prints_a_row_for_every_amount(monkeypatch, capsys, tmp_path):
     errors = [float(row[1].split(",")[0]) for row in rows]
     assert min(errors) > 0
     assert max(errors) < 0.2  # 2 px are read to within a tenth or so, whatever is done to the edges
+
+
+def test_public_makes_tables_of_a_report(tmp_path):
+    public = script("public")
+    sources = {"astronaut": 0.2, "leaves": 0.4}
+    figures = [
+        {"set": "public-masks", "metric": "AP", "configuration": c, "mean": m, "low": m - 0.1, "high": m + 0.1}
+        for c, m in (("good", 0.9), ("poor", 0.6))
+    ]
+    figures += [
+        {"set": name, "metric": metric, "configuration": "good", "mean": 0.3, "low": None, "high": None}
+        | {"condition": f"{sigma:g} px"}
+        for name, sigmas in (("public-gaussian", public.GAUSSIANS), ("public-disc", public.DISCS))
+        for metric in ("relative error", "median ratio")
+        for sigma in sigmas
+    ]
+    (tmp_path / "figures.json").write_text(json.dumps([{"per_source": sources} | f for f in figures]))
+    read = public.read_figures(tmp_path)
+    first = list(public.overall(read))
+    assert first[0] == "| set | metric | good | poor |"
+    assert first[2] == "| `public-masks` | AP | **0.900** ±0.100 | 0.600 ±0.100 |"
+    assert first[3] == "| | photographs / drawings | 0.200 / 0.400 | 0.200 / 0.400 |"
+    second = list(public.by_sigma(read))
+    assert second[0] == "| `public-gaussian` | 0.5 px | 1 px | 2 px | 4 px | 8 px |"
+    assert second[2] == "| good |" + " 0.30, 0.30 |" * 5
