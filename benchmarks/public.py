@@ -40,12 +40,14 @@ APART = {"AP", "MAE", "relative error"}
 
 def read_figures(folder: Path) -> list[Figure]:
     """Read the figures of a report."""
-    return [Figure(**fields) for fields in json.loads((folder / "figures.json").read_text(encoding="utf-8"))]
+    report = json.loads((folder / "figures.json").read_text(encoding="utf-8"))
+    return [Figure(**fields) for fields in report["figures"]]
 
 
 def overall(figures: list[Figure]) -> Iterator[str]:
     """Yield the lines of the first table."""
-    methods = list(dict.fromkeys(f.configuration for f in figures))
+    # Every method has values for masks, so their order there is the one that was asked for.
+    methods = list(dict.fromkeys(f.configuration for f in figures if f.set == "public-masks"))
     cells = {(f.set, f.metric, f.configuration): f for f in figures if not f.condition}
     yield f"| set | metric | {' | '.join(methods)} |"
     yield "|---" * (len(methods) + 2) + "|"
@@ -65,10 +67,10 @@ def overall(figures: list[Figure]) -> Iterator[str]:
             if f.low is not None and f.high is not None and better != "none":
                 text += f" ±{(f.high - f.low) / 2:.3f}"
             texts.append(text)
-        yield f"| {f'`{name}`' if name != last else ''} | {metric} | {' | '.join(texts)} |"
+        yield f"| {'' if name == last else f'`{name}`'} | {metric} | {' | '.join(texts)} |"
         if metric in APART:
-            halves = [found[m].per_source if m in found else {} for m in methods]
-            yield f"| | photographs / drawings | {' | '.join(map(_apart, halves))} |"
+            halves = [_apart(found[m].per_source) if m in found else "" for m in methods]
+            yield f"| | photographs / drawings | {' | '.join(halves)} |"
         last = name
 
 

@@ -131,7 +131,8 @@ def test_public_makes_tables_of_a_report(tmp_path):
         for metric in ("relative error", "median ratio")
         for sigma in sigmas
     ]
-    (tmp_path / "figures.json").write_text(json.dumps([{"per_source": sources} | f for f in figures]))
+    report = {"figures": [{"per_source": sources} | f for f in figures]}
+    (tmp_path / "figures.json").write_text(json.dumps(report))
     read = public.read_figures(tmp_path)
     first = list(public.overall(read))
     assert first[0] == "| set | metric | good | poor |"
