@@ -125,7 +125,7 @@ def test_inverted_truth_is_reported_and_not_turned(cuhk, tmp_path):
     assert any("inverted?" in line for line in lines)
     assert head["polarity"]["wrong"] < 0
     report.write_report(tmp_path / "out")
-    assert "polarity is probably inverted" in (tmp_path / "out/report.html").read_text()
+    assert "polarity is probably inverted" in (tmp_path / "out/report.html").read_text(encoding="utf-8")
     (ap,) = [f.mean for f in report.figures(benchmark.read_values(tmp_path / "out")) if f.metric == "AP"]
     assert ap < 0.5
 
@@ -375,7 +375,7 @@ def test_a_killed_run_goes_on_and_every_number_is_traced(cuhk, tmp_path):
     out, lines = tmp_path / "out", []
     benchmark.run(sets, configurations, out, limit=1, costs=False)
     values = out / "values.jsonl"
-    values.write_text(values.read_text()[:-40])  # killed in the middle of a line
+    values.write_text(values.read_text(encoding="utf-8")[:-40])  # killed in the middle of a line
     benchmark.run(sets, configurations, out, costs=False, report=lambda line, share: lines.append(line))
     assert len(lines) == 5  # three photographs, two methods, one value kept
     assert len(benchmark.read_values(out)) == 6
@@ -384,7 +384,7 @@ def test_a_killed_run_goes_on_and_every_number_is_traced(cuhk, tmp_path):
     assert not lines
 
     made = report.write_report(out)
-    page = (out / "report.html").read_text()
+    page = (out / "report.html").read_text(encoding="utf-8")
     targets = set(re.findall(r"id='([^']+)'", page))
     links = re.findall(r"href='#([^']+)'", page)
     assert links
@@ -394,9 +394,9 @@ def test_a_killed_run_goes_on_and_every_number_is_traced(cuhk, tmp_path):
     (ap,) = [f for f in made if (f.metric, f.configuration) == ("AP", "karaali2018")]
     assert ap.mean == pytest.approx(np.mean(by_hand))
     assert ap.low <= ap.mean <= ap.high
-    table = json.loads((out / "figures.json").read_text())
+    table = json.loads((out / "figures.json").read_text(encoding="utf-8"))
     assert {f["metric"] for f in table["figures"]} >= {"AP", "max F", "F at one threshold", "IoU at one threshold"}
-    assert (out / "values.csv").read_text().count("karaali2018,AP") == 3
+    assert (out / "values.csv").read_text(encoding="utf-8").count("karaali2018,AP") == 3
 
     with pytest.raises(DefocusError, match="--fresh karaali2018"):
         benchmark.run(sets, [Configuration.parse("karaali2018=karaali2018:default+gamma=5")], out, costs=False)
@@ -414,9 +414,10 @@ def test_one_bad_photograph_costs_one_line(tmp_path):
     assert "at least 3 x 3" in of["bad"]["error"]
     assert "AP" in of["good"]
     report.write_report(tmp_path)
-    assert "at least 3 x 3" in (tmp_path / "report.html").read_text()
+    assert "at least 3 x 3" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_sigma_sets_in_the_command(tmp_path, run):
     write(tmp_path / "photos/a.png", data.astronaut()[::4, ::4])
     arguments = ["benchmark", "--data", tmp_path / "photos", "--methods", "karaali2018,shi2014", "--limit", "1"]
@@ -430,7 +431,7 @@ def test_sigma_sets_in_the_command(tmp_path, run):
     assert {f["set"] for f in figures if f["configuration"] == "shi2014"} == {"rtf-like"}
     assert {f["condition"] for f in figures if f["set"] == "noise"} >= {"", "2 px, noise 5"}
     assert {"relative error at seeds", "MAE, truth by second moments"} <= {f["metric"] for f in figures}
-    summary = (tmp_path / "r/summary.md").read_text()
+    summary = (tmp_path / "r/summary.md").read_text(encoding="utf-8")
     assert "noise: median reading" in summary
     assert "Confidence, all sets of sigma together" in summary
-    assert "<svg" in (tmp_path / "r/report.html").read_text()
+    assert "<svg" in (tmp_path / "r/report.html").read_text(encoding="utf-8")

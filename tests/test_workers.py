@@ -11,6 +11,7 @@ import pytest
 from defocus.runtime.atomic import atomic_write
 from defocus.runtime.cores import available_cores
 from defocus.runtime.processes import WorkerLost, run
+from systems import needs_proc, needs_signals
 from waiting import wait_for
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
@@ -89,6 +90,7 @@ def test_a_fault_of_the_work_ends_everything():
         list(run([1, 2, 3, 4], fail_at_three, 2))
 
 
+@needs_signals
 def test_a_process_that_the_system_ends_costs_its_own_job_only(tmp_path):
     jobs = [1, "killed", 2, 3, "once", "crashed", *range(4, 10)]
     results = dict(run([(job, str(tmp_path)) for job in jobs], die, 2))
@@ -107,6 +109,7 @@ def alive(process):
         return False
 
 
+@needs_proc
 def test_closing_early_ends_the_processes():
     with closing(run(list(range(100)), square, 2)) as results:
         _, (_, worker) = next(results)
@@ -117,9 +120,10 @@ def children(process):
     return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
 
 
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for processes in /proc")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_ended_from_outside_leaves_neither_processes_nor_halves_of_files(tmp_path, number):
+@needs_proc
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGKILL"])
+def test_ended_from_outside_leaves_neither_processes_nor_halves_of_files(tmp_path, name):
+    number = signal.Signals[name]
     code = (
         "from defocus.runtime.processes import run, terminable\n"
         "import test_workers\n"

@@ -362,7 +362,7 @@ def _without_outputs(task: Task, found: Found, folder: Path | None) -> list[Sour
     sources = []
     for source in found.photographs:
         if os.path.realpath(source.path) in planned and is_output(source.path):
-            found.outputs += [source.path] if source.named else []
+            found.outputs.extend([source.path] if source.named else [])
         else:
             sources.append(source)
     return sources
