@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import html
 import io
-import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -14,6 +12,7 @@ from PIL import Image
 from scipy import ndimage
 
 from defocus.optics.light import srgb_to_linear
+from defocus.pages import fill_page
 
 if TYPE_CHECKING:
     from defocus.applications.depth import Depth
@@ -176,65 +175,4 @@ def viewer(model: Surface, depth: Depth, title: str, explanation: str) -> bytes:
         "eye": float(-centre[2] / size),
     }
     unit = "metres" if depth.unit == "m" else "relative depth, without scale"
-    page = _VIEWER.replace("{title}", html.escape(title))
-    page = page.replace("{explanation}", html.escape(f"{unit}. {explanation}"))
-    return page.replace("{data}", json.dumps(data)).encode("utf-8", "backslashreplace")
-
-
-_VIEWER = """<!doctype html><html lang=en><head><meta charset=utf-8><title>{title}</title>
-<style>html,body{margin:0;height:100%;background:#181818;color:#ddd;font:14px system-ui,sans-serif;overflow:hidden}
-canvas{width:100%;height:100%;display:block;touch-action:none}p{position:fixed;margin:.8em;max-width:44em}</style>
-</head><body>
-<p><b>{title}</b><br>{explanation} Drag to turn, scroll to come nearer.</p><canvas></canvas>
-<script>
-const data = {data};
-const bytes = text => Uint8Array.from(atob(text), c => c.charCodeAt(0));
-const points = new Float32Array(bytes(data.points).buffer), colours = bytes(data.colours);
-const canvas = document.querySelector('canvas'), gl = canvas.getContext('webgl');
-if (!gl) document.querySelector('p').append(' This browser has no WebGL: open the .glb file instead.');
-const shader = (kind, text) => {
-  const s = gl.createShader(kind); gl.shaderSource(s, text); gl.compileShader(s); return s;
-};
-const program = gl.createProgram();
-gl.attachShader(program, shader(gl.VERTEX_SHADER, `
-  attribute vec3 point; attribute vec3 colour; uniform vec2 turn; uniform float eye, aspect, dot; varying vec3 shown;
-  void main() {
-    float a = cos(turn.x), b = sin(turn.x), c = cos(turn.y), d = sin(turn.y);
-    vec3 p = vec3(a * point.x + b * point.z, point.y, a * point.z - b * point.x);
-    p = vec3(p.x, c * p.y - d * p.z, d * p.y + c * p.z);
-    float w = eye - p.z;
-    gl_Position = vec4(p.x * 2.2 / aspect, p.y * 2.2, (w - 0.02) / 40.0 * w, w);
-    gl_PointSize = max(dot / w, 1.0);
-    shown = colour;
-  }`));
-gl.attachShader(program, shader(gl.FRAGMENT_SHADER,
-  'precision mediump float; varying vec3 shown; void main() { gl_FragColor = vec4(shown, 1.0); }'));
-gl.linkProgram(program); gl.useProgram(program); gl.enable(gl.DEPTH_TEST);
-const feed = (name, array, kind, normal) => {
-  gl.bindBuffer(gl.ARRAY_BUFFER, gl.createBuffer()); gl.bufferData(gl.ARRAY_BUFFER, array, gl.STATIC_DRAW);
-  const at = gl.getAttribLocation(program, name); gl.enableVertexAttribArray(at);
-  gl.vertexAttribPointer(at, 3, kind, normal, 0, 0);
-};
-feed('point', points, gl.FLOAT, false); feed('colour', colours, gl.UNSIGNED_BYTE, true);
-const uniform = name => gl.getUniformLocation(program, name);
-let turn = [0, 0], eye = data.eye;
-function draw() {
-  canvas.width = canvas.clientWidth * devicePixelRatio; canvas.height = canvas.clientHeight * devicePixelRatio;
-  gl.viewport(0, 0, canvas.width, canvas.height); gl.clearColor(.094, .094, .094, 1);
-  gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT);
-  gl.uniform2f(uniform('turn'), turn[0], turn[1]); gl.uniform1f(uniform('eye'), eye);
-  gl.uniform1f(uniform('aspect'), canvas.width / canvas.height);
-  gl.uniform1f(uniform('dot'), canvas.height * 4.4 * data.eye / Math.sqrt(points.length / 3) / 1.6);
-  gl.drawArrays(gl.POINTS, 0, points.length / 3);
-}
-canvas.onpointerdown = e => canvas.setPointerCapture(e.pointerId);
-canvas.onpointermove = e => {
-  if (!e.buttons) return;
-  turn[0] += e.movementX * .004; turn[1] += e.movementY * .004; draw();
-};
-canvas.onwheel = e => {
-  e.preventDefault(); eye = Math.min(20, Math.max(.1, eye * Math.exp(e.deltaY * .001))); draw();
-};
-onresize = draw; draw();
-</script></body></html>
-"""
+    return fill_page("viewer.html", title=title, explanation=f"{unit}. {explanation}", data=data)
