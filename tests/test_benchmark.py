@@ -3,8 +3,6 @@
 import json
 import re
 import zlib
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 
 import numpy as np
 import pytest
@@ -18,7 +16,6 @@ from defocus.evaluation import benchmark, generators, layouts, metrics, peers, r
 from defocus.evaluation.benchmark import Configuration, Outcome
 from defocus.evaluation.datasets import DataSet, Example
 from defocus.optics.kernels import disc_radius
-from defocus.runtime.cores import available_cores
 from defocus.units import sigma_from_disc_radius
 
 
@@ -310,12 +307,6 @@ def test_conditions_are_told_apart():
     assert ("median reading", "") not in of  # over all conditions it means nothing
     head = {"configurations": ["c"], "sets": {"s": {"description": ""}}, "costs": {}}
     assert "| 2 px | 2.250 ±" in report.markdown(head, values, made)
-
-
-def test_workers_keep_to_one_core():
-    context = get_context("spawn")
-    with ProcessPoolExecutor(1, context, benchmark._keep_to_one_core, (context.Value("i", 0),)) as pool:
-        assert pool.submit(available_cores).result() == 1
 
 
 def test_iou_boundary_error_and_rmse_by_hand():
