@@ -24,7 +24,7 @@ extensions = [
 ]
 exclude_patterns = ["extensions", "images/*.py"]
 
-myst_enable_extensions = ["deflist", "colon_fence", "dollarmath"]
+myst_enable_extensions = ["deflist", "colon_fence"]
 myst_heading_anchors = 3
 
 html_theme = "furo"

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import typer
 import typer.main
 from sphinx.application import Sphinx
 
@@ -28,66 +29,40 @@ def _write_pages(app: Sphinx) -> None:
         if old.stem not in group.commands:
             old.unlink()
     for name, command in group.commands.items():
-        _write_if_changed(folder / f"{name}.md", _page(name, command))
-
-
-def _write_if_changed(path: Path, text: str) -> None:
-    # Sphinx reads a page again when its date changes.
-    if not path.exists() or path.read_text() != text:
-        path.write_text(text)
+        path, text = folder / f"{name}.md", _page(name, command)
+        # Sphinx reads a page again when its date changes.
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
 
 
 def _page(name: str, command: Any) -> str:
-    arguments = [p for p in command.params if p.param_type_name == "argument"]
-    options = [p for p in command.params if p.param_type_name == "option" and not p.hidden]
-    usage = " ".join(["defocus", name, "[OPTIONS]", *(f"{p.make_metavar(_context(command))}..." for p in arguments)])
-    parts = [f"# defocus {name}", _plain(command.help or ""), f"```text\n{_squeezed(usage)}\n```"]
-    if arguments:
-        parts += ["## Arguments", *(_entry(p, command) for p in arguments)]
-    parts += ["## Options", *(_entry(p, command) for p in options)]
+    context = typer.Context(command)
+    usage = " ".join(["defocus", name, *command.collect_usage_pieces(context)])
+    parts = [f"# defocus {name}", _plain(command.help or ""), f"```text\n{usage}\n```"]
+    for kind, heading in (("argument", "## Arguments"), ("option", "## Options")):
+        records = [p.get_help_record(context) for p in command.get_params(context) if p.param_type_name == kind]
+        entries = [f"`{names}`\n: {_plain(text)}" for names, text in filter(None, records)]
+        if entries:
+            parts += [heading, *entries]
     return "\n\n".join(parts + _epilog(command.epilog or "")) + "\n"
 
 
-def _context(command: Any) -> Any:
-    return command.make_context(command.name, [], resilient_parsing=True)
-
-
-def _squeezed(usage: str) -> str:
-    return re.sub(r"\.{4,}", "...", usage)
-
-
-def _entry(parameter: Any, command: Any) -> str:
-    context = _context(command)
-    metavar = parameter.make_metavar(context)
-    if parameter.param_type_name == "argument":
-        names = f"`{metavar}`"
-    else:
-        value = "" if parameter.is_flag else f" {metavar}"
-        names = ", ".join(f"`{option}{value}`" for option in [*parameter.opts, *parameter.secondary_opts])
-    text = _plain(parameter.help or "")
-    if parameter.required and parameter.param_type_name == "option":
-        text += " Required."
-    default = parameter.default
-    if default is not None and not parameter.is_flag and not parameter.required and not callable(default):
-        text += f" Default: `{getattr(default, 'value', default)}`."
-    return f"{names}\n: {text}"
-
-
 def _plain(text: str) -> str:
-    """Markdown from Rich's markup: names in capitals and placeholders stay as they are."""
-    text = re.sub(r"\[/?(bold|italic|dim)\]", "", text).replace("\\[", "[").strip()
-    return re.sub(r"([<>*_|])", r"\\\1", text)
+    """Markdown from the help's text, in which nothing but names in back quotes is marked."""
+    pieces = text.strip().split("`")
+    pieces[::2] = [re.sub(r"([<>*_|\[\]])", r"\\\1", piece) for piece in pieces[::2]]
+    return "`".join(pieces)
 
 
 def _epilog(text: str) -> list[str]:
     """Headings, commands and sentences of the text that stands below the options."""
     parts: list[str] = []
-    for block in filter(None, (b.strip() for b in text.split("\n\n"))):
+    for block in filter(None, (" ".join(b.split()) for b in text.split("\n\n"))):
         heading = re.fullmatch(r"\[bold\](.*)\[/bold\]", block)
         if heading:
             parts.append(f"## {heading[1]}")
         elif block.startswith(("defocus ", "curl ")):
-            parts.append(f"```sh\n{' '.join(block.split())}\n```")
+            parts.append(f"```sh\n{block}\n```")
         else:
             parts.append(_plain(block))
     return parts
