@@ -34,6 +34,7 @@ html_css_files = ["defocus.css"]
 html_copy_source = False
 html_show_sourcelink = False
 html_show_sphinx = False
+html_use_index = False  # the search finds names as well
 pygments_style = "friendly"
 pygments_dark_style = "monokai"
 

@@ -138,7 +138,7 @@ def soft_by_nature() -> FailureScene:
     """The back of an eye, in focus: its dark spot is smooth by nature."""
     picture = np.ascontiguousarray(data.retina()[300:1100:2, 200:1200:2])
     where = np.zeros(picture.shape[:2], bool)
-    where[215:285, 245:335] = True
+    where[190:250, 225:310] = True
     return FailureScene("smooth spot of a sharp photograph", picture, where)
 
 
