@@ -27,6 +27,8 @@ exclude_patterns = ["extensions", "images/*.py"]
 myst_enable_extensions = ["deflist", "colon_fence"]
 myst_heading_anchors = 3
 
+smartquotes = False  # they would join the two dashes of an option
+
 html_theme = "furo"
 html_title = f"defocus {version}"
 html_static_path = ["static"]
@@ -49,7 +51,11 @@ numpydoc_xref_param_type = False
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", r"(numpy|np|npt|PIL|collections|pathlib|typing|os|io)(\..*)?"),
-    ("py:.*", r"(NDArray|ArrayLike|Path|Sequence|Mapping|Iterable|Callable|Any|Literal|Image|PathLike|BinaryIO|.*\.Image)"),
+    (
+        "py:.*",
+        r"(NDArray|ArrayLike|Path|Sequence|Mapping|Iterable|Callable|Any|Literal|PathLike|BinaryIO|(.*\.)?Image)",
+    ),
     ("py:.*", r"type\[.*"),  # what NumPy's DTypeLike consists of
-    ("py:.*", r"(PhotographLike|Progress|Precision|Aperture|Side|.*\.Exif|.*\.Box)"),  # reference/python.md describes them
+    # These are described in reference/python.md.
+    ("py:.*", r"(PhotographLike|Progress|Precision|Aperture|Side|.*\.Exif|.*\.Box)"),
 ]

@@ -1,4 +1,4 @@
-"""A page for the model card of every weights file in the package: the cards lie beside the weights, wherever these are."""
+"""A page for the model card of every weights file in the package; the cards lie beside the weights."""
 
 from __future__ import annotations
 

@@ -19,12 +19,12 @@ from scipy import ndimage
 from skimage import data
 
 import defocus
-from failure_scenes import SCENES
 from defocus.cli.segment import outline
 from defocus.evaluation.render import add_noise, gaussian_blur, render_depth
 from defocus.motion import camera_shake
 from defocus.photograph import as_photograph
 from defocus.preview import overlay, preview
+from failure_scenes import SCENES
 
 HERE = Path(__file__).parent
 WIDTH = 180
@@ -103,7 +103,7 @@ def first_map() -> None:
     """Write first-map.jpg: chelsea, the map with its scale, and the confidence."""
     pixels = data.chelsea()
     m = defocus.estimate(pixels)
-    _save("first-map.jpg", [[_tile(pixels, "the photograph", 300), _tile(_map(m), "its map", 300), _confidence(m, 300)]])
+    _save("first-map.jpg", [[_tile(pixels, "the photograph", 300), _map(m, 300), _confidence(m, 300)]])
 
 
 def one_of_each_method() -> None:
@@ -113,7 +113,7 @@ def one_of_each_method() -> None:
         rows = []
         for pixels in (data.coffee(), data.astronaut()[:340]):
             m = defocus.estimate(pixels, method=name)
-            limits = (0.0, 4.0) if m.unit == "px" else m.sigma_range
+            limits = (0.0, 3.0) if m.unit == "px" else m.sigma_range
             row = [_tile(pixels, "photograph", 220)]
             if np.isfinite(m.seeds.sigma).any():
                 dots = ndimage.grey_dilation(np.nan_to_num(m.seeds.sigma, nan=-1.0), 3).astype(np.float32)
@@ -131,13 +131,16 @@ def one_of_each_method() -> None:
 def failures() -> None:
     """Write failures/NAME.jpg for every scene, and print the table of the page about them."""
     (HERE / "failures").mkdir(exist_ok=True)
-    lines = ["| scene | true sigma | median sigma read | median confidence | sure and wrong | called shaken |", "|---|---|---|---|---|---|"]
+    lines = [
+        "| scene | true sigma | median sigma read | median confidence | sure and wrong | called shaken |",
+        "|---|---|---|---|---|---|",
+    ]
     for name, made in SCENES.items():
         scene = made()
         m = defocus.estimate(scene.picture)
         _save(
             f"failures/{name}.jpg",
-            [[_tile(scene.picture, "photograph", 230), _tile(_map(m, (0.3, 8.0)), "map", 230), _confidence(m, 230)]],
+            [[_tile(scene.picture, "photograph", 260), _map(m, 260, (0.3, 8.0)), _confidence(m, 260)]],
         )
         where = slice(None) if scene.where is None else scene.where
         sigma, confidence = m.sigma[where], m.confidence[where]
@@ -146,9 +149,7 @@ def failures() -> None:
             off = np.abs(np.log2(sigma / scene.sigma)) > 0.5
             wrong = f"{100 * np.mean(off & (confidence >= 0.5)):.0f} %"
         truth = "-" if scene.sigma is None else f"{scene.sigma:g} px"
-        lines.append(
-            f"| {scene.title} | {truth} | {np.median(sigma):.2f} px | {np.median(confidence):.2f} | {wrong} |"
-        )
+        lines.append(f"| {scene.title} | {truth} | {np.median(sigma):.2f} px | {np.median(confidence):.2f} | {wrong} |")
         shaken = camera_shake(as_photograph(scene.picture)).shaken
         lines[-1] += f" {'yes' if shaken else 'no'} |"
     print("\n".join(lines))  # noqa: T201
@@ -204,12 +205,18 @@ def depth() -> None:
     pixels = data.coffee()
     m = defocus.estimate(pixels)
     found = defocus.depth(pixels, m)
-    row = [_tile(pixels, "photograph", 300), _tile(_map(m), "map", 300), _tile(_grey(found.depth), "depth, relative", 300)]
+    row = [_tile(pixels, "photograph", 300), _map(m, 300), _tile(_grey(found.depth), "depth, relative", 300)]
     _save("how-to/depth.jpg", [row])
 
 
-def _map(m: defocus.DefocusMap, limits: tuple[float, float] | None = None) -> NDArray[np.uint8]:
-    return m.preview(scale_bar=True, sigma_limits=limits)
+def _map(m: defocus.DefocusMap, width: int, limits: tuple[float, float] | None = None) -> NDArray[np.uint8]:
+    """Return a tile of the map, its scale drawn at the tile's own size, so that it can be read."""
+    tile = _tile(m.preview(sigma_limits=limits), "", width)[: -CAPTION - MARGIN, :width]
+    none = np.zeros((1, width), np.float32)
+    bar = preview(none, sigma_limits=limits or m.limits(), confidence=np.ones_like(none), scale_bar=True, unit=m.unit)[
+        1:, :width
+    ]
+    return np.pad(np.concatenate([tile, bar]), ((0, MARGIN), (0, MARGIN), (0, 0)), constant_values=255)
 
 
 def _grey(plane: NDArray[np.generic]) -> NDArray[np.uint8]:
