@@ -8,8 +8,8 @@ The steps, in the paper's order, each at patches of 11, 15 and 21 px:
 
 The authors published neither the filters nor the classifier: both are trained here (`defocus train --method shi2014`).
 Ours (docs/methods/shi2014.md): patches at every fourth pixel, lifted to the photograph's grid by a guided filter; the
-learned filters, of which only the idea is known; no min-max normalisation per photograph, so a photograph in focus throughout
-stays so; the middle layer of the three is the result.
+learned filters, of which only the idea is known; no min-max normalisation per photograph, so a photograph in focus
+throughout stays so; the middle layer of the three is the result.
 """
 
 from __future__ import annotations
