@@ -64,7 +64,7 @@ def magnify(
     amount : at least 1; every sigma becomes this many times itself. 1 without `focus` returns the input bit for bit.
     aperture : shape that points out of focus take: "disc", "hexagon" or "gaussian".
     focus : (x, y) of the pixel to be in focus, from the left and the top. Blur is redistributed: sigma becomes
-        amount x |sigma - sigma there|. What has to become sharper than it is is deconvolved (`sharpen`).
+        amount times the difference from sigma there. What has to become sharper than it is is deconvolved (`sharpen`).
     side : blur only what lies "behind" the plane of focus, or "front" of it, or "both". A photograph does not say which
         is which: what lies lower in the frame than the lowest thing in focus of its column is taken to be in front.
     highlights : let lamps shine that are clipped in all channels and surely out of focus, so that they become discs as

@@ -167,7 +167,7 @@ def open_data(folder: str | Path) -> list[DataSet]:
         return _blurred_sets(lambda: read_sharp(root))
     raise DefocusError(
         f"{root} is none of the known layouts: add a dataset.toml that says where photographs and truths are "
-        "(docs/benchmark.md has an example)."
+        "(docs/how-to/benchmark.md has an example)."
     )
 
 

@@ -18,7 +18,7 @@ from defocus.errors import PhotographError
 
 MAX_PIXELS = 200_000_000
 BYTES_PER_PIXEL = 34
-"""What reading and an estimate by the default method take for each pixel, at their peak (docs/speed.md)."""
+"""What reading and an estimate by the default method take for each pixel, at their peak (docs/figures/speed.md)."""
 LARGEST_FILE = 8 * 2**30
 _NOT_OPENED = {errno.ENXIO: "it is a pipe, a device or a socket, not a file", errno.ELOOP: "its links lead in a circle"}
 """Reasons in plainer words than the system's."""

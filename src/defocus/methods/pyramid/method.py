@@ -13,7 +13,7 @@ labels a probability over 37 sigmas from 0.27 to 39 px. The steps:
    second on with what was found as one more colour, so that blur may also change where no colour does
 5. guided upsampling to every pixel
 
-docs/pyramid.md has what each step gains and where it fails.
+docs/methods/pyramid.md says where it fails, docs/research/pyramid.md what each step gains.
 """
 
 from __future__ import annotations

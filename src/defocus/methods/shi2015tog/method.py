@@ -1,7 +1,7 @@
 """After Shi, Tao, Xu, Jia: Break Ames room illusion, depth from general single images, TOG 34(6), 2015.
 
 Re-derived: no code was ever published, and the project page names the stages but no numbers. The stages are theirs; how
-each is done here is our reading (docs/shi2015tog.md).
+each is done here is our reading (docs/methods/shi2015tog.md).
 
 1. Canny edges, at each an edgelet: a short oriented piece of edge, turned and scaled to a standard form
 2. its nearest neighbours among edgelets of known blur say how probable each sigma is (non-parametric matching)
