@@ -158,7 +158,7 @@ def failures() -> None:
 def masks() -> None:
     """Write how-to/masks.jpg: the outline that `defocus segment` draws, the mask, and the refined mask."""
     rows = []
-    for pixels in (data.coffee(), data.chelsea()):
+    for pixels in (_near_in_focus(data.coffee()), data.chelsea()):
         m = defocus.estimate(pixels)
         plain, refined = defocus.segment(pixels, m), defocus.segment(pixels, m, refine=True)
         drawn = outline(as_photograph(pixels), refined)
@@ -174,15 +174,17 @@ def masks() -> None:
 
 
 def blur_magnified() -> None:
-    """Write how-to/magnify.jpg: a photograph, more blur, and focus moved elsewhere."""
-    pixels = data.coffee()
-    m = defocus.estimate(pixels)
-    tiles = {
-        "photograph": pixels,
-        "magnify --amount 3": defocus.magnify(pixels, m, amount=3),
-        "magnify --focus 520,40 --amount 3": defocus.magnify(pixels, m, focus=(520, 40), amount=3),
-    }
-    _save("how-to/magnify.jpg", [[_tile(picture, caption, 300) for caption, picture in tiles.items()]])
+    """Write how-to/magnify.jpg: photographs, more blur, and focus moved elsewhere."""
+    rows = []
+    for pixels, elsewhere in ((_near_in_focus(data.coffee()), (520, 40)), (data.chelsea(), (430, 150))):
+        m = defocus.estimate(pixels)
+        tiles = {
+            "photograph": pixels,
+            "magnify --amount 3": defocus.magnify(pixels, m, amount=3),
+            "magnify --focus {},{}".format(*elsewhere): defocus.magnify(pixels, m, focus=elsewhere),
+        }
+        rows.append([_tile(picture, caption, 300) for caption, picture in tiles.items()])
+    _save("how-to/magnify.jpg", rows)
 
 
 def sharpened() -> None:
@@ -202,11 +204,17 @@ def sharpened() -> None:
 
 def depth() -> None:
     """Write how-to/depth.jpg: a photograph, its map and its relative depth."""
-    pixels = data.coffee()
+    pixels = _near_in_focus(data.coffee())
     m = defocus.estimate(pixels)
     found = defocus.depth(pixels, m)
     row = [_tile(pixels, "photograph", 300), _map(m, 300), _tile(_grey(found.depth), "depth, relative", 300)]
     _save("how-to/depth.jpg", [row])
+
+
+def _near_in_focus(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return a photograph as if it lay on a plane tilted backwards, in focus near, with blur to 4 px far away."""
+    plane = np.linspace(0, 1, len(pixels))[:, None].repeat(pixels.shape[1], axis=1)
+    return render_depth(pixels, plane, None, 0.85, 4.0, "disc", noise=1 / 255).image
 
 
 def _map(m: defocus.DefocusMap, width: int, limits: tuple[float, float] | None = None) -> NDArray[np.uint8]:
