@@ -43,7 +43,7 @@ from defocus.evaluation import generators
 from defocus.evaluation.datasets import Example, read_depth, read_masks, read_multifocus
 from defocus.evaluation.metrics import f_beta
 from defocus.filters import guided_upsample
-from defocus.kernels import gaussian_kernel
+from defocus.optics.kernels import gaussian_kernel
 from defocus.photograph import read_photograph
 
 SIZES = {"0.3 MP": (480, 640), "6 MP": (2000, 3000), "24 MP": (4000, 6000)}

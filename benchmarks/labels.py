@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from defocus.network import PatchClassifier
-from defocus.training.patches import RELEASED, PatchRecipe, PatchSet, make_patches
+from defocus.methods.dhde.classifier import PatchClassifier
+from defocus.training.dhde.fitting import TrainingParameters, score
+from defocus.training.dhde.patches import RELEASED, PatchRecipe, PatchSet, make_patches
 from defocus.training.photographs import find_photographs, split_photographs
-from defocus.training.train import TrainingParameters, score
 
 
 def read(classifier: PatchClassifier, patches: PatchSet, scale: str) -> np.ndarray:

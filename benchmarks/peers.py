@@ -22,11 +22,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from defocus.atomic import write_text
-from defocus.cores import available_cores
 from defocus.evaluation.benchmark import Configuration, read_values, run
 from defocus.evaluation.layouts import open_data
 from defocus.evaluation.report import figures
+from defocus.runtime.atomic import write_text
+from defocus.runtime.cores import available_cores
 
 METHODS = ("pyramid", "dhde-released=dhde:released", "zhuo2011", "hifst", "laplacian")
 DENSE = "hifst-dense"

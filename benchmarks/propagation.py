@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from defocus.filters import rolling_guidance_filter
+from defocus.methods.dhde.rolling_guidance import rolling_guidance_filter
 from defocus.propagation import matting_laplacian, propagate
 
 Array = NDArray[np.float32]

@@ -28,10 +28,9 @@ from scipy import ndimage
 from scipy.stats import kendalltau
 
 import defocus
-from defocus.edges import luma
 from defocus.evaluation import generators, render
 from defocus.evaluation.datasets import Example, read_depth
-from defocus.light import linear_to_srgb, srgb_to_linear
+from defocus.optics.light import linear_to_srgb, luma, srgb_to_linear
 
 PLANES = (0.05, 0.35, 0.65, 0.95)
 """Quantiles of the scene's disparities."""

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from defocus.motion import camera_shake
+from defocus.evidence.camera_shake import camera_shake
 from defocus.photograph import as_photograph, read_photograph
 
 LENGTHS, DEGREES = (6, 10, 16, 24), (0, 34, 90)

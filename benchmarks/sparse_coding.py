@@ -9,9 +9,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 from skimage import data
 from sklearn.linear_model import orthogonal_mp_gram
 
-from defocus.features import atoms_needed
-from defocus.methods.shi2015jnb import LEAST_LENGTH, MOST_ATOMS, RELATIVE_TOLERANCE, patch_tolerance
-from defocus.weights_file import read_weights
+from defocus.methods.shi2015jnb.method import LEAST_LENGTH, MOST_ATOMS, RELATIVE_TOLERANCE, patch_tolerance
+from defocus.methods.shi2015jnb.sparse_code import atoms_needed
+from defocus.methods.weights_file import read_weights
 
 
 def main() -> None:

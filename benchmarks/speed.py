@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from defocus.cores import available_cores
+from defocus.runtime.cores import available_cores
 
 SIZES = {
     "0.3 MP": (480, 640),

@@ -57,5 +57,6 @@ nitpick_ignore_regex = [
     ),
     ("py:.*", r"type\[.*"),  # what NumPy's DTypeLike consists of
     # These are described in reference/python.md.
+    ("py:.*", r"(annotated_types|defocus\.methods\.parameters)\..*"),  # constraints on parameters
     ("py:.*", r"(PhotographLike|Progress|Precision|Aperture|Side|.*\.Exif|.*\.Box)"),
 ]

@@ -10,7 +10,7 @@ from PIL import Image
 
 import defocus
 from defocus.cli.app import main
-from defocus.methods import METHODS, Method
+from defocus.methods.registry import METHODS, Method
 
 # A shell makes what it runs in the background deaf to Ctrl-C, and so would be the commands that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -28,7 +28,7 @@ def shared() -> Path:
 @pytest.fixture
 def fake_method(monkeypatch):
     """Register `fake_method.py` as the method "fake"."""
-    monkeypatch.setitem(METHODS, "fake", Method("fake", "sigma from brightness", "fake_method", "px"))
+    monkeypatch.setitem(METHODS, "fake", Method("fake", "sigma from brightness", "px", module="fake_method"))
     return "fake"
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from defocus.defocus_map import DefocusMap, Seeds
+from defocus.maps.defocus_map import DefocusMap, Seeds
 
 
 @dataclass(frozen=True)

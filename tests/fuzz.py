@@ -177,7 +177,7 @@ def check(kind: str, contents: bytes, folder: Path) -> str:
     read_provenance(path)
     try:
         if kind == "maps":
-            from defocus.map_file import describe
+            from defocus.maps.map_file import describe
 
             describe(path)
             m = defocus.load(path)
@@ -205,13 +205,14 @@ def check(kind: str, contents: bytes, folder: Path) -> str:
 def _check_weights(contents: bytes, path: Path) -> str:
     picture = np.random.default_rng(0).integers(0, 256, (48, 48, 3), np.uint8)
     if contents[:2] == b"PK" or contents[:1] == b"P":
-        from defocus.weights_file import read_weights
+        from defocus.methods import shi2014, shi2015jnb, shi2015tog
+        from defocus.methods.weights_file import read_array_weights
 
         named = path.with_suffix(".npz")
         named.write_bytes(contents)
-        for method in ("shi2014", "shi2015jnb", "shi2015tog"):
+        for method in (shi2014, shi2015jnb, shi2015tog):
             try:
-                read_weights(method, named)
+                read_array_weights(method.__name__.rpartition(".")[2], method.method.LAYOUT, named)
             except DefocusError:
                 continue
         return "read"

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 
-from defocus.propagation import layered_beliefs
+from defocus.methods.shi2014.belief_propagation import layered_beliefs
 
 RANDOM = np.random.default_rng(8)
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 import defocus
 from defocus import DefocusMap, MapFileError, ParameterError, Seeds, load
-from defocus.map_file import describe
+from defocus.maps.map_file import describe
 
 RNG = np.random.default_rng(3)
 

@@ -12,10 +12,10 @@ from skimage import data
 from skimage.io import imread
 
 import defocus
-from defocus.applications.depth import FARTHEST, lens_from_exif
 from defocus.applications.surface import glb, ply, surface, turntable, viewer
 from defocus.errors import ParameterError
 from defocus.evaluation import render
+from defocus.optics.lens import FARTHEST, lens_from_exif
 from defocus.photograph import read_photograph
 
 PHOTO = data.astronaut()[::2, ::2]

@@ -9,7 +9,7 @@ from skimage import data
 
 import defocus
 from defocus.errors import ParameterError
-from defocus.methods.dhde import PRESETS, DHDEParameters
+from defocus.methods.dhde.method import PRESETS, DHDEParameters
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +116,7 @@ def test_wrong_parameters_are_refused():
         {"matting_lambda": 0.0},
         {"reduction": 0},
         {"median_iterations": -1},
-        {"sigma_range": float("nan")},
+        {"bilateral_sigma_colour": float("nan")},
     ):
         with pytest.raises(ParameterError, match=next(iter(wrong))):
             DHDEParameters(**wrong)

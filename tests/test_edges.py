@@ -7,17 +7,8 @@ import pytest
 from scipy import ndimage
 from skimage import data
 
-from defocus.edges import (
-    EDGE_NONE,
-    EDGE_STRONG,
-    EDGE_WEAK,
-    add_local_edges,
-    canny,
-    edge_scales,
-    gradient_maxima,
-    noise_deviation,
-    value_channel,
-)
+from defocus.edges import canny, gradient_maxima, noise_deviation
+from defocus.methods.dhde.edges import EDGE_NONE, EDGE_STRONG, EDGE_WEAK, add_local_edges, edge_scales, value_channel
 
 WEAK, STRONG = (0.117, 0.176), (0.234, 0.351)
 

@@ -106,10 +106,10 @@ def test_import_is_light():
 
 
 @pytest.mark.parametrize(
-    "first", ["defocus.methods.dhde", "defocus.estimate", "defocus.methods", "defocus.defocus_map"]
+    "first", ["defocus.methods.dhde.method", "defocus.estimate", "defocus.methods", "defocus.maps.defocus_map"]
 )
 def test_functions_stay_functions_whatever_is_imported_first(first):
-    code = f"import {first}, defocus; print(defocus.methods()['dhde']); print(defocus.estimate.__name__)"
+    code = f"import {first}, defocus; print(defocus.available_methods()['dhde']); print(defocus.estimate.__name__)"
     done = run_python(code)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[1] == "estimate"

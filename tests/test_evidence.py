@@ -9,12 +9,12 @@ from scipy import ndimage
 from skimage import data
 
 import defocus
-from defocus.content import find_content
 from defocus.evidence import without_block_edges
+from defocus.evidence.camera_shake import camera_shake
 from defocus.evidence.discs import outlined_discs
 from defocus.evidence.grain import find_grain
-from defocus.motion import camera_shake
 from defocus.photograph import as_photograph
+from defocus.photograph.content import find_content
 
 PICTURES = (data.astronaut(), data.coffee()[:, :500], data.rocket())
 
@@ -42,6 +42,7 @@ def jpeg(picture, quality):
     return np.asarray(Image.open(file))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("picture", PICTURES[:2])
 def test_the_blocks_of_a_jpeg_are_not_read(picture):
     soft = blurred(picture, 4)

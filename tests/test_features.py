@@ -5,16 +5,9 @@ import pytest
 from scipy import ndimage
 from skimage import data
 
-from defocus.edges import value_channel
-from defocus.features import (
-    FEATURE_SIZE,
-    HAND_CRAFTED_SIZE,
-    LARGE,
-    SMALL,
-    HandCrafted,
-    PatchReader,
-    pad_edges,
-)
+from defocus.methods.dhde.edges import value_channel
+from defocus.methods.dhde.features.layout import FEATURE_SIZE, HAND_CRAFTED_SIZE, LARGE, SMALL, HandCrafted
+from defocus.methods.dhde.features.patches import PatchReader, pad_edges
 
 
 @pytest.mark.parametrize("scale", [LARGE, SMALL], ids=lambda scale: scale.name)

@@ -10,13 +10,10 @@ from PIL import Image
 from skimage import data
 
 from defocus.errors import ParameterError
-from defocus.filters import (
-    guided_upsample,
-    joint_weighted_median,
-    probability_joint_bilateral,
-    rolling_guidance_filter,
-)
+from defocus.filters import guided_upsample, probability_joint_bilateral
 from defocus.filters.box import block_average, block_sum, box_mean
+from defocus.methods.dhde.rolling_guidance import rolling_guidance_filter
+from defocus.methods.dhde.weighted_median import joint_weighted_median
 
 GOLDEN = Path(__file__).resolve().parents[2] / "shared" / "golden"
 needs_golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason="../shared/golden is not beside this checkout")
@@ -41,7 +38,7 @@ def golden(request):
 
 def test_rolling_guidance_is_the_definition(photo):
     image = photo[40:62, 30:55].astype(np.float64)
-    sigma_space, sigma_range, radius = 1.0, 0.1, 3
+    sigma_space, sigma_colour, radius = 1.0, 0.1, 3
     ys, xs = np.mgrid[: image.shape[0], : image.shape[1]]
     guide = np.zeros_like(image)
     for _ in range(3):
@@ -50,10 +47,10 @@ def test_rolling_guidance_is_the_definition(photo):
             near = np.maximum(abs(ys - y), abs(xs - x)) <= radius
             d2 = (ys - y) ** 2 + (xs - x) ** 2
             weight = np.exp(-d2 / (2 * sigma_space**2))
-            weight *= np.exp(-((guide - guide[y, x]) ** 2).sum(2) / (2 * sigma_range**2)) * near
+            weight *= np.exp(-((guide - guide[y, x]) ** 2).sum(2) / (2 * sigma_colour**2)) * near
             result[y, x] = (image * weight[..., None]).sum((0, 1)) / weight.sum()
         guide = result
-    found = rolling_guidance_filter(photo[40:62, 30:55], sigma_space=1.0, sigma_range=0.1)
+    found = rolling_guidance_filter(photo[40:62, 30:55], sigma_space=1.0, sigma_colour=0.1)
     # float32 sums of 49 terms of size 1: a few 1e-7, doubled by feeding one iteration into the next.
     np.testing.assert_allclose(found, guide, atol=5e-6)
 
@@ -71,7 +68,7 @@ def test_rolling_guidance_agrees_with_the_authors(golden):
 
 def test_rolling_guidance_agrees_with_opencv(photo):
     grey = np.ascontiguousarray(photo[..., 1])  # OpenCV adds up colour differences, so only grey has one definition
-    found = rolling_guidance_filter(grey, sigma_space=2, sigma_range=0.3)
+    found = rolling_guidance_filter(grey, sigma_space=2, sigma_colour=0.3)
     reference = cv2.ximgproc.rollingGuidanceFilter(grey, d=13, sigmaColor=0.3, sigmaSpace=2, numOfIter=4)
     inner = np.s_[8:-8, 8:-8]  # OpenCV mirrors the border
     # OpenCV's window is a disc, its weights come from a table, and it starts from another guide.
@@ -84,25 +81,25 @@ def test_rolling_guidance_keeps_a_step_and_removes_speckle():
     image = np.zeros((40, 40), dtype=np.float32)
     image[:, 20:] = 1
     image[10, 10] = 0.3
-    found = rolling_guidance_filter(image, sigma_space=1.5, sigma_range=0.1, iterations=6)
+    found = rolling_guidance_filter(image, sigma_space=1.5, sigma_colour=0.1, iterations=6)
     assert found[10, 10] < 0.05  # a Gaussian of sigma 1.5 leaves 0.3 * 0.07
     assert found[30, 18] < 0.02 and found[30, 21] > 0.98
 
 
 @pytest.mark.parametrize("flip", [np.s_[::-1], np.s_[:, ::-1]])
 def test_rolling_guidance_commutes_with_flips_and_transposes(photo, flip):
-    found = rolling_guidance_filter(photo, sigma_range=0.1)
+    found = rolling_guidance_filter(photo, sigma_colour=0.1)
     # Sums in another order: float32 rounding only.
-    np.testing.assert_allclose(rolling_guidance_filter(photo[flip], sigma_range=0.1)[flip], found, atol=5e-6)
-    turned = rolling_guidance_filter(photo.transpose(1, 0, 2), sigma_range=0.1).transpose(1, 0, 2)
+    np.testing.assert_allclose(rolling_guidance_filter(photo[flip], sigma_colour=0.1)[flip], found, atol=5e-6)
+    turned = rolling_guidance_filter(photo.transpose(1, 0, 2), sigma_colour=0.1).transpose(1, 0, 2)
     np.testing.assert_allclose(turned, found, atol=5e-6)
 
 
 @pytest.mark.parametrize("rows", [1, 3, 64])
 def test_rolling_guidance_strips_change_nothing(photo, rows):
-    whole = rolling_guidance_filter(photo, sigma_range=0.1, strip_rows=1000)
+    whole = rolling_guidance_filter(photo, sigma_colour=0.1, strip_rows=1000)
     # The order of the sums inside one pixel does not depend on the strips.
-    np.testing.assert_array_equal(rolling_guidance_filter(photo, sigma_range=0.1, strip_rows=rows), whole)
+    np.testing.assert_array_equal(rolling_guidance_filter(photo, sigma_colour=0.1, strip_rows=rows), whole)
 
 
 def test_rolling_guidance_of_a_constant_and_of_tiny_images():
@@ -113,7 +110,7 @@ def test_rolling_guidance_of_a_constant_and_of_tiny_images():
 
 def test_rolling_guidance_refuses_bad_parameters(photo):
     with pytest.raises(ParameterError, match="positive"):
-        rolling_guidance_filter(photo, sigma_range=0)
+        rolling_guidance_filter(photo, sigma_colour=0)
 
 
 # Probability-joint bilateral
@@ -127,7 +124,7 @@ def test_probability_joint_bilateral_equals_the_authors(golden):
         golden["edges"] > 0,
         golden["photo"][..., 0],
         sigma_space=100,
-        sigma_range=100,
+        sigma_colour=100,
         sigma_probability=1.0,
     )
     # Golden is float32: its rounding at values up to 2 is 1.2e-7, ours is the same again.
@@ -146,7 +143,7 @@ def test_probability_joint_bilateral_is_the_definition(photo):
         guide,
         radius=4,
         sigma_space=2,
-        sigma_range=0.2,
+        sigma_colour=0.2,
         sigma_probability=0.4,
     )
     ys, xs = np.mgrid[: shape[0], : shape[1]]
@@ -163,7 +160,7 @@ def test_probability_joint_bilateral_keeps_a_constant_ignores_unsure_labels_and_
     rng = np.random.default_rng(2)
     edges = rng.random((40, 50)) < 0.3
     guide = rng.random((40, 50, 3))
-    settings = {"sigma_space": 5.0, "sigma_range": 0.3, "sigma_probability": 0.1}
+    settings = {"sigma_space": 5.0, "sigma_colour": 0.3, "sigma_probability": 0.1}
     constant = probability_joint_bilateral(np.full(edges.shape, 1.3), guide[..., 0], edges, guide, **settings)
     np.testing.assert_allclose(constant[edges], 1.3, rtol=1e-6)
     assert (constant[~edges] == 0).all()
@@ -177,14 +174,14 @@ def test_probability_joint_bilateral_keeps_a_constant_ignores_unsure_labels_and_
 
     assert not probability_joint_bilateral(sigma, probability, np.zeros_like(pair), sigma, **settings).any()
     with pytest.raises(ParameterError):
-        probability_joint_bilateral(sigma, probability, pair, sigma, **(settings | {"sigma_range": 0.0}))
+        probability_joint_bilateral(sigma, probability, pair, sigma, **(settings | {"sigma_colour": 0.0}))
 
 
 def test_probability_joint_bilateral_chunks_change_nothing(photo, monkeypatch):
     rng = np.random.default_rng(3)
     shape = photo.shape[:2]
     arguments = (rng.random(shape), rng.random(shape), rng.random(shape) < 0.1, photo)
-    settings = {"sigma_space": 5.0, "sigma_range": 0.3, "sigma_probability": 0.5}
+    settings = {"sigma_space": 5.0, "sigma_colour": 0.3, "sigma_probability": 0.5}
     whole = probability_joint_bilateral(*arguments, **settings)
     module = sys.modules[probability_joint_bilateral.__module__]
     monkeypatch.setattr(module, "PAIRS_AT_A_TIME", 50)  # less than some pixels' own pairs

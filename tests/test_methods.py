@@ -9,7 +9,7 @@ from skimage import data
 
 import defocus
 from defocus.errors import ParameterError
-from defocus.methods import METHODS
+from defocus.methods.registry import METHODS
 
 ALL = list(METHODS)
 WITHOUT_WEIGHTS = ("zhuo2011", "karaali2018")

@@ -7,11 +7,11 @@ import pytest
 from scipy import ndimage
 from skimage import data
 
-from defocus.edges import value_channel
 from defocus.errors import WeightsError
-from defocus.features import LARGE, SMALL
-from defocus.network import BLUR_LABELS, DHDEWeights, PatchClassifier
-from defocus.network.weights import SHAPES
+from defocus.methods.dhde.classifier import PatchClassifier
+from defocus.methods.dhde.edges import value_channel
+from defocus.methods.dhde.features.layout import LARGE, SMALL
+from defocus.methods.dhde.weights import BLUR_LABELS, SHAPES, DHDEWeights
 
 LABELS = np.array(BLUR_LABELS)
 
@@ -110,7 +110,7 @@ def test_probabilities_do_not_depend_on_the_batches(monkeypatch):
     positions = np.argwhere(np.ones(value.shape, bool))[::97]
     classifier = PatchClassifier()
     together = classifier.probabilities(pixels.astype(np.float32), value, positions, SMALL)
-    monkeypatch.setattr("defocus.network.classifier.BATCH", 7)
+    monkeypatch.setattr("defocus.methods.dhde.classifier.BATCH", 7)
     apart = classifier.probabilities(pixels.astype(np.float32), value, positions, SMALL)
     np.testing.assert_allclose(together, apart, atol=1e-5)  # matrix products sum in another order
 

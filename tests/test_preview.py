@@ -5,10 +5,10 @@ import skimage.color
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from defocus.colour_map import viridis
 from defocus.errors import ParameterError
+from defocus.maps.colours import viridis
+from defocus.maps.preview import overlay, preview
 from defocus.photograph import photograph_from_array
-from defocus.preview import overlay, preview
 
 RAMP = np.tile(np.linspace(0.5, 2.0, 256, dtype=np.float32), (40, 1))
 

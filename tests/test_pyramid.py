@@ -9,9 +9,10 @@ from skimage import data
 import defocus
 from defocus.errors import DefocusError, ParameterError, WeightsError
 from defocus.evaluation.render import add_noise, disc_blur, gaussian_blur
-from defocus.methods.pyramid import PyramidParameters
-from defocus.network.blur_reader import BlurReader, halve_repeatedly, summarise
-from defocus.network.pyramid_weights import BINS, bin_sigmas
+from defocus.methods import find_method
+from defocus.methods.pyramid.blur_reader import BlurReader, halve_repeatedly, summarise
+from defocus.methods.pyramid.method import PyramidParameters
+from defocus.methods.pyramid.weights import BINS, bin_sigmas
 
 
 @pytest.fixture(scope="module")
@@ -118,10 +119,8 @@ def test_wrong_parameters_are_told(wrong):
 
 
 def test_other_weights_are_told_apart(tmp_path):
-    from defocus.network.classifier import SHIPPED_WEIGHTS
-
     with pytest.raises(WeightsError, match="pyramid"):
-        BlurReader(SHIPPED_WEIGHTS)
+        BlurReader(find_method("dhde").weights_file())
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(b"no model")
     with pytest.raises(WeightsError, match="damaged"):
@@ -133,7 +132,7 @@ def test_other_weights_are_told_apart(tmp_path):
 def test_weights_of_one_reader_for_all_levels_can_be_trained_further(tmp_path):
     """Files of before the finest level had a reader of its own: not to estimate with, but both readers begin there."""
     onnx = pytest.importorskip("onnx")
-    from defocus.network.pyramid_weights import PyramidWeights, shapes
+    from defocus.methods.pyramid.weights import PyramidWeights, shapes
 
     random = np.random.default_rng(3)
     parts = {name.partition(".")[2]: shape for name, shape in shapes().items()}
@@ -158,7 +157,7 @@ def test_weights_of_one_reader_for_all_levels_can_be_trained_further(tmp_path):
 
 
 def test_saved_weights_read_back(tmp_path):
-    from defocus.network.pyramid_weights import PyramidWeights, shapes
+    from defocus.methods.pyramid.weights import PyramidWeights, shapes
 
     random = np.random.default_rng(4)
     made = PyramidWeights({name: random.standard_normal(shape).astype(np.float32) for name, shape in shapes().items()})
@@ -169,7 +168,7 @@ def test_saved_weights_read_back(tmp_path):
 
 
 def test_scenes_follow_from_their_seed():
-    from defocus.training.scenes import SceneRecipe, Source, make_scenes
+    from defocus.training.pyramid.scenes import SceneRecipe, Source, make_scenes
 
     grey = data.camera()
     sources = [Source(grey, np.full((128, 128), 0.5, np.float16))]
@@ -182,7 +181,7 @@ def test_scenes_follow_from_their_seed():
 
 
 def test_a_scene_of_one_even_blur_reads_as_rendered():
-    from defocus.training.scenes import SceneRecipe, Source, render_scene
+    from defocus.training.pyramid.scenes import SceneRecipe, Source, render_scene
 
     sources = [Source(data.gravel(), np.full((128, 128), 0.5, np.float16))]
     recipe = SceneRecipe(layered_share=0, ramp_share=0, noise_share=0, jpeg_share=0)
@@ -193,7 +192,7 @@ def test_a_scene_of_one_even_blur_reads_as_rendered():
 
 @pytest.mark.parametrize("share", [0, 1])
 def test_layers_of_one_picture_differ_in_blur_alone(share, monkeypatch):
-    from defocus.training import scenes
+    from defocus.training.pyramid import scenes
 
     # Everything in focus: where the occluders lie must then be invisible, if and only if they show the same picture.
     monkeypatch.setattr(scenes, "_layer_sigmas", lambda count, random: [0.0] * count)
@@ -215,8 +214,8 @@ def test_a_reduced_scene_is_as_blurred_as_it_says(share, monkeypatch):
     from PIL import Image
     from scipy.stats import norm
 
-    from defocus.light import linear_from_srgb
-    from defocus.training import scenes
+    from defocus.optics.light import srgb_to_linear
+    from defocus.training.pyramid import scenes
 
     monkeypatch.setattr(scenes, "_layer_sigmas", lambda count, random: [6.0])
     # Means (BOX) leave out a whole pixel here and there, within the edge or not.
@@ -230,7 +229,7 @@ def test_a_reduced_scene_is_as_blurred_as_it_says(share, monkeypatch):
             half[(slice(None),) * axis + (slice(scenes.CANVAS // 2, None),)] = 1
             monkeypatch.setattr(scenes, "_layer", lambda *given, half=half: (half, np.zeros_like(half)))
             pixels, log2, known = scenes.render_scene([], recipe, np.random.default_rng(seed))
-            rise = linear_from_srgb(pixels.astype(np.float32) / 255).mean(1 - axis)
+            rise = srgb_to_linear(pixels.astype(np.float32) / 255, by_table=True).mean(1 - axis)
             low, high = np.interp(norm.cdf([-1, 1]), rise, np.arange(rise.size))
             widths.append((high - low) / 2)
         assert known.all()
@@ -248,7 +247,7 @@ def tiny_training(tmp_path, monkeypatch):
     pytest.importorskip("sklearn")
     from PIL import Image
 
-    from defocus.training import pyramid
+    from defocus.training.pyramid import fitting as pyramid
 
     monkeypatch.setattr(pyramid, "HELD_OUT_SCENES", 4)
     folder = tmp_path / "photos"
@@ -258,28 +257,30 @@ def tiny_training(tmp_path, monkeypatch):
     return folder, tmp_path, pyramid.PyramidTraining(scenes=8, epochs=2, batch=4)
 
 
+@pytest.mark.slow
 def test_training_writes_weights_that_estimate_and_resumes(tiny_training, gravel):
-    from defocus.training.pyramid import train
+    from defocus.training.pyramid.fitting import train_network
 
     folder, place, parameters = tiny_training
-    scores = train(folder, place / "one.onnx", parameters, note="Three textures.")
+    scores = train_network(folder, place / "one.onnx", parameters, note="Three textures.")
     assert scores.scenes == 4
     assert "Three textures." in (place / "one.md").read_text(encoding="utf-8")
     m = defocus.estimate(gravel, method="pyramid", weights=place / "one.onnx")
     assert np.isfinite(m.sigma).all()
-    again = train(folder, place / "one.onnx", parameters, resume=True, note="Three textures.")
+    again = train_network(folder, place / "one.onnx", parameters, resume=True, note="Three textures.")
     assert again == scores
     with pytest.raises(DefocusError, match="belongs to a training"):
-        train(folder, place / "one.onnx", replace(parameters, seed=5), resume=True)
+        train_network(folder, place / "one.onnx", replace(parameters, seed=5), resume=True)
 
 
+@pytest.mark.slow
 def test_a_further_training_sees_new_scenes(tiny_training):
-    from defocus.training import pyramid
-    from defocus.training.scenes import SceneSet
+    from defocus.training.pyramid import fitting as pyramid
+    from defocus.training.pyramid.scenes import SceneSet
 
     folder, place, parameters = tiny_training
-    pyramid.train(folder, place / "one.onnx", parameters)
-    pyramid.train(folder, place / "two.onnx", parameters, start=place / "one.onnx")
+    pyramid.train_network(folder, place / "one.onnx", parameters)
+    pyramid.train_network(folder, place / "two.onnx", parameters, start=place / "one.onnx")
     (seen,) = (place / "one.run").glob("scenes-[0-9]*.npz")
     (new,) = (place / "two.run").glob("scenes-[0-9]*.npz")
     assert not np.array_equal(SceneSet.load(seen).pixels, SceneSet.load(new).pixels)
@@ -287,12 +288,13 @@ def test_a_further_training_sees_new_scenes(tiny_training):
     np.testing.assert_array_equal(held_out[0].pixels, held_out[1].pixels)
 
 
+@pytest.mark.slow
 def test_the_result_of_a_further_training_is_the_mean_with_its_start(tiny_training):
-    from defocus.network.pyramid_weights import PyramidWeights, shapes
-    from defocus.training import pyramid
+    from defocus.methods.pyramid.weights import PyramidWeights, shapes
+    from defocus.training.pyramid import fitting as pyramid
 
     folder, place, parameters = tiny_training
-    pyramid.train(folder, place / "one.onnx", parameters)
+    pyramid.train_network(folder, place / "one.onnx", parameters)
     start = PyramidWeights.load(place / "one.onnx")
     (part,) = (place / "one.run").glob("scenes-[0-9]*.npz")
     trained, mean = (
@@ -305,7 +307,7 @@ def test_the_result_of_a_further_training_is_the_mean_with_its_start(tiny_traini
 
 def test_the_onnx_graph_computes_what_torch_trained():
     torch = pytest.importorskip("torch")
-    from defocus.training.pyramid_network import PyramidNetwork
+    from defocus.training.pyramid.network import PyramidNetwork
 
     torch.manual_seed(0)
     network = PyramidNetwork()

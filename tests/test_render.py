@@ -3,7 +3,7 @@ import pytest
 
 from defocus.errors import DefocusError
 from defocus.evaluation import render
-from defocus.kernels import disc_kernel, disc_radius, gaussian_kernel
+from defocus.optics.kernels import disc_kernel, disc_radius, gaussian_kernel
 
 
 def picture(height=60, width=80, seed=0):

@@ -7,10 +7,15 @@ from skimage import data
 
 import defocus
 from defocus.errors import ParameterError, WeightsError
-from defocus.features import FEATURE_NAMES, STRIDE, discriminative_features
-from defocus.features.discriminative import gradient_kurtosis, gradient_span
-from defocus.methods.shi2014 import Shi2014Parameters, probability_of_blur
-from defocus.weights_file import read_weights
+from defocus.methods.shi2014.features import (
+    FEATURE_NAMES,
+    STRIDE,
+    discriminative_features,
+    gradient_kurtosis,
+    gradient_span,
+)
+from defocus.methods.shi2014.method import LAYOUT, Shi2014Parameters, probability_of_blur
+from defocus.methods.weights_file import read_array_weights
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +25,7 @@ def grey():
 
 @pytest.mark.parametrize("size", [11, 15, 21])
 def test_every_feature_tells_sharp_from_blurred(grey, size):
-    filters = read_weights("shi2014").arrays[f"filters_{size}"]
+    filters = read_array_weights("shi2014", LAYOUT).arrays[f"filters_{size}"]
     sharp = discriminative_features(grey, size, filters)
     blurred = discriminative_features(ndimage.gaussian_filter(grey, 2.5), size, filters)
     assert sharp.shape == (-(-grey.shape[0] // STRIDE), -(-grey.shape[1] // STRIDE), len(FEATURE_NAMES))

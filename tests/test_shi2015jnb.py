@@ -8,13 +8,13 @@ from scipy import ndimage
 from skimage import data
 
 import defocus
-from defocus.edges import luma
 from defocus.errors import ParameterError, WeightsError
 from defocus.evaluation import render
 from defocus.evaluation.datasets import read_depth
-from defocus.features import atoms_needed
-from defocus.methods.shi2015jnb import LEAST_LENGTH, JNBParameters, patch_tolerance, sigma_of_count
-from defocus.weights_file import read_weights
+from defocus.methods.shi2015jnb.method import LAYOUT, LEAST_LENGTH, JNBParameters, patch_tolerance, sigma_of_count
+from defocus.methods.shi2015jnb.sparse_code import atoms_needed
+from defocus.methods.weights_file import read_array_weights
+from defocus.optics.light import luma
 
 SIGMAS = (0.5, 0.75, 1.0, 1.5, 2.0)
 SCENES = Path(__file__).parents[2] / "shared/data/dev"
@@ -27,12 +27,12 @@ def mean_count(picture, sigma):
     patches = patches - patches.mean(axis=1, keepdims=True)
     length = np.linalg.norm(patches, axis=1)
     patches, length = patches[length >= LEAST_LENGTH], length[length >= LEAST_LENGTH]
-    dictionary = read_weights("shi2015jnb").arrays["dictionary"].astype(np.float32)
+    dictionary = read_array_weights("shi2015jnb", LAYOUT).arrays["dictionary"].astype(np.float32)
     return atoms_needed(patches, dictionary, patch_tolerance(length, "relative"), 40).mean()
 
 
 def read(count):
-    arrays = read_weights("shi2015jnb").arrays
+    arrays = read_array_weights("shi2015jnb", LAYOUT).arrays
     return sigma_of_count(count, arrays["sigma"], arrays["count_relative"])
 
 
@@ -42,14 +42,16 @@ def pictures():
     yield render.downscale(data.rocket(), 2)
 
 
+@pytest.mark.slow
 def test_the_count_falls_monotonically_with_blur():
-    arrays = read_weights("shi2015jnb").arrays
+    arrays = read_array_weights("shi2015jnb", LAYOUT).arrays
     for kind in ("relative", "absolute"):
         assert (np.diff(arrays[f"count_{kind}"]) < 0).all()
     for picture in pictures():
         assert (np.diff([mean_count(picture, sigma) for sigma in (0.3, *SIGMAS, 3.0)]) < 0).all()
 
 
+@pytest.mark.slow
 def test_known_blur_is_read_on_unseen_photographs():
     for sigma in SIGMAS:
         # 15 % is what the curve holds on sharp photographs; these have 0.2 to 0.4 px of blur of their own.
@@ -57,6 +59,7 @@ def test_known_blur_is_read_on_unseen_photographs():
         assert found == pytest.approx(np.hypot(sigma, 0.3), rel=0.15)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not SCENES.is_dir(), reason="development sets (../shared/data/dev) are not here")
 def test_known_blur_is_read_on_the_scenes_of_the_development_set():
     scenes = [e.image for e in read_depth(SCENES)]
@@ -64,6 +67,7 @@ def test_known_blur_is_read_on_the_scenes_of_the_development_set():
         assert np.median([read(mean_count(scene, sigma)) for scene in scenes]) == pytest.approx(sigma, rel=0.15)
 
 
+@pytest.mark.slow
 def test_the_published_tolerance_sees_contrast_and_ours_does_not():
     picture = ndimage.gaussian_filter(next(pictures()).astype(float), (1.0, 1.0, 0))
     for preset, same in (("default", True), ("paper", False)):
@@ -96,7 +100,7 @@ def test_the_curve_is_read_backwards_and_held_at_its_ends():
 
 
 def test_wrong_parameters_and_weights_are_refused(tmp_path):
-    for wrong in ({"tolerance": "half"}, {"stride": 0}, {"sigma_range": -1.0}):
+    for wrong in ({"tolerance": "half"}, {"stride": 0}, {"sigma_colour": -1.0}):
         with pytest.raises(ParameterError):
             JNBParameters(**wrong)
     (tmp_path / "w.npz").write_bytes(b"no weights")

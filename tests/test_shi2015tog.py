@@ -10,8 +10,8 @@ from skimage import data
 import defocus
 from defocus.edges import canny
 from defocus.errors import ParameterError
-from defocus.features import edgelets
-from defocus.methods.shi2015tog import SIGMAS, Shi2015TOGParameters, choose, match, peakedness, relative_depth
+from defocus.methods.shi2015tog.edgelets import edgelets
+from defocus.methods.shi2015tog.method import SIGMAS, Shi2015TOGParameters, choose, match, peakedness, relative_depth
 
 ANGLES = (0.0, 0.3, np.pi / 4, 1.2)
 

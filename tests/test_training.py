@@ -6,21 +6,21 @@ from PIL import Image
 from skimage import data
 
 from defocus.errors import DefocusError
-from defocus.features import LARGE, SMALL
-from defocus.training.patches import RELEASED, PatchRecipe, PatchSet, make_patches
+from defocus.methods.dhde.features.layout import LARGE, SMALL
+from defocus.training.dhde.patches import RELEASED, PatchRecipe, PatchSet, make_patches
 
 torch = pytest.importorskip("torch", reason="training needs the extra `train` (PyTorch)")
 
-from defocus.network import PatchClassifier  # noqa: E402
-from defocus.training.network import DHDENetwork, standardisation  # noqa: E402
-from defocus.training.photographs import find_photographs, split_photographs  # noqa: E402
-from defocus.training.train import (  # noqa: E402
+from defocus.methods.dhde.classifier import PatchClassifier  # noqa: E402
+from defocus.training.dhde.fitting import (  # noqa: E402
     TrainingParameters,
     calibrated_temperature,
     fit,
     score,
-    train,
+    train_network,
 )
+from defocus.training.dhde.network import DHDENetwork, standardisation  # noqa: E402
+from defocus.training.photographs import find_photographs, split_photographs  # noqa: E402
 
 RECIPE = PatchRecipe(patches_per_label=6)
 
@@ -103,8 +103,9 @@ def test_folded_weights_give_what_the_network_gives(patches, tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (60, 60, 3)).astype(np.float32)
     value = pixels.max(axis=2).astype(float) / 255
     positions = np.array([[30, 30], [10, 40]])
-    from defocus.features import HandCrafted, PatchReader, pad_edges
-    from defocus.network.classifier import cnn_patches
+    from defocus.methods.dhde.classifier import cnn_patches
+    from defocus.methods.dhde.features.layout import HandCrafted
+    from defocus.methods.dhde.features.patches import PatchReader, pad_edges
 
     for scale in (LARGE, SMALL):
         found = PatchClassifier(tmp_path / "w.onnx").probabilities(pixels, value, positions, scale)
@@ -133,23 +134,24 @@ class Killed(Exception):
     """Stands for the process being killed."""
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_equals_uninterrupted(folder, tmp_path):
     parameters = TrainingParameters(recipe=RECIPE, epochs=3, batch=64, held_out=0.34)
-    whole = train(folder, tmp_path / "whole.onnx", parameters)
+    whole = train_network(folder, tmp_path / "whole.onnx", parameters)
 
     def kill(step, share, words):
         if step == "training" and share > 0.7:
             raise Killed
 
     with pytest.raises(Killed):
-        train(folder, tmp_path / "cut.onnx", parameters, report=kill)
+        train_network(folder, tmp_path / "cut.onnx", parameters, report=kill)
     assert not (tmp_path / "cut.onnx").exists()
-    resumed = train(folder, tmp_path / "cut.onnx", parameters, resume=True)
+    resumed = train_network(folder, tmp_path / "cut.onnx", parameters, resume=True)
     assert resumed == whole
     card = (tmp_path / "cut.md").read_text(encoding="utf-8")
     assert "held out" in card
     with pytest.raises(DefocusError, match="other parameters"):
-        train(folder, tmp_path / "cut.onnx", TrainingParameters(recipe=RECIPE, epochs=4), resume=True)
+        train_network(folder, tmp_path / "cut.onnx", TrainingParameters(recipe=RECIPE, epochs=4), resume=True)
 
 
 def test_scores_and_temperature():

@@ -11,15 +11,18 @@ import pytest
 
 import defocus
 from defocus import WeightsError
-from defocus.network.onnx_file import LARGEST
-from defocus.weights_file import LAYOUTS, SHIPPED, read_weights
+from defocus.methods import find_method
+from defocus.methods.shi2014.method import LAYOUT as SHI2014
+from defocus.methods.shi2015jnb.method import LAYOUT as SHI2015JNB
+from defocus.methods.shi2015tog.method import LAYOUT as SHI2015TOG
+from defocus.methods.weights_file import LARGEST, read_array_weights
 
 PHOTO = np.random.default_rng(5).integers(0, 255, (48, 48), dtype=np.uint8)
-METHODS = sorted(LAYOUTS)
+LAYOUTS = {"shi2014": SHI2014, "shi2015jnb": SHI2015JNB, "shi2015tog": SHI2015TOG}
 
 
 def stored(method):
-    with np.load(SHIPPED / f"{method}.npz") as file:
+    with np.load(find_method(method).weights_file()) as file:
         return dict(file)
 
 
@@ -32,7 +35,7 @@ def refused(path, method):
     return str(caught.value)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", LAYOUTS)
 def test_arrays_that_are_not_the_method_s_are_refused(tmp_path, method):
     arrays = stored(method)
     name = next(iter(LAYOUTS[method]))
@@ -52,11 +55,11 @@ def test_arrays_that_are_not_the_method_s_are_refused(tmp_path, method):
     np.savez(path, **{key: value for key, value in arrays.items() if key != name})
     assert name in refused(path, method)
     np.savez(path, **arrays)
-    assert read_weights(method, path).arrays.keys() == LAYOUTS[method].keys()
+    assert read_array_weights(method, LAYOUTS[method], path).arrays.keys() == LAYOUTS[method].keys()
 
 
 def test_damaged_compression_is_a_weights_error(tmp_path):
-    contents = bytearray((SHIPPED / "shi2014.npz").read_bytes())
+    contents = bytearray(find_method("shi2014").weights_file().read_bytes())
     with zipfile.ZipFile(io.BytesIO(bytes(contents))) as archive:
         member = next(each for each in archive.infolist() if each.filename == "filters_21.npy")
     start = member.header_offset + 60
@@ -115,10 +118,10 @@ def test_a_graph_of_somebody_else_is_never_run(tmp_path, method):
 @pytest.mark.parametrize("method", ["pyramid", "dhde"])
 def test_networks_with_wrong_numbers_are_refused(tmp_path, method):
     onnx = pytest.importorskip("onnx")
-    from defocus.network.onnx_file import _initialisers
+    from defocus.methods.onnx_file import _initialisers
 
     def changed(change):
-        model = onnx.load(SHIPPED / f"{method}.onnx")
+        model = onnx.load(find_method(method).weights_file())
         arrays = {each.name: each for each in _initialisers(model.graph)}
         first = next(each for name, each in arrays.items() if name.endswith("weight"))
         change(model, first)
@@ -152,7 +155,7 @@ def test_networks_with_wrong_numbers_are_refused(tmp_path, method):
 
 @pytest.mark.parametrize("method", ["pyramid", "dhde"])
 def test_a_copy_of_the_shipped_weights_reads_as_they_do(tmp_path, method):
-    (tmp_path / "w.onnx").write_bytes((SHIPPED / f"{method}.onnx").read_bytes())
+    (tmp_path / "w.onnx").write_bytes((find_method(method).weights_file()).read_bytes())
     ours, copy = (defocus.estimate(PHOTO, method=method, weights=path) for path in (None, tmp_path / "w.onnx"))
     np.testing.assert_array_equal(ours.sigma, copy.sigma)
     assert ours.metadata == copy.metadata

@@ -21,9 +21,9 @@ from skimage import data
 import defocus
 from defocus.cli.segment import outline
 from defocus.evaluation.render import add_noise, gaussian_blur, render_depth
-from defocus.motion import camera_shake
+from defocus.evidence.camera_shake import camera_shake
+from defocus.maps.preview import overlay, preview
 from defocus.photograph import as_photograph
-from defocus.preview import overlay, preview
 from failure_scenes import SCENES
 
 HERE = Path(__file__).parent
@@ -48,7 +48,7 @@ def picture_of_the_readme() -> None:
 
 def gallery_of_the_methods() -> None:
     """Write methods.jpg: photographs, and the map of every method, sigma on one scale of 0 to 3 px."""
-    names = list(defocus.methods())
+    names = list(defocus.available_methods())
     rows = []
     for pixels in (data.chelsea(), data.coffee(), data.rocket()):
         row = [_tile(pixels, "photograph")]
@@ -109,7 +109,7 @@ def first_map() -> None:
 def one_of_each_method() -> None:
     """Write methods/NAME.jpg for every method: two photographs, the map, and what was read before it was spread."""
     (HERE / "methods").mkdir(exist_ok=True)
-    for name in defocus.methods():
+    for name in defocus.available_methods():
         rows = []
         for pixels in (data.coffee(), data.astronaut()[:340]):
             m = defocus.estimate(pixels, method=name)

@@ -12,6 +12,10 @@ class PhotographError(DefocusError):
     """The photograph cannot be read, or its pixels are not a photograph (empty, 1 pixel, NaN, wrong shape)."""
 
 
+class OutputError(PhotographError):
+    """The file is an output of this package where a photograph was wanted."""
+
+
 class MapFileError(DefocusError):
     """A file is not a defocus map written by this package, or cannot be written."""
 

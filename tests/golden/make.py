@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 from skimage import data
 
-from defocus.edges import edge_scales, gradient_maxima, value_channel
-from defocus.features import LARGE, SMALL, HandCrafted
+from defocus.edges import gradient_maxima
+from defocus.methods.dhde.edges import edge_scales, value_channel
+from defocus.methods.dhde.features.layout import LARGE, SMALL, HandCrafted
 
 CROP = (slice(0, 200), slice(150, 350))
 

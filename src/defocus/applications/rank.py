@@ -15,17 +15,19 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL.ExifTags import Base
 from scipy import ndimage
 
 from defocus.errors import ParameterError
+from defocus.evidence.camera_shake import camera_shake
 from defocus.filters.box import block_sum
-from defocus.motion import camera_shake
 from defocus.photograph import PhotographLike, as_photograph
 
 if TYPE_CHECKING:
-    from defocus.defocus_map import DefocusMap
+    from defocus.maps.defocus_map import DefocusMap
     from defocus.photograph import Photograph
 
+_SUBJECT_AREA = 0x9214  # Pillow has no name for it
 THRESHOLD = 1.0
 """px; blur of this sigma begins to show when a photograph is looked at pixel for pixel."""
 READABLE = 0.25
@@ -45,7 +47,6 @@ _CENTRE = 0.3
 """Standard deviation of the central weight, a share of the frame's sides."""
 _POINT = 0.1
 """Side of the square that a focus point stands for, a share of the frame's longer side."""
-_SUBJECT_AREA, _EXIF_WIDTH, _EXIF_HEIGHT = 0x9214, 0xA002, 0xA003
 
 By = Literal["frame", "subject"]
 
@@ -76,8 +77,8 @@ class Sharpness:
     subject_sigma : px, median sigma of what can be read in it.
     threshold : px, sigma at which a pixel counts as half in focus.
     at : length in px of the photograph's longer side that sigmas and threshold are for; None: as it is.
-    shaken : whether the whole photograph is blurred along one direction (`defocus.motion`), which a map of defocus
-        takes for sharp; None where it was not looked for.
+    shaken : whether the whole photograph is blurred along one direction (`defocus.evidence.camera_shake`), which a map
+        of defocus takes for sharp; None where it was not looked for.
     """
 
     in_focus: float | None
@@ -94,7 +95,7 @@ class Sharpness:
 
 
 def sharpness(
-    found: DefocusMap,
+    defocus_map: DefocusMap,
     photo: PhotographLike | None = None,
     *,
     threshold: float = THRESHOLD,
@@ -105,7 +106,7 @@ def sharpness(
 
     Parameters
     ----------
-    found : its map, in px.
+    defocus_map : its map, in px.
     photo : the photograph itself, to look for camera shake in; not looked for if None.
     threshold : px, more than 0: sigma at which a pixel counts as half in focus.
     subject : the region to measure besides the frame: left, top, width and height as shares 0..1 of it; the sharpest
@@ -122,20 +123,20 @@ def sharpness(
     ParameterError
         If the map is a score without px, a number is out of range, or the subject lies outside the frame.
     """
-    if found.unit != "px":
+    if defocus_map.unit != "px":
         raise ParameterError(
-            f"The map of {found.method} is a {found.unit} without px: use one of a method that gives sigma."
+            f"The map of {defocus_map.method} is a {defocus_map.unit} without px: use one of a method that gives sigma."
         )
     if not 0 < threshold < np.inf:
         raise ParameterError(f"threshold must be more than 0 px, not {threshold}.")
     if at is not None and at < 1:
         raise ParameterError(f"at must be 1 px or more, not {at}.")
     shaken = None if photo is None else camera_shake(as_photograph(photo)).shaken
-    height, width = found.sigma.shape
+    height, width = defocus_map.sigma.shape
     step = -(-max(height, width) // _LARGEST_GRID)
     scale = np.float32(1 if at is None else at / max(height, width))
-    sigma = found.sigma[::step, ::step] * scale
-    readable = found.confidence[::step, ::step] >= READABLE
+    sigma = defocus_map.sigma[::step, ::step] * scale
+    readable = defocus_map.confidence[::step, ::step] >= READABLE
     focused = in_focus(sigma, threshold)
     frame = _Region.measure(sigma, focused, readable, np.ones_like(readable))
     region: NDArray[np.bool_] | None
@@ -162,7 +163,7 @@ def sharpness(
     )
 
 
-def rank(found: Sequence[Sharpness], by: By = "frame") -> list[int]:
+def rank(measurements: Sequence[Sharpness], by: By = "frame") -> list[int]:
     """Order photographs, the one most in focus first.
 
     By the share in focus of the frame, or of the subject, in whole percent, which is as fine as shares of maps are;
@@ -172,13 +173,13 @@ def rank(found: Sequence[Sharpness], by: By = "frame") -> list[int]:
 
     Parameters
     ----------
-    found : what `sharpness` says of each, all for one threshold and size.
+    measurements : what `sharpness` says of each, all for one threshold and size.
     by : "frame" or "subject".
 
     Returns
     -------
     list of int
-        Indices into `found`, each once.
+        Indices into `measurements`, each once.
 
     Raises
     ------
@@ -187,18 +188,18 @@ def rank(found: Sequence[Sharpness], by: By = "frame") -> list[int]:
     """
     if by not in ("frame", "subject"):
         raise ParameterError(f"by must be frame or subject, not {by}.")
-    if len({(s.threshold, s.at) for s in found}) > 1:
+    if len({(s.threshold, s.at) for s in measurements}) > 1:
         raise ParameterError("These were measured by different thresholds or sizes: measure all by the same.")
 
     def place(index: int) -> tuple[int, int, float]:
-        s = found[index]
+        s = measurements[index]
         if by == "subject" and s.subject_in_focus is not None and s.subject_sigma is not None:
             return 2 if s.shaken else 0, -round(100 * s.subject_in_focus), s.subject_sigma
         if s.in_focus is not None and s.sharpest_sigma is not None:
             return 2 if s.shaken else 1, -round(100 * s.in_focus), s.sharpest_sigma
         return 3, 0, 0.0
 
-    return sorted(range(len(found)), key=place)
+    return sorted(range(len(measurements)), key=place)
 
 
 def in_focus(sigma: NDArray[np.float32], threshold: float) -> NDArray[np.float32]:
@@ -232,7 +233,9 @@ def subject_from_exif(photograph: Photograph) -> Box | None:
     area = tags.numbers(_SUBJECT_AREA)
     stored = (photograph.width, photograph.height) if turn < 5 else (photograph.height, photograph.width)
     # The tag is in px of the photograph as it was taken; the file may hold a smaller copy.
-    width, height = (tags.number(tag) or float(n) for tag, n in zip((_EXIF_WIDTH, _EXIF_HEIGHT), stored, strict=True))
+    width, height = (
+        tags.number(tag) or float(n) for tag, n in zip((Base.ExifImageWidth, Base.ExifImageHeight), stored, strict=True)
+    )
     if len(area) not in (2, 3, 4) or not all(np.isfinite([*area, width, height])) or min(width, height) <= 0:
         return None
     across = area[2] if len(area) > 2 else _POINT * max(width, height)

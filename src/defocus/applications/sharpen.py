@@ -16,15 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
-from defocus.applications.map_of import defocus_alone, map_in_px, trust
-from defocus.cores import available_cores
-from defocus.edges import luma, noise_deviation
+from defocus.applications.guide import edit_strength, map_or_estimate_in_px, sigma_beyond_focus
+from defocus.edges import noise_deviation
 from defocus.errors import ParameterError
+from defocus.optics.light import luma
 from defocus.photograph import PhotographLike, as_photograph
 from defocus.progress import Progress
+from defocus.runtime.cores import available_cores
 
 if TYPE_CHECKING:
-    from defocus.defocus_map import DefocusMap
+    from defocus.maps.defocus_map import DefocusMap
 
 Floats = NDArray[np.float32]
 
@@ -56,7 +57,7 @@ def sharpen(
     photo : path, array, PIL image or `Photograph`.
     defocus_map : its map, in px; estimated by the default method if None.
     strength : 0 returns the photograph, 1 takes back what the map says as far as noise allows; up to 2.
-    progress : called with a step and the share done.
+    progress : called with the name of the step and the fraction of the work done, 0..1.
 
     Returns
     -------
@@ -67,18 +68,18 @@ def sharpen(
     ParameterError
         If the strength is outside 0..2, the map is a score without unit or of another size.
     """
-    report = progress if progress is not None else lambda step, share: None
+    report = progress if progress is not None else lambda step, fraction: None
     if not 0 <= strength <= 2:
         raise ParameterError(f"strength must be in 0..2, not {strength}.")
     photograph = as_photograph(photo)
-    found = map_in_px(photograph, defocus_map, lambda step, share: report(step, 0.4 * share))
+    defocus_map = map_or_estimate_in_px(photograph, defocus_map, lambda step, fraction: report(step, 0.4 * fraction))
     pixels = photograph.pixels
     if strength == 0:
         return np.array(pixels)
     full = np.float32(1 if pixels.dtype.kind == "f" else np.iinfo(pixels.dtype).max)
     noise = max(noise_deviation(luma(pixels[:2048, :2048].astype(np.float32) / full)), NOISE_FLOOR)
     # Less than the true sigma never rings, so what the map is less sure of is taken for sharper.
-    sigma = np.minimum(defocus_alone(found), LARGEST) * trust(photograph, found, UNSURE, SURE)
+    sigma = np.minimum(sigma_beyond_focus(defocus_map), LARGEST) * edit_strength(photograph, defocus_map, UNSURE, SURE)
     levels = _levels(float(sigma.max()))
     reach = int(np.ceil(4 * levels[-1])) + 4
     result = np.empty_like(pixels)

@@ -65,7 +65,7 @@ def application() -> "typer.Typer":
         "rank": rank,
     }.items():
         app.command(name, epilog=module.EXAMPLES)(module.command)
-    app.command("methods")(methods.command)
+    app.command("methods", epilog=methods.EXAMPLES)(methods.command)
     app.command("train", epilog=train.TRAIN_EXAMPLES)(train.train_command)
     app.command("benchmark", epilog=benchmark.EXAMPLES)(benchmark.command)
     app.command("study", epilog=train.STUDY_EXAMPLES)(train.study_command)

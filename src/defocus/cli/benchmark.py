@@ -17,6 +17,8 @@ defocus benchmark --data CUHK --methods dhde,zhuo2011,karaali2018 -o report
 
 defocus benchmark --data sharp_photos --methods dhde -o report --limit 20
 
+defocus benchmark --data public --methods pyramid,zhuo2011 -o report --jobs 2
+
 defocus benchmark --data CUHK --methods dhde --methods mine=dhde::mine.onnx --methods hifst -o report --jobs 2
 
 Run it again with the same folder to go on where it stopped, or to add methods.
@@ -30,7 +32,7 @@ def command(
             "--data",
             metavar="DIR",
             help="Data with truth (CUHK, DUT, SYNDOF, a folder with dataset.toml) or sharp photographs, which are "
-            "blurred by known amounts; may be repeated.",
+            "blurred by known amounts; 'public' is what comes with scikit-image, blurred so; may be repeated.",
         ),
     ],
     methods: Annotated[

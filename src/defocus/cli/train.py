@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypedDict
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from defocus.errors import DefocusError
+from defocus.errors import DefocusError, ParameterError
+from defocus.methods import METHODS
 
 if TYPE_CHECKING:  # PyTorch takes seconds to import, which --help must not wait for
-    from defocus.training.photographs import Report
+    from defocus.training.trainer import TrainingProgress
 
-NETWORKS: dict[str, tuple[str, ...]] = {
-    "pyramid": ("device", "resume", "epochs", "processes", "scenes", "start"),
-    "dhde": ("device", "resume", "epochs", "processes", "patches", "released_recipe"),
-}
-"""Methods with a network that PyTorch fits, and which of the options below they take."""
-TRAINED = (*NETWORKS, "shi2014", "shi2015jnb", "shi2015tog")
-"""Methods with weights; each but dhde is trained by `train` of its module."""
-
+TRAINED = ", ".join(method.name for method in METHODS.values() if method.weights)
 TRAIN_EXAMPLES = """[bold]Examples[/bold]
 
 defocus train --photos sharp/ --out pyramid.onnx --processes 2
@@ -43,16 +36,8 @@ defocus study --photos sharp/ --out features.md
 """
 
 
-def _known_device(device: str) -> str:
-    if device not in ("cpu", "cuda"):
-        raise typer.BadParameter(f"{device} is neither cpu nor cuda.")
-    return device
-
-
 Photos = Annotated[Path, typer.Option("--photos", metavar="DIR", help="Folder of sharp photographs, walked.")]
-Device = Annotated[
-    str, typer.Option("--device", metavar="cpu|cuda", callback=_known_device, help="Where the network is fitted.")
-]
+Device = Annotated[Literal["cpu", "cuda"], typer.Option("--device", help="Where the network is trained.")]
 Processes = Annotated[int, typer.Option(metavar="N", min=1, help="Photographs worked on at once for patches.")]
 Patches = Annotated[
     int, typer.Option(metavar="N", min=1, help="Patches of each photograph, for each label and patch size.")
@@ -69,7 +54,10 @@ def train_command(
             "--out", metavar="FILE", help="The .onnx (pyramid, dhde) or .npz file to write; a model card goes beside."
         ),
     ],
-    method: Annotated[str, typer.Option(metavar="NAME", help=f"{', '.join(TRAINED)}.")] = "pyramid",
+    method: Annotated[
+        str,
+        typer.Option(metavar="NAME", help=f"{TRAINED}."),
+    ] = "pyramid",
     device: Device = "cpu",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint of a killed training.")] = False,
     epochs: Annotated[
@@ -87,8 +75,8 @@ def train_command(
             metavar="FILE",
             exists=True,
             dir_okay=False,
-            help="Train these weights of pyramid further instead of random ones, at a lower learning rate, on scenes "
-            "that they have not seen. The result is the mean of them and what they became.",
+            help="Fine-tune these weights of pyramid instead of starting from random ones: at a lower learning rate, "
+            "on scenes that they were not trained on. Saves the average of the starting and the fine-tuned weights.",
         ),
     ] = None,
     seed: Seed = 2017,
@@ -106,83 +94,38 @@ def train_command(
     the training is done. These two need PyTorch, the extra `train`, and an hour or two on a CPU; the other methods do
     without, in minutes, and take of the options below only --seed and --note.
     """
-    if method not in TRAINED:
-        raise typer.BadParameter(f"{method} has no weights to train: choose {', '.join(TRAINED)}.")
-    ending = ".onnx" if method in NETWORKS else ".npz"
-    if out.suffix != ending:
-        raise typer.BadParameter(f"{out} must end in {ending}.", param_hint="--out")
-    for name in {name for options in NETWORKS.values() for name in options}:
-        source = context.get_parameter_source(name)
-        if name not in NETWORKS.get(method, ()) and source is not None and source.name != "DEFAULT":
-            takers = " and ".join(network for network, options in NETWORKS.items() if name in options)
-            raise typer.BadParameter(f"--{name.replace('_', '-')} is for {takers}, not {method}: leave it out.")
-    fitting: FittingOptions = {
-        "device": device,
-        "processes": processes,
-        "resume": resume,
-        "note": note,
-    }
-    with _progress() as report:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        if method == "pyramid":
-            summary = _train_pyramid(photos, out, epochs, scenes, start, seed, fitting, report)
-        elif method == "dhde":
-            summary = _train_dhde(photos, out, epochs, seed, patches, released_recipe, fitting, report)
-        else:
-            trainer = importlib.import_module(f"defocus.training.{method}")
-            summary = trainer.train(photos, out, seed=seed, note=note, report=report)
-    typer.echo(f"{out}: {summary} The model card is {out.with_suffix('.md')}.")
+    from defocus.methods import find_method
+    from defocus.training.trainer import TrainingOptions
 
-
-class FittingOptions(TypedDict):
-    """What both networks' trainings take."""
-
-    device: str
-    processes: int
-    resume: bool
-    note: str
-
-
-def _train_pyramid(
-    photos: Path,
-    out: Path,
-    epochs: int | None,
-    scenes: int,
-    start: Path | None,
-    seed: int,
-    fitting: FittingOptions,
-    report: Report,
-) -> str:
-    from defocus.training.pyramid import PyramidTraining, train
-
-    standard = PyramidTraining(scenes=scenes, seed=seed)
-    parameters = standard if epochs is None else replace(standard, epochs=epochs)
-    scores = train(photos, out, parameters, start=start, **fitting, report=report)
-    confident = "" if scores.seeds_relative_error is None else f"{scores.seeds_relative_error:.3f} where confident, "
-    return f"relative error {scores.relative_error:.3f}, {confident}on {scores.scenes} scenes of held-out photographs."
-
-
-def _train_dhde(
-    photos: Path,
-    out: Path,
-    epochs: int | None,
-    seed: int,
-    patches: int,
-    released_recipe: bool,
-    fitting: FittingOptions,
-    report: Report,
-) -> str:
-    from defocus.training.patches import RELEASED, PatchRecipe
-    from defocus.training.train import TrainingParameters, train
-
-    recipe = replace(RELEASED if released_recipe else PatchRecipe(), patches_per_label=patches)
-    standard = TrainingParameters(recipe=recipe, seed=seed)
-    parameters = standard if epochs is None else replace(standard, epochs=epochs)
-    scores = train(photos, out, parameters, **fitting, report=report)
-    return (
-        f"top-1 {scores.top1:.3f}, within one label {scores.within_one:.3f}, mean error {scores.mean_error:.3f} "
-        f"px on {scores.patches:,} patches of held-out photographs."
+    options = TrainingOptions(
+        seed=seed,
+        note=note,
+        device=device,
+        processes=processes,
+        resume=resume,
+        epochs=epochs,
+        patches=patches,
+        released_recipe=released_recipe,
+        scenes=scenes,
+        start=start,
     )
+    with _progress() as report:
+        try:
+            chosen = find_method(method)
+            trainer = chosen.load_trainer()
+        except ParameterError as error:
+            raise typer.BadParameter(str(error), param_hint="--method") from error
+        ending = Path(str(chosen.weights)).suffix
+        if out.suffix != ending:
+            raise typer.BadParameter(f"{out} must end in {ending}.", param_hint="--out")
+        for field in fields(options):
+            source = context.get_parameter_source(field.name)
+            if field.name not in {"seed", "note", *trainer.OPTIONS} and source is not None and source.name != "DEFAULT":
+                option = "--" + field.name.replace("_", "-")
+                raise typer.BadParameter(f"The training of {method} has no {option}: leave it out.")
+        out.parent.mkdir(parents=True, exist_ok=True)
+        figures = trainer.train(photos, out, options, report)
+    typer.echo(f"{out}: {figures} The model card is {out.with_suffix('.md')}.")
 
 
 def study_command(
@@ -201,9 +144,9 @@ def study_command(
     18 trainings on the same patches, each validated on photographs held out. Needs PyTorch, the extra `train`.
     """
     with _progress() as report:
-        from defocus.training.patches import PatchRecipe
-        from defocus.training.study import study
-        from defocus.training.train import TrainingParameters
+        from defocus.training.dhde.fitting import TrainingParameters
+        from defocus.training.dhde.patches import PatchRecipe
+        from defocus.training.dhde.study import study
 
         parameters = TrainingParameters(recipe=PatchRecipe(patches_per_label=patches), epochs=epochs, seed=seed)
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -212,7 +155,7 @@ def study_command(
 
 
 @contextmanager
-def _progress() -> Iterator[Report]:
+def _progress() -> Iterator[TrainingProgress]:
     """A bar a step on standard error; errors that a user can mend become one line and exit code 1."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn

@@ -72,7 +72,7 @@ def _is_whole(path: Path) -> bool:
 def _is_whole_tiff(path: Path, size: int) -> bool:
     import tifffile
 
-    from defocus.map_file import describe
+    from defocus.maps.map_file import describe
 
     try:
         describe(path)

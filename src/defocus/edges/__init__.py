@@ -1,28 +1,15 @@
-"""Edges: where a photograph says something about its blur."""
+"""Edges, where a photograph says something about its blur: what several methods share."""
 
-from defocus.edges.canny import (
-    EDGE_NONE,
-    EDGE_STRONG,
-    EDGE_WEAK,
-    canny,
-    edge_scales,
-    gradient_maxima,
-    luma,
-    relative_edges,
-    value_channel,
-)
-from defocus.edges.local import add_local_edges, noise_deviation
+from defocus.edges.canny import canny, gradient_maxima, relative_edges
+from defocus.edges.gradient_ratio import EdgeBlur, chance_of_small_error, edge_blur
+from defocus.edges.noise import noise_deviation
 
 __all__ = [
-    "EDGE_NONE",
-    "EDGE_STRONG",
-    "EDGE_WEAK",
-    "add_local_edges",
+    "EdgeBlur",
     "canny",
-    "edge_scales",
+    "chance_of_small_error",
+    "edge_blur",
     "gradient_maxima",
-    "luma",
     "noise_deviation",
     "relative_edges",
-    "value_channel",
 ]

@@ -1,4 +1,4 @@
-"""Canny edges as MATLAB's `edge` defines them, at the two threshold pairs of DHDE.
+"""Canny edges as MATLAB's `edge` defines them.
 
 Canny, A computational approach to edge detection, PAMI 1986, in the variant MATLAB documents: the gradient is
 normalised by its largest value, so both thresholds are fractions of the strongest edge; non-maximum suppression
@@ -11,40 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-EDGE_NONE, EDGE_WEAK, EDGE_STRONG = 0, 1, 2
-"""Values of an edge map: no edge; a weak edge, read with the large patch; a strong one, read with the small patch."""
-
 SMOOTHING_SIGMA = float(np.sqrt(2.0))
-_LUMA_WEIGHTS = np.array([0.299, 0.587, 0.114])
 _EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=bool)
-
-
-def value_channel(rgb: NDArray[np.floating]) -> NDArray[np.float64]:
-    """V of HSV, the grey image DHDE works on.
-
-    Parameters
-    ----------
-    rgb : H x W x 3 float array, 0..1.
-
-    Returns
-    -------
-    H x W float64, the largest of R, G and B, 0..1.
-    """
-    return rgb.max(axis=2).astype(np.float64, copy=False)
-
-
-def luma(rgb: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Grey by the weights of ITU-R BT.601, as the other methods' releases take it.
-
-    Parameters
-    ----------
-    rgb : H x W x 3 float array, 0..1.
-
-    Returns
-    -------
-    H x W float64, 0..1.
-    """
-    return rgb.astype(np.float64) @ _LUMA_WEIGHTS
 
 
 def smoothed_gradient(
@@ -193,26 +161,3 @@ def canny(grey: NDArray[np.floating], low: float, high: float, *, sigma: float =
     H x W bool.
     """
     return relative_edges(*gradient_maxima(grey, sigma), low, high)
-
-
-def edge_scales(
-    magnitude: NDArray[np.float64],
-    maxima: NDArray[np.bool_],
-    weak: tuple[float, float],
-    strong: tuple[float, float],
-) -> NDArray[np.uint8]:
-    """Edge pixels and the patch size each is read with (Park et al., CVPR 2017).
-
-    Parameters
-    ----------
-    magnitude, maxima : of `gradient_maxima` of the value channel.
-    weak, strong : (low, high) Canny thresholds, fractions of the largest gradient magnitude.
-
-    Returns
-    -------
-    H x W uint8: `EDGE_NONE`, `EDGE_WEAK` or `EDGE_STRONG`. A pixel that both pairs find is strong.
-    """
-    scales = np.full(magnitude.shape, EDGE_NONE, dtype=np.uint8)
-    scales[relative_edges(magnitude, maxima, *weak)] = EDGE_WEAK
-    scales[relative_edges(magnitude, maxima, *strong)] = EDGE_STRONG
-    return scales

@@ -17,9 +17,8 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, wait
+from contextlib import closing
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +26,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from defocus.atomic import write_text
-from defocus.cores import limit_cores
 from defocus.errors import DefocusError, UndefinedMetricError
-from defocus.estimate import find_parameters
+from defocus.estimation import find_parameters
 from defocus.evaluation import metrics
 from defocus.evaluation.datasets import DataSet, Example
 from defocus.evaluation.peers import PEERS, laplacian_score
-from defocus.methods import METHODS, find_method
-from defocus.network.blur_reader import right
-from defocus.settings import apply_settings
+from defocus.maps.accuracy import is_right
+from defocus.methods.parameters import set_parameters
+from defocus.methods.registry import METHODS, find_method
+from defocus.progress import Progress
+from defocus.runtime import processes
+from defocus.runtime.atomic import write_text
+from defocus.runtime.processes import WorkerLost
 from defocus.version import __version__
 
 PX_THRESHOLDS = np.concatenate([np.linspace(0, 5, 201), np.geomspace(5.1, 40, 60)])
@@ -49,7 +50,6 @@ GALLERY_SOURCES = 4
 GALLERY_WIDTH = 240
 POLARITY_EXAMPLES = 12
 COST_SIZE = (480, 640)
-Report = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Configuration:
     def parameters(self) -> Any:
         """The parameters to give to the method: the preset with its changes."""
         preset, *changes = (self.preset or "default").split("+")
-        return apply_settings(find_parameters(find_method(self.method), preset), changes)
+        return set_parameters(find_parameters(find_method(self.method), preset), changes)
 
     def identity(self) -> dict[str, Any]:
         """What must be equal for earlier values to count as this configuration's."""
@@ -237,9 +237,9 @@ def _estimation_values(outcome: Outcome, example: Example) -> dict[str, Any]:
         values["MAE at seeds"] = metrics.mean_absolute_error(outcome.seeds, truth, at)
         values["relative error at seeds"] = _or_none(metrics.relative_error, outcome.seeds, truth, at)
     if outcome.confidence is not None:
-        correct = right(score, truth)
+        correct = is_right(score, truth)
         values["share right"] = float(correct[valid].mean())
-        within = right(score, np.clip(truth, *outcome.span))
+        within = is_right(score, np.clip(truth, *outcome.span))
         for name, hits in (("confidence", correct), ("confidence, truth clipped to the range", within)):
             of = metrics.calibration(outcome.confidence[valid], hits[valid], CONFIDENCE_BINS)
             values[name] = [
@@ -329,7 +329,7 @@ def run(
     jobs: int = 1,
     fresh: Sequence[str] = (),
     costs: bool = True,
-    report: Report = lambda line, share: None,
+    report: Progress = lambda line, share: None,
 ) -> dict[str, Any]:
     """Measure what the folder does not hold yet.
 
@@ -401,14 +401,20 @@ def run(
         outcome = record.get("error") or f"{record['seconds']:.1f} s"
         report(f"{configuration.name} {task.data.name}/{e.name}: {outcome}", share)
 
-    def beginning(task: _Task) -> Path | None:
+    def gallery_stem(task: _Task) -> Path | None:
         return folder / "gallery" / slug(task.data.name) / slug(task.example.name) if task.gallery else None
 
-    if jobs == 1:
-        for configuration, task in pending():
-            store(configuration, task, attempt(configuration, task.data.kind, task.example, beginning(task)))
-    else:
-        _run_in_processes(jobs, pending(), beginning, store)
+    at_work: dict[int, tuple[Configuration, _Task]] = {}
+
+    def arguments() -> Iterator[tuple[Configuration, str, Example, Path | None]]:
+        for place, (configuration, task) in enumerate(pending()):
+            at_work[place] = configuration, task
+            yield configuration, task.data.kind, task.example, gallery_stem(task)
+
+    # Peers, too, start as many threads as there are cores that they may use.
+    with closing(processes.run(arguments(), _attempt_job, jobs, one_core_each=True)) as results:
+        for place, outcome in results:
+            store(*at_work.pop(place), {"error": str(outcome)} if isinstance(outcome, WorkerLost) else outcome)
     if costs:
         for configuration in configurations:
             if configuration.name not in head["costs"]:
@@ -419,37 +425,8 @@ def run(
     return head
 
 
-def _run_in_processes(
-    jobs: int,
-    pending: Iterator[tuple[Configuration, _Task]],
-    beginning: Callable[[_Task], Path | None],
-    store: Callable[[Configuration, _Task, dict[str, Any]], None],
-) -> None:
-    context = get_context("spawn")
-    with ProcessPoolExecutor(jobs, context, initializer=_keep_to_one_core, initargs=(context.Value("i", 0),)) as pool:
-        running: dict[Future[dict[str, Any]], tuple[Configuration, _Task]] = {}
-
-        def collect(most: int) -> None:
-            while len(running) > most:
-                for ready in wait(running, return_when="FIRST_COMPLETED").done:
-                    store(*running.pop(ready), ready.result())
-
-        for configuration, task in pending:
-            future = pool.submit(attempt, configuration, task.data.kind, task.example, beginning(task))
-            running[future] = configuration, task
-            collect(2 * jobs)  # a few ahead of the workers is enough; all would hold every picture in memory
-        collect(0)
-
-
-def _keep_to_one_core(workers: Any) -> None:
-    """Give this worker a core of its own: peers, too, start as many threads as there are cores they may use."""
-    limit_cores(1)
-    with workers.get_lock():
-        number = workers.value
-        workers.value += 1
-    if hasattr(os, "sched_setaffinity"):  # Linux
-        cores = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, {cores[number % len(cores)]})
+def _attempt_job(job: tuple[Configuration, str, Example, Path | None]) -> dict[str, Any]:
+    return attempt(*job)
 
 
 def attempt(configuration: Configuration, kind: str, example: Example, gallery: Path | None) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from defocus.evaluation import render
 from defocus.evaluation.datasets import DataSet, Example, read_picture
 from defocus.evaluation.render import Kernel
-from defocus.kernels import disc_radius
+from defocus.optics.kernels import disc_radius
 from defocus.units import RadiusRule, disc_radius_from_sigma, sigma_from_disc_radius
 
 UNIFORM_SIGMAS = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from defocus.edges import luma
 from defocus.errors import DefocusError
+from defocus.optics.light import luma
 
 LAPLACIAN_WINDOW = 21
 """px."""

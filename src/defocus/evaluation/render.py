@@ -22,8 +22,8 @@ from PIL import Image
 from scipy import ndimage, signal
 
 from defocus.errors import DefocusError
-from defocus.kernels import disc_kernel, gaussian_kernel
-from defocus.light import linear_to_srgb, srgb_to_linear
+from defocus.optics.kernels import disc_kernel, gaussian_kernel
+from defocus.optics.light import linear_to_srgb, srgb_to_linear
 
 Floats = NDArray[np.float64]
 Picture = NDArray[Any]

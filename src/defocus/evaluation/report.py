@@ -23,7 +23,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from defocus.atomic import write_text
 from defocus.errors import DefocusError
 from defocus.evaluation import metrics
 from defocus.evaluation.benchmark import (
@@ -35,7 +34,8 @@ from defocus.evaluation.benchmark import (
     read_values,
     slug,
 )
-from defocus.preview import preview
+from defocus.maps.preview import preview
+from defocus.runtime.atomic import write_text
 
 METRICS: dict[str, tuple[str, str]] = {
     "AP": (

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from defocus.edges import luma
 from defocus.filters.box import block_average
+from defocus.optics.light import luma
 
 Floats = NDArray[np.float32]
 

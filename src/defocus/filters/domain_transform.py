@@ -14,12 +14,12 @@ Floats = NDArray[np.floating]
 
 
 def domain_transform(
-    values: Floats, guide: Floats, sigma_space: float, sigma_range: float, iterations: int = 3
+    values: Floats, guide: Floats, sigma_space: float, sigma_colour: float, iterations: int = 3
 ) -> Floats:
     """Smooth values along a guide, not across its edges.
 
     Each iteration runs forwards and backwards over rows, then over columns, with the feedback a^d between
-    neighbours, d = 1 + sigma_space / sigma_range * (sum over channels of the guide's difference), and
+    neighbours, d = 1 + sigma_space / sigma_colour * (sum over channels of the guide's difference), and
     a = exp(-sqrt(2) / s); s falls from iteration to iteration so that the last one leaves no stripes (equation 14).
 
     Parameters
@@ -27,7 +27,7 @@ def domain_transform(
     values : H x W or H x W x K floats, any unit; K maps share the guide.
     guide : H x W or H x W x C floats, 0..1.
     sigma_space : px, > 0, standard deviation of the smoothing where the guide is flat.
-    sigma_range : > 0, in the guide's unit: differences well above it stop the smoothing.
+    sigma_colour : > 0, in the guide's unit: differences well above it stop the smoothing.
     iterations : >= 1.
 
     Returns
@@ -41,13 +41,13 @@ def domain_transform(
     """
     if guide.shape[:2] != values.shape[:2]:
         raise ParameterError(f"Values {values.shape} and guide {guide.shape} must agree in height and width.")
-    if not (sigma_space > 0 and sigma_range > 0 and iterations >= 1):
+    if not (sigma_space > 0 and sigma_colour > 0 and iterations >= 1):
         raise ParameterError(
-            "The domain transform needs sigma_space and sigma_range above 0 and at least one iteration; it was given "
-            f"{sigma_space}, {sigma_range} and {iterations}."
+            "The domain transform needs sigma_space and sigma_colour above 0 and at least one iteration; it was given "
+            f"{sigma_space}, {sigma_colour} and {iterations}."
         )
     planes = guide.reshape(*guide.shape[:2], -1)
-    ratio = sigma_space / sigma_range
+    ratio = sigma_space / sigma_colour
     across = 1 + ratio * np.abs(np.diff(planes, axis=1)).sum(axis=2)
     down = 1 + ratio * np.abs(np.diff(planes, axis=0)).sum(axis=2)
     maps = values.reshape(*values.shape[:2], -1)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from defocus.cores import on_all_cores
 from defocus.filters.box import block_centres, box_mean
 from defocus.filters.symmetric import inverse_of_symmetric
+from defocus.runtime.cores import on_all_cores
 
 __all__ = ["guided_upsample"]
 

@@ -20,13 +20,13 @@ def probability_joint_bilateral(
     *,
     radius: int = 13,
     sigma_space: float,
-    sigma_range: float,
+    sigma_colour: float,
     sigma_probability: float,
 ) -> NDArray[np.float32]:
     """Weighted mean of the sparse sigma over the edge pixels of a window.
 
     The weight of edge pixel j for edge pixel i is
-    exp(-|x_i - x_j|^2 / (2 sigma_space^2)) exp(-|I_i - I_j|^2 / (2 sigma_range^2))
+    exp(-|x_i - x_j|^2 / (2 sigma_space^2)) exp(-|I_i - I_j|^2 / (2 sigma_colour^2))
     exp(-(1 - p_j)^2 / (2 sigma_probability^2)).
 
     Parameters
@@ -37,7 +37,7 @@ def probability_joint_bilateral(
     guide : H x W or H x W x C floats, 0..1. The released DHDE takes the red channel of the photograph only.
     radius : window radius in px; the window is (2 radius + 1)^2, cut off at the image border.
     sigma_space : spatial standard deviation in px, > 0 (released: 100, next to constant over the window).
-    sigma_range : range standard deviation in the guide's unit, > 0 (released: 100, constant on a 0..1 image).
+    sigma_colour : range standard deviation in the guide's unit, > 0 (released: 100, constant on a 0..1 image).
     sigma_probability : standard deviation over probability, > 0 (released: 1.0).
 
     Returns
@@ -62,10 +62,10 @@ def probability_joint_bilateral(
     Park, Tai, Cho, Kweon, CVPR 2017 (probability-joint bilateral filter).
 
     """
-    if not (min(sigma_space, sigma_range, sigma_probability) > 0 and radius >= 0):
+    if not (min(sigma_space, sigma_colour, sigma_probability) > 0 and radius >= 0):
         raise ParameterError(
             "The probability-joint bilateral filter needs positive standard deviations and a radius "
-            f"of at least 0; it was given {sigma_space}, {sigma_range}, {sigma_probability} and {radius}."
+            f"of at least 0; it was given {sigma_space}, {sigma_colour}, {sigma_probability} and {radius}."
         )
     filtered = np.zeros(edge_mask.shape, dtype=np.float32)
     ys, xs = np.nonzero(edge_mask)
@@ -79,7 +79,7 @@ def probability_joint_bilateral(
         (ys * (half / sigma_space)).astype(np.float32),
         (xs * (half / sigma_space)).astype(np.float32),
     ]
-    coordinates += [(channel * (half / sigma_range)).astype(np.float32) for channel in np.atleast_3d(guide)[ys, xs].T]
+    coordinates += [(channel * (half / sigma_colour)).astype(np.float32) for channel in np.atleast_3d(guide)[ys, xs].T]
 
     first, count = _neighbour_runs(edge_mask, ys, xs, radius)
     pairs_before = np.concatenate([[0], np.cumsum(count.sum(1))])

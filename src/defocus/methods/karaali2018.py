@@ -9,7 +9,7 @@ The steps:
 5. propagation by the recursive domain transform, along a smoothed photograph: a fixed number of passes over the pixels
 
 Ours, where the known description leaves it open or a measurement says so (docs/methods/karaali2018.md): edges that
-never get lost take a re-blur of 4.5 px; the ratio is read between pixels (`defocus.features.gradient_ratio`); the
+never get lost take a re-blur of 4.5 px; the ratio is read between pixels (`defocus.edges.gradient_ratio`); the
 confidence.
 """
 
@@ -24,11 +24,13 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.linalg import cg
 
-from defocus.defocus_map import DefocusMap, Seeds
-from defocus.edges import gradient_maxima, luma, noise_deviation, relative_edges
+from defocus.edges import gradient_maxima, noise_deviation, relative_edges
+from defocus.edges.gradient_ratio import chance_of_small_error, edge_blur
 from defocus.errors import ParameterError
-from defocus.features import chance_of_small_error, edge_blur
 from defocus.filters import domain_transform
+from defocus.maps.defocus_map import DefocusMap, Seeds
+from defocus.methods.parameters import Parameters, Positive, PositiveInt
+from defocus.optics.light import luma
 from defocus.photograph import Photograph
 from defocus.progress import Progress
 from defocus.version import __version__
@@ -42,7 +44,7 @@ CONFIDENCE_LEAK = 0.01
 
 
 @dataclass(frozen=True)
-class Karaali2018Parameters:
+class Karaali2018Parameters(Parameters):
     """Parameters of the method.
 
     Attributes
@@ -51,25 +53,23 @@ class Karaali2018Parameters:
     fine_blur : the smaller re-blur, px; the larger is half the last scale at which an edge is seen, 1.25 px and more.
     largest_sigma : px; larger reads as this, and is marked saturated.
     smoothing : weight of the filter along connected edges.
-    guide_sigma_space, guide_sigma_range, iterations : of the domain transform that smooths the guide: px, 0..1.
+    guide_sigma_space, guide_sigma_colour, iterations : of the domain transform that smooths the guide: px, 0..1.
     spread : sigma_space of the propagation, as a share of the photograph's shorter side.
-    spread_sigma_range : of the propagation; above 1, so that only sums of many steps stop it.
+    spread_sigma_colour : of the propagation; above 1, so that only sums of many steps stop it.
     """
 
-    gamma: float = 2.4
-    fine_blur: float = 1.0
-    largest_sigma: float = 5.0
-    smoothing: float = 10.0
-    guide_sigma_space: float = 7.0
-    guide_sigma_range: float = 0.5
-    iterations: int = 5
-    spread: float = 0.125
-    spread_sigma_range: float = 3.75
+    gamma: Positive = 2.4
+    fine_blur: Positive = 1.0
+    largest_sigma: Positive = 5.0
+    smoothing: Positive = 10.0
+    guide_sigma_space: Positive = 7.0
+    guide_sigma_colour: Positive = 0.5
+    iterations: PositiveInt = 5
+    spread: Positive = 0.125
+    spread_sigma_colour: Positive = 3.75
 
     def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            if not value > 0:
-                raise ParameterError(f"{name} must be above 0; got {value}.")
+        super().__post_init__()
         if self.fine_blur >= EDGE_SCALES[LEAST_SCALES - 1] / 2:
             raise ParameterError(f"fine_blur must be below 1.25 px, the smallest larger re-blur; got {self.fine_blur}.")
 
@@ -137,13 +137,13 @@ def estimate(
     values[seeds] = smooth_along_edges(values, lasts, seeds, parameters.smoothing)
     report("propagation", 0.7)
     guide = domain_transform(
-        rgb, rgb, parameters.guide_sigma_space, parameters.guide_sigma_range, parameters.iterations
+        rgb, rgb, parameters.guide_sigma_space, parameters.guide_sigma_colour, parameters.iterations
     )
     sums = domain_transform(
         np.stack([np.where(seeds, values, 0), certain * seeds, seeds], axis=2).astype(np.float64),
         guide,
         max(parameters.spread * min(light.shape), 1.0),
-        parameters.spread_sigma_range,
+        parameters.spread_sigma_colour,
         parameters.iterations,
     )
     number = np.maximum(sums[..., 2], np.finfo(np.float64).tiny)

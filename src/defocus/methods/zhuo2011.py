@@ -8,7 +8,7 @@ The steps, in the paper's order:
 4. the matting Laplacian of the photograph spreads it to every pixel (section 5)
 
 Ours, because the paper leaves it open or a measurement says so (docs/methods/zhuo2011.md): the thresholds of Canny and
-the radius of the bilateral filter; the reading between pixels and over neighbours (`defocus.features.gradient_ratio`);
+the radius of the bilateral filter; the reading between pixels and over neighbours (`defocus.edges.gradient_ratio`);
 seeds weigh by how far noise can move them; thin lines give no seed; the solve on blocks of 4 x 4 pixels.
 """
 
@@ -20,11 +20,13 @@ from pathlib import Path
 
 import numpy as np
 
-from defocus.defocus_map import DefocusMap, Seeds
-from defocus.edges import canny, luma, noise_deviation
+from defocus.edges import canny, noise_deviation
+from defocus.edges.gradient_ratio import chance_of_small_error, edge_blur
 from defocus.errors import ParameterError
-from defocus.features import chance_of_small_error, edge_blur
 from defocus.filters import probability_joint_bilateral
+from defocus.maps.defocus_map import DefocusMap, Seeds
+from defocus.methods.parameters import NotNegativeInt, Parameters, Positive, PositiveInt, Thresholds
+from defocus.optics.light import luma
 from defocus.photograph import Photograph
 from defocus.progress import Progress
 from defocus.propagation import propagate
@@ -34,7 +36,7 @@ CONFIDENCE_LEAK = 3e-3
 
 
 @dataclass(frozen=True)
-class Zhuo2011Parameters:
+class Zhuo2011Parameters(Parameters):
     """Parameters of the method.
 
     Attributes
@@ -44,47 +46,29 @@ class Zhuo2011Parameters:
     fine_blur, coarse_blur : the two re-blurs, px, fine below coarse.
     average_radius : px; the ratio is read over the edge pixels of a window of this radius, 0 for each pixel alone.
     largest_sigma : px; larger reads as this, and is marked saturated.
-    bilateral_radius, bilateral_sigma_space, bilateral_sigma_range : of the joint bilateral filter: px, px, 0..1.
+    bilateral_radius, bilateral_sigma_space, bilateral_sigma_colour : of the joint bilateral filter: px, px, 0..1.
     matting_eps : of the matting Laplacian.
     matting_lambda : weight of the seeds against it.
     reduction : the propagation is solved on blocks of this many px a side; 1 solves it exactly.
     """
 
-    edge_sigma: float = 1.5
-    edge_thresholds: tuple[float, float] = (0.04, 0.1)
-    fine_blur: float = 1.0
-    coarse_blur: float = 1.5
-    average_radius: int = 2
-    largest_sigma: float = 5.0
-    bilateral_radius: int = 7
-    bilateral_sigma_space: float = 7.0
-    bilateral_sigma_range: float = 0.1
-    matting_eps: float = 1e-5
-    matting_lambda: float = 0.01
-    reduction: int = 4
+    edge_sigma: Positive = 1.5
+    edge_thresholds: Thresholds = (0.04, 0.1)
+    fine_blur: Positive = 1.0
+    coarse_blur: Positive = 1.5
+    average_radius: NotNegativeInt = 2
+    largest_sigma: Positive = 5.0
+    bilateral_radius: NotNegativeInt = 7
+    bilateral_sigma_space: Positive = 7.0
+    bilateral_sigma_colour: Positive = 0.1
+    matting_eps: Positive = 1e-5
+    matting_lambda: Positive = 0.01
+    reduction: PositiveInt = 4
 
     def __post_init__(self) -> None:
-        low, high = self.edge_thresholds
-        if not 0 < low < high < 1:
-            raise ParameterError(f"edge_thresholds must be two fractions, low before high, not {low} and {high}.")
-        if not 0 < self.fine_blur < self.coarse_blur:
-            raise ParameterError(
-                f"fine_blur must be above 0 and below coarse_blur; got {self.fine_blur} and {self.coarse_blur}."
-            )
-        for name in ("average_radius", "bilateral_radius"):
-            if not getattr(self, name) >= 0:
-                raise ParameterError(f"{name} must not be negative; got {getattr(self, name)}.")
-        for name in (
-            "edge_sigma",
-            "largest_sigma",
-            "bilateral_sigma_space",
-            "bilateral_sigma_range",
-            "matting_eps",
-            "matting_lambda",
-            "reduction",
-        ):
-            if not getattr(self, name) > 0:
-                raise ParameterError(f"{name} must be above 0; got {getattr(self, name)}.")
+        super().__post_init__()
+        if not self.fine_blur < self.coarse_blur:
+            raise ParameterError(f"fine_blur must be below coarse_blur; got {self.fine_blur} and {self.coarse_blur}.")
 
 
 PRESETS: Mapping[str, Zhuo2011Parameters] = {"default": Zhuo2011Parameters()}
@@ -158,7 +142,7 @@ def estimate(
         rgb,
         radius=parameters.bilateral_radius,
         sigma_space=parameters.bilateral_sigma_space,
-        sigma_range=parameters.bilateral_sigma_range,
+        sigma_colour=parameters.bilateral_sigma_colour,
         sigma_probability=0.5,
     )
     report("propagation", 0.6)

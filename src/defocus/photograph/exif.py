@@ -12,10 +12,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-ORIENTATION, WIDTH, HEIGHT = 0x0112, 0xA002, 0xA003
-CAMERA_DIRECTORY, GPS_DIRECTORY = 0x8769, 0x8825
-MAKER_NOTE, INTEROPERABILITY = 0x927C, 0xA005
-_THUMBNAIL_AT, _THUMBNAIL_LENGTH = 0x0201, 0x0202
+from PIL.ExifTags import IFD, Base
+
+ORIENTATION, WIDTH, HEIGHT = (int(tag) for tag in (Base.Orientation, Base.ExifImageWidth, Base.ExifImageHeight))
+CAMERA_DIRECTORY, GPS_DIRECTORY, INTEROPERABILITY = int(IFD.Exif), int(IFD.GPSInfo), int(IFD.Interop)
+MAKER_NOTE = int(IFD.MakerNote)
+_THUMBNAIL_AT, _THUMBNAIL_LENGTH = int(Base.JpegIFOffset), int(Base.JpegIFByteCount)
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _SHORT, _LONG, _UNDEFINED = 3, 4, 7
 _MOST_ENTRIES = 1000

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.ExifTags import IFD, Base
 
 from defocus.errors import PhotographError
 from defocus.photograph.colour import Space
@@ -27,7 +28,11 @@ _TIFF_SIGNATURES = (b"II*\0", b"MM\0*")
 _SIGNATURES = (b"II\x1a\0\0\0HEAPCCDR", b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"\0MRM", b"FOVb")
 _NOT_RAW = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"BM")
 _DNG_VERSION = 50706
-_OF_THE_FILE = (0x927C, 0xA005, 0xA302)  # maker's notes and interoperability point into it; the filters of its sensor
+_OF_THE_FILE = (
+    IFD.MakerNote,
+    IFD.Interop,
+    Base.CFAPattern,
+)  # maker's notes and interoperability point into it; the filters of its sensor
 _ABOUT = (270, 271, 272, 274, 305, 306, 315, 33432)  # of the camera, the author, the day, and which way up
 
 

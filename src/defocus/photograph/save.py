@@ -14,7 +14,6 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
-from defocus.atomic import write_bytes
 from defocus.errors import ParameterError, PhotographError
 from defocus.photograph.exif import (
     CAMERA_DIRECTORY,
@@ -34,6 +33,7 @@ from defocus.photograph.formats import FORMATS, Format
 from defocus.photograph.photograph import Photograph, photograph_from_array
 from defocus.photograph.tiff import OF_THE_PIXELS, XMP
 from defocus.provenance import TIFF_TAG, Provenance, stamp
+from defocus.runtime.atomic import write_bytes
 
 JPEG_QUALITY = 95
 WRITTEN = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp")

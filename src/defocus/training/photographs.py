@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from defocus.errors import DefocusError
-from defocus.photograph import PHOTOGRAPH_SUFFIXES
-from defocus.provenance import is_output
-
-Report = Callable[[str, float, str], None]
-"""Called with a step's name, the fraction of it that is done, and the latest figures in words."""
+from defocus.photograph.folders import photographs_below
 
 
 def find_photographs(folder: Path) -> list[Path]:
@@ -24,11 +20,12 @@ def find_photographs(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise DefocusError(f"There is no folder {folder}; give a folder of sharp photographs.")
-    named = (path for path in folder.rglob("*") if path.suffix.lower() in PHOTOGRAPH_SUFFIXES and path.is_file())
-    found = sorted(path for path in named if not is_output(path))
-    if len(found) < 2:
-        raise DefocusError(f"{folder} has {len(found)} photographs; training needs at least two, better hundreds.")
-    return found
+    photographs = photographs_below(folder)
+    if len(photographs) < 2:
+        raise DefocusError(
+            f"{folder} has {len(photographs)} photographs; training needs at least two, better hundreds."
+        )
+    return photographs
 
 
 def split_photographs(photographs: Sequence[Path], held_out: float, seed: int) -> tuple[list[Path], list[Path]]:

@@ -14,14 +14,15 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy import linalg, ndimage
 
-from defocus.atomic import write_text
-from defocus.edges import luma
 from defocus.evaluation import render
-from defocus.features import FEATURE_NAMES, STRIDE, discriminative_features
-from defocus.methods.shi2014 import PATCH_SIZES, probability_of_blur
+from defocus.methods.shi2014.features import FEATURE_NAMES, STRIDE, discriminative_features
+from defocus.methods.shi2014.method import PATCH_SIZES, probability_of_blur
+from defocus.methods.weights_file import write_array_weights
+from defocus.optics.light import luma
 from defocus.photograph import read_photograph
-from defocus.training.photographs import Report, find_photographs, split_photographs
-from defocus.weights_file import write_weights
+from defocus.runtime.atomic import write_text
+from defocus.training.photographs import find_photographs, split_photographs
+from defocus.training.trainer import TrainingOptions, TrainingProgress
 
 PHOTOGRAPHS = 150
 HELD_OUT = 30
@@ -39,33 +40,12 @@ _LONGEST_SIDE = 512
 Floats = NDArray[np.float64]
 
 
-def train(
-    photos: Path,
-    out: Path,
-    *,
-    seed: int = 2017,
-    note: str = "",
-    report: Report = lambda step, fraction, words: None,
-) -> str:
-    """Train on the photographs below a folder; write the weights and their card beside them.
+OPTIONS: frozenset[str] = frozenset()
 
-    Parameters
-    ----------
-    photos : folder of sharp photographs, walked; a tenth is held out.
-    out : the .npz file to write.
-    seed : of the split and of all choices.
-    note : a sentence for the card.
-    report : told of the steps.
 
-    Returns
-    -------
-    The held-out figures in a sentence.
-
-    Raises
-    ------
-    DefocusError
-        If the folder is missing or has fewer than two photographs.
-    """
+def train(photos: Path, out: Path, options: TrainingOptions, report: TrainingProgress) -> str:
+    """Train on the photographs below a folder; see `defocus.training.trainer.Trainer`."""
+    seed = options.seed
     random = np.random.default_rng(seed)
     training, held_out = split_photographs(find_photographs(photos), 0.1, seed)
     training = [training[i] for i in random.permutation(len(training))][:PHOTOGRAPHS]
@@ -100,11 +80,11 @@ def train(
 
     card = {
         "command": f"defocus train --method shi2014 --photos DIR --out {out.name} --seed {seed}",
-        "note": note,
+        "note": options.note,
         "photographs": {"training": len(training), "held out": len(held_out)},
         "seed": seed,
     }
-    write_weights(out, "shi2014", arrays, card)
+    write_array_weights(out, "shi2014", arrays, card)
     write_text(out.with_suffix(".md"), _model_card(card, rows))
     figures = ", ".join(f"{a:.3f} ({s} px)" for a, s in zip(accuracies, PATCH_SIZES, strict=True))
     return f"accuracy on {len(held_out)} held-out photographs {figures}."

@@ -15,11 +15,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from defocus.atomic import write_text
-from defocus.edges import luma
-from defocus.features import atoms_needed
 from defocus.filters.box import block_average
-from defocus.methods.shi2015jnb import (
+from defocus.methods.shi2015jnb.method import (
     LEAST_LENGTH,
     MOST_ATOMS,
     PATCH,
@@ -28,9 +25,13 @@ from defocus.methods.shi2015jnb import (
     patch_tolerance,
     sigma_of_count,
 )
+from defocus.methods.shi2015jnb.sparse_code import atoms_needed
+from defocus.methods.weights_file import write_array_weights
+from defocus.optics.light import luma
 from defocus.photograph import read_photograph
-from defocus.training.photographs import Report, find_photographs, split_photographs
-from defocus.weights_file import write_weights
+from defocus.runtime.atomic import write_text
+from defocus.training.photographs import find_photographs, split_photographs
+from defocus.training.trainer import TrainingOptions, TrainingProgress
 
 ATOMS = 128
 DICTIONARY_BLUR = 2.0
@@ -44,33 +45,12 @@ SIGMAS = (0.3, 0.4, 0.5, 0.625, 0.75, 0.875, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0
 """px, of the curve."""
 
 
-def train(
-    photos: Path,
-    out: Path,
-    *,
-    seed: int = 2017,
-    note: str = "",
-    report: Report = lambda step, fraction, words: None,
-) -> str:
-    """Train on the photographs below a folder; write the weights and their card beside them.
+OPTIONS: frozenset[str] = frozenset()
 
-    Parameters
-    ----------
-    photos : folder of sharp photographs, walked; a tenth is held out.
-    out : the .npz file to write.
-    seed : of the split and of all choices.
-    note : a sentence for the card.
-    report : told of the steps.
 
-    Returns
-    -------
-    The held-out figures in a sentence.
-
-    Raises
-    ------
-    DefocusError
-        If the folder is missing or has fewer than two photographs.
-    """
+def train(photos: Path, out: Path, options: TrainingOptions, report: TrainingProgress) -> str:
+    """Train on the photographs below a folder; see `defocus.training.trainer.Trainer`."""
+    seed = options.seed
     random = np.random.default_rng(seed)
     training, held_out = split_photographs(find_photographs(photos), 0.1, seed)
     order = [training[i] for i in random.permutation(len(training))]
@@ -88,12 +68,14 @@ def train(
     curves = {kind: _falling(np.nanmean(counts[kind], axis=0)) for kind in TOLERANCES}
     seen = count_by_sigma(held_out, dictionary, random, "held out", report)
     sigmas = np.array(SIGMAS)
-    read = {kind: sigma_of_count(seen[kind], sigmas, curves[kind]) for kind in TOLERANCES}
+    read: dict[str, NDArray[np.float64]] = {
+        kind: sigma_of_count(seen[kind], sigmas, curves[kind]) for kind in TOLERANCES
+    }
     rows, worst = _held_out_table(sigmas, seen, read)
 
     card = {
         "command": f"defocus train --method shi2015jnb --photos DIR --out {out.name} --seed {seed}",
-        "note": note,
+        "note": options.note,
         "photographs": {
             "dictionary": len(for_dictionary),
             "curve": len(for_curve),
@@ -102,7 +84,7 @@ def train(
         "seed": seed,
     }
     arrays: dict[str, NDArray[np.floating]] = {"dictionary": dictionary.astype(np.float32), "sigma": sigmas}
-    write_weights(out, "shi2015jnb", arrays | {f"count_{kind}": curves[kind] for kind in TOLERANCES}, card)
+    write_array_weights(out, "shi2015jnb", arrays | {f"count_{kind}": curves[kind] for kind in TOLERANCES}, card)
     write_text(out.with_suffix(".md"), _model_card(card, rows))
     return f"the median over {len(held_out)} held-out photographs is off by at most {worst:.0%} from 0.5 to 2 px."
 
@@ -122,7 +104,9 @@ def textured_patches(grey: NDArray[np.float32], number: int, random: np.random.G
     return patches[np.linalg.norm(patches, axis=1) >= LEAST_LENGTH][:number]
 
 
-def learn_dictionary(patches: NDArray[np.float32], random: np.random.Generator, report: Report) -> NDArray[np.float64]:
+def learn_dictionary(
+    patches: NDArray[np.float32], random: np.random.Generator, report: TrainingProgress
+) -> NDArray[np.float64]:
     """A 64 x 128 dictionary of unit atoms in which the patches need few."""
     from sklearn.linear_model import orthogonal_mp_gram
 
@@ -151,11 +135,13 @@ def count_by_sigma(
     dictionary: NDArray[np.float64],
     random: np.random.Generator,
     step: str,
-    report: Report,
+    report: TrainingProgress,
 ) -> dict[str, NDArray[np.float64]]:
     """Mean count over textured patches: for each tolerance, photographs x `SIGMAS`; NaN where texture is short."""
     atoms = dictionary.astype(np.float32)
-    counts = {kind: np.full((len(photographs), len(SIGMAS)), np.nan) for kind in TOLERANCES}
+    counts: dict[str, NDArray[np.float64]] = {
+        kind: np.full((len(photographs), len(SIGMAS)), np.nan) for kind in TOLERANCES
+    }
     for row, path in enumerate(photographs):
         grey = sharp_grey(path)
         for column, sigma in enumerate(SIGMAS):

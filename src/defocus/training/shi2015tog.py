@@ -1,7 +1,7 @@
 """The collection of edgelets of known blur, for the method after Shi, Tao, Xu, Jia, TOG 2015.
 
 Photographs are blurred by Gaussians and made four times smaller. What is left of the lens' own blur is read at every
-edge by the ratio of gradients (`defocus.features.gradient_ratio`); an edgelet's sigma is both together,
+edge by the ratio of gradients (`defocus.edges.gradient_ratio`); an edgelet's sigma is both together,
 sqrt(own^2 + applied^2). Ideal steps are added: below 1 px the labels from photographs are only good to 0.1 px.
 Equally many edgelets of each blur are kept, as principal components of the collection.
 """
@@ -17,14 +17,17 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 from scipy.special import erf
 
-from defocus.atomic import write_text
-from defocus.edges import canny, luma, noise_deviation
-from defocus.features import edge_blur, edgelets
+from defocus.edges import canny, noise_deviation
+from defocus.edges.gradient_ratio import edge_blur
 from defocus.filters.box import block_average
-from defocus.methods.shi2015tog import EDGE_SIGMA, EDGE_THRESHOLDS, PRESETS, SIGMAS, choose, match
+from defocus.methods.shi2015tog.edgelets import edgelets
+from defocus.methods.shi2015tog.method import EDGE_SIGMA, EDGE_THRESHOLDS, PRESETS, SIGMAS, choose, match
+from defocus.methods.weights_file import write_array_weights
+from defocus.optics.light import luma
 from defocus.photograph import read_photograph
-from defocus.training.photographs import Report, find_photographs, split_photographs
-from defocus.weights_file import write_weights
+from defocus.runtime.atomic import write_text
+from defocus.training.photographs import find_photographs, split_photographs
+from defocus.training.trainer import TrainingOptions, TrainingProgress
 
 PHOTOGRAPHS = 400
 REDUCTION = 4
@@ -50,33 +53,12 @@ _FINE, _COARSE = 0.7, 1.1
 Floats = NDArray[np.float64]
 
 
-def train(
-    photos: Path,
-    out: Path,
-    *,
-    seed: int = 2017,
-    note: str = "",
-    report: Report = lambda step, fraction, words: None,
-) -> str:
-    """Make the collection from the photographs below a folder; write it and its card beside it.
+OPTIONS: frozenset[str] = frozenset()
 
-    Parameters
-    ----------
-    photos : folder of sharp photographs, walked; a tenth is held out.
-    out : the .npz file to write.
-    seed : of the split and of all choices.
-    note : a sentence for the card.
-    report : told of the steps.
 
-    Returns
-    -------
-    The held-out figures in a sentence.
-
-    Raises
-    ------
-    DefocusError
-        If the folder is missing or has fewer than two photographs.
-    """
+def train(photos: Path, out: Path, options: TrainingOptions, report: TrainingProgress) -> str:
+    """Make the collection from the photographs below a folder; see `defocus.training.trainer.Trainer`."""
+    seed = options.seed
     random = np.random.default_rng(seed)
     training, held_out = split_photographs(find_photographs(photos), 0.1, seed)
     training = [training[i] for i in random.permutation(len(training))][:PHOTOGRAPHS]
@@ -104,19 +86,19 @@ def train(
 
     card = {
         "command": f"defocus train --method shi2015tog --photos DIR --out {out.name} --seed {seed}",
-        "note": note,
+        "note": options.note,
         "photographs": {"collection": len(training), "held out": len(held_out)},
         "edgelets": len(codes),
         "seed": seed,
     }
     arrays = {"mean": mean.astype(np.float32), "basis": basis, "codes": codes, "sigma": sigma.astype(np.float16)}
-    write_weights(out, "shi2015tog", arrays, card)
+    write_array_weights(out, "shi2015tog", arrays, card)
     write_text(out.with_suffix(".md"), _model_card(card, rows))
     return f"the median over edgelets of {len(held_out)} held-out photographs is off by at most {worst:.0%}."
 
 
 def collect(
-    photographs: Sequence[Path], random: np.random.Generator, step: str, report: Report
+    photographs: Sequence[Path], random: np.random.Generator, step: str, report: TrainingProgress
 ) -> tuple[NDArray[np.float32], Floats]:
     """Edgelets of the photographs at every blur: their shapes, n x 75, and their sigmas, n, of `SIGMAS`, px."""
     shapes, sigmas = [], []

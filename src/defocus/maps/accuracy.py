@@ -1,0 +1,36 @@
+"""What counts as a right sigma, and as a confident one: the same everywhere, from training to the pictures."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["CONFIDENT", "RIGHT_WITHIN", "is_right"]
+
+CONFIDENT = 0.5
+"""Least confidence of a pixel that counts as measured; below, its sigma is shown and treated as a guess."""
+RIGHT_WITHIN = (0.1, 0.15)
+"""A sigma is right within this fraction of the true one, or within this many px, whichever is more."""
+
+
+def is_right(sigma: NDArray[np.floating], truth: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Tell which sigmas are near enough to the truth to count as right.
+
+    The confidence of the pyramid method is the probability of this.
+
+    Parameters
+    ----------
+    sigma : px, any shape.
+    truth : px, the same shape.
+
+    Returns
+    -------
+    bool, the same shape.
+
+    Examples
+    --------
+    >>> is_right(np.array([1.0, 1.0, 10.0]), np.array([1.1, 1.3, 10.9]))
+    array([ True, False,  True])
+    """
+    fraction, px = RIGHT_WITHIN
+    return np.asarray(np.abs(sigma - truth) <= np.maximum(fraction * truth, px))

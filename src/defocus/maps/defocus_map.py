@@ -1,0 +1,238 @@
+"""The result every method returns: sigma in pixels, its confidence and the seeds it grew from."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from defocus.errors import ParameterError
+from defocus.maps.preview import limits_of_photograph, preview
+
+if TYPE_CHECKING:
+    from defocus.maps.map_file import Precision
+
+
+@dataclass(frozen=True, eq=False)
+class Seeds:
+    """The sparse map that a full map grew from.
+
+    Attributes
+    ----------
+    sigma : float32 H x W, px; NaN where there is no seed.
+    probability : float32 H x W, 0..1, how probable the method holds that sigma; NaN at the same pixels.
+
+    Raises
+    ------
+    ValueError
+        If shapes or dtypes differ from this, a value is out of range, or the NaNs do not coincide.
+    """
+
+    sigma: NDArray[np.float32]
+    probability: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        _check_plane("seeds.sigma", self.sigma, np.float32, self.sigma.shape)
+        _check_plane("seeds.probability", self.probability, np.float32, self.sigma.shape)
+        absent = np.isnan(self.sigma)
+        if not np.array_equal(absent, np.isnan(self.probability)):
+            raise ValueError("seeds.sigma and seeds.probability must be NaN at the same pixels.")
+        present = ~absent
+        _check_range("seeds.sigma", self.sigma[present], 0.0, np.inf)
+        _check_range("seeds.probability", self.probability[present], 0.0, 1.0)
+
+    @classmethod
+    def none(cls, shape: tuple[int, int]) -> Seeds:
+        """Return seeds of `shape` (H, W) without a single seed, for methods that estimate every pixel."""
+        return cls(np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class DefocusMap:
+    """How far out of focus every pixel of a photograph is.
+
+    Attributes
+    ----------
+    sigma : float32 H x W, the standard deviation of the Gaussian that best explains the blur, in `unit`,
+        aligned with the upright photograph; finite, 0 or more.
+    confidence : float32 H x W, 0..1, how well the values around a pixel support its sigma: near 1 where
+        the photograph itself tells, near 0 where sigma was only carried in from far away. The method says how
+        it is computed; 0.5 and more counts as confident.
+    saturated : bool H x W, True where sigma is at the end of the method's range and so a lower bound.
+    seeds : the sparse map that sigma grew from.
+    method : name of the method.
+    sigma_range : lowest and highest sigma that the method can tell, in `unit`.
+    unit : unit of all sigmas, "px" for pixels of the photograph.
+    metadata : what else belongs to the map (parameters, weights, ...), as JSON knows it; saved with the map.
+    relative_depth : float32 H x W, 0 (nearest) to 1 (farthest), without scale or offset; None unless the method
+        tells depth.
+
+    Raises
+    ------
+    ValueError
+        If shapes or dtypes differ from this or a value is out of range.
+    """
+
+    sigma: NDArray[np.float32]
+    confidence: NDArray[np.float32]
+    saturated: NDArray[np.bool_]
+    seeds: Seeds
+    method: str
+    sigma_range: tuple[float, float]
+    unit: str = "px"
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    relative_depth: NDArray[np.float32] | None = None
+
+    def __post_init__(self) -> None:
+        shape = self.sigma.shape
+        _check_plane("sigma", self.sigma, np.float32, shape)
+        _check_plane("confidence", self.confidence, np.float32, shape)
+        _check_plane("saturated", self.saturated, np.bool_, shape)
+        _check_plane("seeds.sigma", self.seeds.sigma, np.float32, shape)
+        _check_range("sigma", self.sigma, 0.0, np.inf)
+        _check_range("confidence", self.confidence, 0.0, 1.0)
+        if self.relative_depth is not None:
+            _check_plane("relative_depth", self.relative_depth, np.float32, shape)
+            _check_range("relative_depth", self.relative_depth, 0.0, 1.0)
+        low, high = self.sigma_range
+        if not 0 <= low < high < np.inf:
+            raise ValueError(f"sigma_range must be two finite sigmas, lowest first, not {self.sigma_range}.")
+
+    @classmethod
+    def without_evidence(
+        cls,
+        shape: tuple[int, int],
+        method: str,
+        sigma_range: tuple[float, float],
+        unit: str = "px",
+        metadata: Mapping[str, Any] | None = None,
+    ) -> DefocusMap:
+        """Return the map of a photograph that shows nothing to measure blur at.
+
+        Sigma is the middle of `sigma_range` everywhere, confidence 0, and there are no seeds.
+
+        Warns
+        -----
+        UserWarning
+            Always, in one line that says so.
+        """
+        warnings.warn(
+            "The photograph shows no edge to measure blur at: the map is the middle of the range, with confidence 0.",
+            stacklevel=3,
+        )
+        return cls(
+            sigma=np.full(shape, sum(sigma_range) / 2, dtype=np.float32),
+            confidence=np.zeros(shape, dtype=np.float32),
+            saturated=np.zeros(shape, dtype=bool),
+            seeds=Seeds.none(shape),
+            method=method,
+            sigma_range=sigma_range,
+            unit=unit,
+            metadata={} if metadata is None else metadata,
+        )
+
+    def save(self, path: str | os.PathLike[str], *, precision: Precision = "compact", reduced: int = 1) -> None:
+        """Write the map in the format of the file's suffix; the file appears whole or not at all.
+
+        Parameters
+        ----------
+        path : where to; an existing file is replaced. `.tiff` and `.tif` are what `defocus.load` reads, and any program
+            that reads float TIFF shows sigma; `.npy` and `.exr` hold sigma alone (EXR confidence too), `.npz` all
+            planes, `.png` sigma in thousandths of a px, 16 bits, 65.535 at most.
+        precision : of a TIFF. "compact": sigma within 0.4 %, confidence within 1/510, without the seeds. "lossless":
+            every bit, and the seeds, in a file about ten times as large.
+        reduced : of a TIFF: 1/N of the width and height is saved, and `load` enlarges it again.
+
+        Raises
+        ------
+        MapFileError
+            If the suffix is none of these, the file cannot be written, a package for it is missing, or `metadata` is
+            not JSON.
+        ParameterError
+            If precision or reduced are none of these.
+        """
+        from defocus.maps.map_file import save_map
+
+        save_map(path, self, precision=precision, reduced=reduced)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        """Sigma, so that NumPy takes a map for H x W float32."""
+        return np.array(self.sigma, dtype=dtype, copy=copy)
+
+    def __repr__(self) -> str:
+        """One line: size, method, the range of sigma within it and how much of it is confident."""
+        height, width = self.sigma.shape
+        low, high = np.percentile(self.sigma[::8, ::8], (5, 95))
+        confident = float((self.confidence[::8, ::8] >= 0.5).mean())
+        return (
+            f"<DefocusMap {width} x {height} by {self.method}: {low:.2f} to {high:.2f} {self.unit}, "
+            f"{confident:.0%} confident>"
+        )
+
+    def limits(self, scale: Literal["photograph", "method"] = "photograph") -> tuple[float, float]:
+        """Return the sigmas of the first and the last colour of a picture of this map, in `unit`.
+
+        Parameters
+        ----------
+        scale : "photograph" for readable limits around the map's own sigmas, so that small differences show, also in
+            landscapes; "method" for the method's range, so that pictures of different photographs compare.
+
+        Raises
+        ------
+        ParameterError
+            If the scale is neither.
+        """
+        if scale not in ("photograph", "method"):
+            raise ParameterError(f"The scale is photograph or method, not {scale!r}.")
+        return self.sigma_range if scale == "method" else limits_of_photograph(self.sigma, self.sigma_range)
+
+    def preview(
+        self,
+        *,
+        scale_bar: bool = False,
+        show_confidence: bool = True,
+        scale: Literal["photograph", "method"] = "photograph",
+        sigma_limits: tuple[float, float] | None = None,
+    ) -> NDArray[np.uint8]:
+        """Return the map as a picture: dark blue is sharp, yellow is blurred.
+
+        Parameters
+        ----------
+        scale_bar : draw a scale with ticks in `unit` underneath; the picture above it keeps its size.
+        show_confidence : let colours fade to grey where confidence is below 0.5, so that a guess looks like one.
+        scale : see `limits`.
+        sigma_limits : sigmas of the first and the last colour, instead of those of `scale`.
+
+        Returns
+        -------
+        uint8 H x W x 3, sRGB; taller (and at least wide enough for its text) with `scale_bar`.
+
+        Raises
+        ------
+        ParameterError
+            If the scale is unknown, or the limits are not two finite numbers, lowest first.
+        """
+        return preview(
+            self.sigma,
+            sigma_limits=self.limits(scale) if sigma_limits is None else sigma_limits,
+            confidence=self.confidence if show_confidence else None,
+            scale_bar=scale_bar,
+            unit=self.unit,
+        )
+
+
+def _check_plane(name: str, plane: NDArray[Any], dtype: type[np.generic], shape: tuple[int, ...]) -> None:
+    if plane.dtype != dtype or plane.ndim != 2 or plane.shape != shape:
+        size = " x ".join(map(str, shape)) if len(shape) == 2 else "H x W"
+        raise ValueError(f"{name} must be {np.dtype(dtype)} {size}, not {plane.dtype} {plane.shape}.")
+
+
+def _check_range(name: str, values: NDArray[np.float32], low: float, high: float) -> None:
+    # NaN passes through min and max, and no comparison with it holds.
+    if values.size and not (values.min() >= low and values.max() <= high and values.max() < np.inf):
+        raise ValueError(f"{name} must be finite and in {low}..{high}.")

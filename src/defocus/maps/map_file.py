@@ -1,0 +1,441 @@
+"""A map's file: a TIFF whose first page any program shows, and sigma alone in formats of other programs.
+
+Two precisions. "compact" rounds sigma to 8 significant bits, an error of 0.4 % at most, and confidence to 1/255; kept
+are sigma, confidence and where the range ends. "lossless" keeps every bit, and the seeds. Either may be reduced: saved
+at 1/N of the width and height, and enlarged again when it is read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from defocus.errors import MapFileError, ParameterError
+from defocus.filters.box import block_average
+from defocus.photograph.source import available_memory, open_file
+from defocus.provenance import TIFF_TAG, Provenance, stamp
+from defocus.runtime.atomic import atomic_write, write_bytes
+from defocus.runtime.cores import available_cores
+from defocus.version import __version__
+
+if TYPE_CHECKING:
+    from defocus.maps.defocus_map import DefocusMap
+
+Precision = Literal["compact", "lossless"]
+SUFFIXES = (".tiff", ".tif", ".npy", ".npz", ".exr", ".png")
+"""What a map can be saved as."""
+PNG_STEP = 0.001
+"""px that one step of a 16-bit PNG stands for."""
+SIGNIFICANT_BITS = 8
+
+_FORMAT = "defocus map"
+_FORMAT_VERSION = 2
+# Page name and what it holds. The first is the picture that any program shows; the others lie below it.
+_COMPACT = {
+    "sigma": "standard deviation of the Gaussian blur",
+    "confidence": "confidence in sigma, 0..1 (0..255 where it is compact)",
+    "saturated": "1 where sigma is at the end of the method's range, a lower bound",
+}
+_LOSSLESS = _COMPACT | {
+    "seeds.sigma": "sigma at the seeds, NaN elsewhere",
+    "seeds.probability": "probability of the seeds' sigma, NaN elsewhere",
+}
+_DEPTH = {"relative_depth": "relative depth, 0 near to 1 far"}  # last, and only where a method tells it
+_DTYPES = {"saturated": ("uint8",), "confidence": ("uint8", "float32")}
+_PAGE_NAME, _DESCRIPTION = 285, 270
+_MOST_PAGES = 8
+_STRIP_BYTES = 2**20
+_LONGEST_DESCRIPTION = 2**20
+_MOST_COMPRESSED = 1100
+"""Times that deflate makes data smaller at most: a file that says more is a bomb."""
+# Classic TIFF addresses 4 GiB; the margin is for tags and for data that does not compress.
+_CLASSIC_TIFF_BYTES = 2**32 - 2**26
+
+
+@dataclass(frozen=True)
+class MapDescription:
+    """What a map's file says of it, without its values.
+
+    Attributes
+    ----------
+    method, unit, sigma_range, metadata : as in `DefocusMap`.
+    version : of the package that wrote the file.
+    precision : "compact" or "lossless".
+    reduced : how many times smaller than the photograph the file's pages are, on each side.
+    shape : height and width of the photograph, px.
+    """
+
+    method: str
+    unit: str
+    sigma_range: tuple[float, float]
+    metadata: Mapping[str, Any]
+    version: str
+    precision: Precision
+    reduced: int
+    shape: tuple[int, int]
+
+
+def save_map(
+    path: str | os.PathLike[str], defocus_map: DefocusMap, *, precision: Precision = "compact", reduced: int = 1
+) -> None:
+    """Write a map in the format of the file's suffix; the file appears whole or not at all.
+
+    Parameters
+    ----------
+    path : where to; an existing file is replaced. `.tiff` and `.tif` hold all that `load` reads; `.npy` and `.exr`
+        sigma (float32); `.npz` all planes; `.png` sigma in thousandths of a px, 16 bits, 65.535
+        at most.
+    defocus_map : what to save.
+    precision : of a TIFF; see the module.
+    reduced : of a TIFF, 1 or more: saved are means over blocks of so many pixels a side.
+
+    Raises
+    ------
+    MapFileError
+        If the suffix is none of these, the file cannot be written, a package for it is missing, or the map's metadata
+        are not JSON.
+    ParameterError
+        If precision or reduced are none of these.
+    """
+    target = Path(path)
+    if precision not in ("compact", "lossless"):
+        raise ParameterError(f"precision is compact or lossless, not {precision!r}.")
+    if reduced < 1:
+        raise ParameterError(f"reduced must be 1 or more, not {reduced}.")
+    suffix = target.suffix.lower()
+    try:
+        match suffix:
+            case ".tiff" | ".tif":
+                _write_tiff(target, defocus_map, precision, reduced)
+            case ".npy":
+                with atomic_write(target) as file:
+                    np.save(file, defocus_map.sigma)
+            case ".npz":
+                with atomic_write(target) as file:
+                    about = np.array(_about(defocus_map, "lossless", 1))
+                    planes = _planes(defocus_map, "lossless", 1)
+                    np.savez_compressed(
+                        file, allow_pickle=False, about=about, **{k.replace(".", "_"): v for k, v in planes.items()}
+                    )
+            case ".exr":
+                _write_exr(target, defocus_map)
+            case ".png":
+                write_bytes(target, _png(defocus_map))
+            case _:
+                raise MapFileError(f"A map is saved as {', '.join(SUFFIXES)}, not as {suffix or target.name}.")
+    except OSError as error:
+        raise MapFileError(f"Cannot write {target}: {error.strerror or error}.") from error
+
+
+def provenance_of(defocus_map: DefocusMap, precision: Precision, reduced: int) -> Provenance:
+    """Return what a map was made from, by its metadata."""
+    recipe = {
+        "method": defocus_map.method,
+        "parameters": defocus_map.metadata.get("parameters"),
+        "weights_sha256": defocus_map.metadata.get("weights_sha256"),
+    }
+    photograph = defocus_map.metadata.get("photograph_sha256")
+    return Provenance("map", photograph, recipe, {"precision": precision, "reduced": reduced})
+
+
+def _about(defocus_map: DefocusMap, precision: Precision, reduced: int) -> str:
+    about = {
+        "format": _FORMAT,
+        "format_version": _FORMAT_VERSION,
+        "defocus": __version__,
+        "method": defocus_map.method,
+        "unit": defocus_map.unit,
+        "sigma_range": [float(bound) for bound in defocus_map.sigma_range],
+        "precision": precision,
+        "reduced": reduced,
+        "shape": list(defocus_map.sigma.shape),
+        "metadata": dict(defocus_map.metadata),
+    }
+    try:
+        return json.dumps(about, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise MapFileError(f"The map's metadata must be plain JSON, but {error}.") from error
+
+
+def _write_tiff(target: Path, defocus_map: DefocusMap, precision: Precision, reduced: int) -> None:
+    description = _about(defocus_map, precision, reduced)
+    planes = _planes(defocus_map, precision, reduced)
+    tag = (TIFF_TAG, "s", 0, provenance_of(defocus_map, precision, reduced).to_json(), True)
+    big = sum(plane.nbytes for plane in planes.values()) > _CLASSIC_TIFF_BYTES
+    meanings = _LOSSLESS | _DEPTH
+    with atomic_write(target) as file, tifffile.TiffWriter(file, bigtiff=big, byteorder="<") as tiff:
+        for name, plane in planes.items():
+            first = name == "sigma"
+            floating = plane.dtype.kind == "f"
+            rows = max(min(plane.shape[0], _STRIP_BYTES // plane.strides[0]), 2)
+            tiff.write(
+                plane,
+                photometric="minisblack",
+                compression="zlib",
+                # A third less time than the usual level 6 takes, for a file 3 % larger.
+                compressionargs={"level": 1},
+                maxworkers=available_cores(),
+                # Differences of neighbours, of use where there are neighbours; of floats byte by byte, so that what
+                # was rounded off takes no place.
+                predictor=not name.startswith("seeds.") and (3 if floating else 2),
+                # Below the first page, and in strips of another height, or programs would take all for one stack.
+                subifds=len(planes) - 1 if first else 0,
+                rowsperstrip=rows if first else rows // 2,
+                description=description if first else meanings[name],
+                software=f"defocus {__version__}",
+                extratags=[(_PAGE_NAME, "s", 0, name, True), *([tag] if first else [])],
+                metadata=None,
+            )
+
+
+def _planes(defocus_map: DefocusMap, precision: Precision, reduced: int) -> dict[str, NDArray[Any]]:
+    sigma, confidence = defocus_map.sigma, defocus_map.confidence
+    saturated = defocus_map.saturated.astype(np.uint8)
+    planes: dict[str, NDArray[Any]]
+    if reduced > 1:
+        sigma = np.asarray(block_average(sigma, reduced), np.float32)
+        confidence = np.asarray(block_average(confidence, reduced), np.float32)
+        saturated = (np.asarray(block_average(saturated.astype(np.float32), reduced)) >= 0.5).astype(np.uint8)
+    if precision == "compact":
+        planes = {
+            "sigma": rounded(sigma),
+            "confidence": np.rint(confidence * 255).astype(np.uint8),
+            "saturated": saturated,
+        }
+    else:
+        planes = {"sigma": sigma, "confidence": confidence, "saturated": saturated}
+        if reduced == 1:
+            planes |= {"seeds.sigma": defocus_map.seeds.sigma, "seeds.probability": defocus_map.seeds.probability}
+    if defocus_map.relative_depth is not None:
+        depth = np.asarray(block_average(defocus_map.relative_depth, reduced), np.float32)
+        planes["relative_depth"] = depth if precision == "lossless" else rounded(depth)
+    return planes
+
+
+def rounded(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return floats rounded to 8 significant bits: the nearest, so within 0.4 %; 0 and powers of 2 stay.
+
+    Parameters
+    ----------
+    values : float32, finite.
+
+    Examples
+    --------
+    >>> rounded(np.float32([1.001, 3.0, 0.3]))
+    array([1.        , 3.        , 0.30078125], dtype=float32)
+    """
+    dropped = 24 - SIGNIFICANT_BITS
+    bits = np.ascontiguousarray(values).view(np.uint32)
+    up = (bits + np.uint32(1 << (dropped - 1))) & np.uint32(0xFFFFFFFF << dropped & 0xFFFFFFFF)
+    return np.asarray(up.view(np.float32))
+
+
+def _png(defocus_map: DefocusMap) -> bytes:
+    import imagecodecs
+
+    levels = np.rint(np.clip(defocus_map.sigma / PNG_STEP, 0, 65535)).astype(np.uint16)
+    contents = bytes(imagecodecs.png_encode(levels))
+    made_from = provenance_of(defocus_map, "lossless", 1)
+    options = {"unit": defocus_map.unit, "step": PNG_STEP}
+    return stamp(contents, Provenance("map", made_from.photograph_sha256, made_from.map, options))
+
+
+def _write_exr(target: Path, defocus_map: DefocusMap) -> None:
+    try:
+        import OpenEXR
+    except ImportError as error:
+        raise MapFileError("Saving as .exr needs one more package: pip install OpenEXR.") from error
+    part = target.with_name(f".{target.name}.part.exr")
+    header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
+    channels = {"Y": defocus_map.sigma, "confidence": defocus_map.confidence}
+    try:
+        OpenEXR.File(header, channels).write(str(part))
+        write_bytes(target, part.read_bytes())
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def load(path: str | os.PathLike[str]) -> DefocusMap:
+    """Read a map that `DefocusMap.save` wrote as a TIFF.
+
+    Parameters
+    ----------
+    path : the file.
+
+    Returns
+    -------
+    DefocusMap
+        Of a lossless file equal to the one that was saved, bit by bit; of a compact one within 0.4 % of sigma and
+        1/510 of confidence, without seeds; a reduced one is enlarged to the photograph's size.
+
+    Raises
+    ------
+    MapFileError
+        If the file is missing, damaged, not such a map, larger than memory, or of a newer version than this package
+        knows.
+    """
+    from defocus.maps.defocus_map import DefocusMap, Seeds
+
+    with _opened(Path(path)) as (pages, about):
+        planes = {name: page.asarray(maxworkers=1) for name, page in pages.items()}
+        if planes["confidence"].dtype == np.uint8:
+            planes["confidence"] = planes["confidence"].astype(np.float32) / np.float32(255)
+        if about.reduced > 1:
+            planes = {name: _enlarged(plane, about) for name, plane in planes.items()}
+        seeds = Seeds.none(about.shape)
+        if "seeds.sigma" in planes:
+            seeds = Seeds(planes["seeds.sigma"], planes["seeds.probability"])
+        return DefocusMap(
+            sigma=planes["sigma"],
+            confidence=planes["confidence"],
+            saturated=planes["saturated"].astype(np.bool_),
+            seeds=seeds,
+            method=about.method,
+            sigma_range=about.sigma_range,
+            unit=about.unit,
+            metadata=about.metadata,
+            relative_depth=planes.get("relative_depth"),
+        )
+
+
+def _enlarged(plane: NDArray[Any], about: MapDescription) -> NDArray[Any]:
+    """Linear between the middles of blocks; what is yes or no by the block."""
+    height, width = about.shape
+    if plane.dtype == np.uint8:
+        large = np.repeat(np.repeat(plane, about.reduced, axis=0), about.reduced, axis=1)
+        return np.ascontiguousarray(large[:height, :width])
+    large = plane
+    for axis, size in enumerate((height, width)):
+        at = np.clip((np.arange(size) + 0.5) / about.reduced - 0.5, 0, plane.shape[axis] - 1)
+        low = np.minimum(at.astype(np.intp), max(plane.shape[axis] - 2, 0))
+        part = (at - low).astype(np.float32).reshape((-1, 1) if axis == 0 else (1, -1))
+        first = np.take(large, low, axis=axis)
+        second = np.take(large, np.minimum(low + 1, plane.shape[axis] - 1), axis=axis)
+        large = first + part * (second - first)
+    return large
+
+
+def describe(path: str | os.PathLike[str]) -> MapDescription:
+    """Read what a map's file says of it, without decoding its values: fast even for thousands of files.
+
+    Raises
+    ------
+    MapFileError
+        As `load`; a file that is cut short is noticed, values that are damaged in place are not.
+    """
+    with _opened(Path(path)) as (pages, about):
+        size = next(iter(pages.values())).parent.filehandle.size
+        for page in pages.values():
+            ends = (start + count for start, count in zip(page.dataoffsets, page.databytecounts, strict=True))
+            if max(ends, default=size + 1) > size:
+                raise MapFileError(f"{path} is cut short: estimate it again.")
+        return about
+
+
+@contextmanager
+def _opened(source: Path) -> Iterator[tuple[dict[str, tifffile.TiffPage], MapDescription]]:
+    """Open a map's file and read its description; whatever goes wrong then or within becomes one sentence."""
+    from defocus.errors import PhotographError
+
+    if source.is_dir():
+        raise MapFileError(f"{source} is a folder: give the path of a .defocus.tiff file.")
+    try:
+        with open_file(source) as file, tifffile.TiffFile(file) as tiff:
+            pages = _pages(tiff, source)
+            about = _description(pages[0], source)
+            named = {str(page.tags.valueof(_PAGE_NAME)): page for page in pages}
+            _check_pages(named, about, source)
+            yield named, about
+    except MapFileError:
+        raise
+    except PhotographError as error:  # of opening
+        raise MapFileError(str(error)) from error
+    except tifffile.TiffFileError as error:
+        raise MapFileError(f"{source} is not a TIFF file, so not a defocus map.") from error
+    except OSError as error:
+        raise MapFileError(f"Cannot read {source}: {error.strerror or error}.") from error
+    except MemoryError as error:
+        raise MapFileError(f"There is not enough memory for {source}.") from error
+    except Exception as error:  # decoders raise many kinds on damaged data
+        raise MapFileError(f"{source} is damaged: {' '.join(str(error).split()) or type(error).__name__}.") from error
+
+
+def _pages(tiff: tifffile.TiffFile, source: Path) -> list[tifffile.TiffPage]:
+    """The first page and what lies below it, or, in files of version 1, behind it; never more than a map has."""
+    first = tiff.pages.first
+    below = first.pages
+    others: list[Any] = []
+    if below is not None:
+        others = [below[number] for number in range(min(len(below), _MOST_PAGES))]
+    else:
+        for number in range(1, _MOST_PAGES):
+            try:
+                others.append(tiff.pages[number])
+            except IndexError:
+                break
+    pages = [page if isinstance(page, tifffile.TiffPage) else page.aspage() for page in (first, *others)]
+    if len({page.offset for page in pages}) < len(pages):
+        raise MapFileError(f"{source} is damaged: its pages lead back to themselves.")
+    return pages
+
+
+def _description(page: tifffile.TiffPage, source: Path) -> MapDescription:
+    tag = page.tags.get(_DESCRIPTION)
+    about: Any = None
+    if tag is not None and tag.count <= _LONGEST_DESCRIPTION:
+        try:
+            about = json.loads(tag.value)
+        except (ValueError, TypeError, RecursionError):
+            about = None
+    if not isinstance(about, dict) or about.get("format") != _FORMAT:
+        raise MapFileError(f"{source} is a TIFF, but not a defocus map written by this package.")
+    if not isinstance(about.get("format_version"), int) or about["format_version"] > _FORMAT_VERSION:
+        raise MapFileError(
+            f"{source} was written by defocus {about.get('defocus')}, a newer version: update this package."
+        )
+    low, high = (float(bound) for bound in about["sigma_range"])
+    metadata = about["metadata"]
+    reduced, shape = about.get("reduced", 1), about.get("shape", list(page.shape))
+    sane = isinstance(reduced, int) and 1 <= reduced <= 4096 and len(shape) == 2
+    if not sane or not isinstance(metadata, dict) or not all(isinstance(side, int) and side > 0 for side in shape):
+        raise MapFileError(f"{source} is damaged: its description does not make sense.")
+    if page.shape != (-(-shape[0] // reduced), -(-shape[1] // reduced)):
+        raise MapFileError(f"{source} is damaged: its pages are not of the size that it says.")
+    return MapDescription(
+        method=str(about["method"]),
+        unit=str(about["unit"]),
+        sigma_range=(low, high),
+        metadata=metadata,
+        version=str(about["defocus"]),
+        precision="compact" if about.get("precision") == "compact" else "lossless",
+        reduced=reduced,
+        shape=(shape[0], shape[1]),
+    )
+
+
+def _check_pages(pages: Mapping[str, tifffile.TiffPage], about: MapDescription, source: Path) -> None:
+    """See that the pages are those of a map, of one size, and fit into memory, before any of them is decoded."""
+    names = [name for name in pages if name not in _DEPTH]
+    whole = about.precision == "lossless" and about.reduced == 1
+    if names != list(_LOSSLESS if whole else _COMPACT):
+        raise MapFileError(f"{source} is damaged: it does not hold the pages of a defocus map.")
+    shape = pages["sigma"].shape
+    decoded = 0
+    for name, page in pages.items():
+        if page.shape != shape or str(page.dtype) not in _DTYPES.get(name, ("float32",)):
+            raise MapFileError(f"{source} is damaged: its pages differ in size or type.")
+        decoded += page.nbytes
+        if page.nbytes > _MOST_COMPRESSED * sum(page.databytecounts) + 4096:
+            raise MapFileError(f"{source} is damaged: a page is too short for its size.")
+    needed = decoded + 9 * about.shape[0] * about.shape[1] * (about.reduced > 1)
+    if needed > available_memory():
+        raise MapFileError(f"{source} needs {needed / 1e9:.1f} GB of memory, more than is free.")

@@ -1,0 +1,216 @@
+"""Blur of every 4 x 4 px by the pyramid network, level by level and tile by tile, by ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from defocus.errors import WeightsError
+from defocus.filters.box import block_average
+from defocus.maps.accuracy import RIGHT_WITHIN
+from defocus.methods.onnx_file import trusted_model
+from defocus.methods.pyramid.weights import (
+    BINS,
+    BINS_PER_LEVEL,
+    DEPTH_CHANNELS,
+    LOG2_SHARPEST,
+    STRIDE,
+    bin_sigmas,
+    read_card,
+    rebuilt,
+)
+from defocus.methods.registry import find_method
+from defocus.methods.session import open_session
+from defocus.methods.weights_file import read_contents
+from defocus.runtime.cores import available_cores
+
+LEVELS = 5
+"""Of the pyramid, where the photograph is large enough; the coarsest is a sixteenth as wide."""
+SMALLEST_LEVEL = 16
+"""px, narrowest level that is read."""
+TILE = 1024
+"""px, side of what is read at once: 130 MB of responses."""
+HALO = 32
+"""px around a tile that are read with it. A reading looks 26 px far, so tiles leave no seam."""
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Readings:
+    """What the network says of each 4 x 4 px; ceil(H / 4) x ceil(W / 4) float32 each.
+
+    Attributes
+    ----------
+    log2_sigma : median of log2 of sigma in px: blur is as likely more as it is less.
+    certainty : probability that sigma is within a tenth, or 0.15 px, of 2**log2_sigma; 0..1.
+    """
+
+    log2_sigma: Floats
+    certainty: Floats
+
+
+class BlurReader:
+    """The trained network of the pyramid method.
+
+    Parameters
+    ----------
+    path : an ONNX file of `defocus train --method pyramid`, or None for the weights of this package.
+    threads : that ONNX Runtime may use; None for all cores this process may use. The result does not depend on it.
+
+    Raises
+    ------
+    WeightsError : the file is missing, damaged, or another network.
+    """
+
+    card: Mapping[str, Any]
+    """Where the weights come from."""
+    sha256: str
+    """Of the weights file, to tell which weights made a map."""
+
+    def __init__(self, path: Path | None = None, threads: int | None = None) -> None:
+        source = find_method("pyramid").weights_file(path)
+        assert source is not None
+        contents, self.sha256 = read_contents(source)
+        model = contents if path is None else trusted_model(contents, source, rebuilt)
+        try:
+            self._session = open_session(
+                model,
+                threads=available_cores() if threads is None else threads,
+                providers=("CUDAExecutionProvider", "CPUExecutionProvider"),
+                sizes_vary=True,  # tiles at the rim have sizes of their own
+            )
+        except Exception as error:  # ONNX Runtime raises its own classes, which share no base but Exception
+            raise WeightsError(f"ONNX Runtime cannot open {source}: {' '.join(str(error).split())[:200]}.") from error
+        self.card = read_card(self._session.get_modelmeta().custom_metadata_map, source)
+
+    def confidence(self, certainty: Floats) -> Floats:
+        """How often readings of a certainty were right on held-out scenes; the certainty itself if never measured."""
+        curve = self.card.get("calibration")
+        if curve is None:
+            return certainty
+        return np.interp(certainty, curve["certainty"], curve["confidence"]).astype(np.float32)
+
+    def read(self, luma: Floats, done: Callable[[float], None] = lambda share: None, *, tile: int = TILE) -> Readings:
+        """Read the blur of a photograph.
+
+        Parameters
+        ----------
+        luma : H x W float32, 0..1, display-referred.
+        done : called with the share of the work that is done, 0..1.
+        tile : px, a multiple of 8: side of what is read at once. The result does not depend on it.
+        """
+        pyramid = halve_repeatedly(luma)
+        work = sum(level.size for level in pyramid)
+        read = 0
+        state = logits = np.empty(0, np.float32)
+        finest: Readings | None = None
+        for number in reversed(range(len(pyramid))):
+            level = pyramid[number]
+            grid = (level.shape[0] // STRIDE, level.shape[1] // STRIDE)
+            if number == len(pyramid) - 1:
+                state = np.zeros((DEPTH_CHANNELS, grid[0] // 2, grid[1] // 2), np.float32)
+                logits = np.zeros((BINS, grid[0] // 2, grid[1] // 2), np.float32)
+            if number:
+                next_state = np.empty((DEPTH_CHANNELS, *grid), np.float32)
+                next_logits = np.empty((BINS, *grid), np.float32)
+            else:
+                finest = Readings(*(np.empty(grid, np.float32) for _ in range(2)))
+            for rows in _spans(level.shape[0], tile):
+                for columns in _spans(level.shape[1], tile):
+                    tile_state, tile_logits = self._read_tile(level, state, logits, rows, columns, number == 0)
+                    place = (_readings(rows), _readings(columns))
+                    if finest is None:
+                        next_state[(slice(None), *place)] = tile_state
+                        next_logits[(slice(None), *place)] = tile_logits
+                    else:
+                        found = summarise(tile_logits)
+                        finest.log2_sigma[place] = found.log2_sigma
+                        finest.certainty[place] = found.certainty
+                    read += (rows.stop - rows.start) * (columns.stop - columns.start)
+                    done(read / work)
+            if number:
+                state, logits = next_state, next_logits
+        assert finest is not None
+        kept = tuple(slice(-(-side // STRIDE)) for side in luma.shape)
+        return Readings(finest.log2_sigma[kept], finest.certainty[kept])
+
+    def _read_tile(
+        self, level: Floats, state: Floats, logits: Floats, rows: slice, columns: slice, is_finest: bool
+    ) -> tuple[Any, Any]:
+        """State and logits of a tile; it is read with a halo, which is then cut off."""
+        wide = [
+            slice(max(span.start - HALO, 0), min(span.stop + HALO, side))
+            for span, side in zip((rows, columns), level.shape, strict=True)
+        ]
+        coarse = (slice(None), *(slice(span.start // 8, span.stop // 8) for span in wide))
+        read = self._session.run(
+            ["state", "logits"],
+            {
+                "pixels": np.ascontiguousarray(level[tuple(wide)])[None, None],
+                "coarse_state": np.ascontiguousarray(state[coarse])[None],
+                "coarse_logits": np.ascontiguousarray(logits[coarse])[None],
+                "finest": np.array(is_finest),
+            },
+        )
+        if not all(np.isfinite(each).all() for each in read):
+            raise WeightsError("The weights' numbers are so large that the network overflows; train them again.")
+        inner = tuple(
+            slice((span.start - outer.start) // STRIDE, (span.stop - outer.start) // STRIDE)
+            for span, outer in zip((rows, columns), wide, strict=True)
+        )
+        return read[0][0][(slice(None), *inner)], read[1][0][(slice(None), *inner)]
+
+
+def halve_repeatedly(luma: Floats) -> list[Floats]:
+    """The levels of the pyramid, the finest first: means of 2 x 2 px, sides divisible by 8, mirrored to that size.
+
+    As many as leave `SMALLEST_LEVEL` px, up to `LEVELS`.
+    """
+    count = 1
+    while count < LEVELS and min(luma.shape) >> count >= SMALLEST_LEVEL:
+        count += 1
+    multiple = 8 << (count - 1)
+    level = np.pad(luma, [(0, -side % multiple) for side in luma.shape], mode="symmetric")
+    pyramid = [level]
+    for _ in range(count - 1):
+        pyramid.append(block_average(pyramid[-1], 2))
+    return pyramid
+
+
+def summarise(logits: NDArray[np.floating]) -> Readings:
+    """Median and certainty of what 37 x h x w log-likelihoods say."""
+    sigmas = bin_sigmas().astype(np.float32)
+    probability = np.exp(logits - logits.max(0))
+    probability /= probability.sum(0)
+    # Of readings torn between two sizes the mean is neither; the median is one of them, and the best guess by absolute
+    # error. Probability is spread evenly within a bin: a bin below one half counts whole, the one that crosses it in
+    # part.
+    place, left = np.full(logits.shape[1:], -0.5, np.float32), np.full(logits.shape[1:], 0.5, np.float32)
+    for part in probability:
+        place += np.minimum(left / np.maximum(part, np.float32(1e-12)), 1)
+        left -= np.minimum(part, left)
+    median = np.float32(LOG2_SHARPEST) + place / np.float32(BINS_PER_LEVEL)
+    share, px = RIGHT_WITHIN
+    sigma = np.exp2(median)
+    tolerance = np.maximum(share * sigma, px)
+    # Bins are a seventh of their sigma wide, about as wide as the tolerance: count the part of each that lies within.
+    half = np.float32(2 ** (0.5 / BINS_PER_LEVEL))
+    certainty = np.zeros_like(median)
+    for bin_sigma, part in zip(sigmas, probability, strict=True):
+        low, high = bin_sigma / half, bin_sigma * half
+        inside = np.minimum(high, sigma + tolerance) - np.maximum(low, sigma - tolerance)
+        certainty += part * np.clip(inside / (high - low), 0, 1)
+    return Readings(median, np.minimum(certainty, 1))
+
+
+def _spans(length: int, tile: int) -> list[slice]:
+    return [slice(start, min(start + tile, length)) for start in range(0, length, tile)]
+
+
+def _readings(span: slice) -> slice:
+    return slice(span.start // STRIDE, span.stop // STRIDE)

@@ -1,0 +1,209 @@
+"""Pyramid: the blur of every pixel, of any size, read by one small network at all levels of a resolution pyramid.
+
+DHDE (Park et al., CVPR 2017) carried on: its patches of two sizes become five levels, its edges every pixel, its 11
+labels a probability over 37 sigmas from 0.27 to 39 px. The steps:
+
+1. a pyramid of the photograph's luma, without the edges of a JPEG's blocks, each level the mean of 2 x 2 px of the one
+   before
+2. the network reads each level, the coarsest first; blur that is 2 px at one level is 1 px at the next, so each adds
+   what it sees to the log-likelihoods that the coarser one hands down. One reading per 4 x 4 px of the photograph
+3. median of log sigma, and certainty: the probability to be right within a tenth or 0.15 px; none where what was read
+   is no evidence of the lens (`defocus.evidence`)
+4. the matting Laplacian of the photograph spreads what is certain to where nothing could be read; three times, from the
+   second on with what was found as one more colour, so that blur may also change where no colour does
+5. guided upsampling to every pixel
+
+docs/methods/pyramid.md says where it fails, docs/research/pyramid.md what each step gains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from annotated_types import Ge, Lt
+from numpy.typing import NDArray
+
+from defocus.evidence import readability, without_block_edges
+from defocus.filters.box import block_average
+from defocus.filters.guided import guided_upsample
+from defocus.maps.defocus_map import DefocusMap, Seeds
+from defocus.methods.parameters import Fraction, NotNegativeInt, Parameters, Positive, PositiveInt
+from defocus.methods.pyramid.blur_reader import BlurReader, Readings
+from defocus.methods.pyramid.weights import STRIDE
+from defocus.optics.light import luma
+from defocus.photograph import Photograph
+from defocus.progress import Progress
+from defocus.propagation import propagate
+from defocus.version import __version__
+
+SIGMA_RANGE = (0.3, 32.0)
+NOTHING = 0.5 / 255
+"""A photograph whose luma varies by less than this shows nothing."""
+STRIP = 64
+"""Rows worked on at once where whole photographs would take too much memory."""
+LEAST_WEIGHT = 1e-4
+"""Of a reading that says nothing, so that the propagation always has a solution."""
+ROUNDS = (1e-3, 1e-3, 1e-4)
+"""Of propagation, each along the colours and what the round before found: the solver's relative tolerance. What only
+becomes a colour moves the map by a ten-thousandth of sigma."""
+FILL_WEIGHT = 0.05
+"""Of what a round found beside a reading, where both together are the fourth colour of the next."""
+
+
+@dataclass(frozen=True)
+class PyramidParameters(Parameters):
+    """Parameters of the pyramid method.
+
+    Attributes
+    ----------
+    matting_lambda : weight of the readings against smoothness along the photograph's colours.
+    matting_eps : of the matting Laplacian.
+    least_certainty : a reading weighs by how far its certainty exceeds this, or the photograph's median certainty if
+        that is less, so that what was seen fills what was not. 0.3 is about what a bare surface is read with.
+    certainty_power : the weight is that excess, as a share of the largest there can be, to this power.
+    octave_as_colour : the difference of colour, of 0..1, that a doubling of sigma counts as from the second round on.
+    largest_grid : nodes on which the propagation is solved; a photograph of more readings is solved on blocks of them.
+    upsampling_radius : of the guided upsampling, in readings of 4 px.
+    upsampling_eps : of the guided upsampling, in squared units of the photograph's 0..1.
+    seed_confidence : places of at least this confidence are the map's `seeds`.
+    """
+
+    matting_lambda: Positive = 1.0
+    matting_eps: Positive = 1e-3
+    least_certainty: Annotated[float, Ge(0), Lt(1)] = 0.3
+    certainty_power: Positive = 1.5
+    octave_as_colour: Positive = 0.4
+    largest_grid: PositiveInt = 100_000
+    upsampling_radius: NotNegativeInt = 2
+    upsampling_eps: Positive = 1e-3
+    seed_confidence: Fraction = 0.5
+
+
+PRESETS: Mapping[str, PyramidParameters] = {"default": PyramidParameters()}
+
+
+def estimate(
+    photograph: Photograph,
+    parameters: PyramidParameters = PRESETS["default"],
+    weights: Path | None = None,
+    progress: Progress | None = None,
+) -> DefocusMap:
+    """Estimate the map of one photograph.
+
+    Parameters
+    ----------
+    photograph : any size from 3 px a side.
+    parameters : see `PyramidParameters`.
+    weights : ONNX file of `defocus train --method pyramid`; None for this package's own.
+    progress : called with the step at hand and the share of the work done.
+
+    Returns
+    -------
+    DefocusMap with sigma in 0.3..32 px.
+        `confidence` is the probability that sigma is within a tenth of the truth, or 0.15 px.
+        `seeds` are where it is at least `parameters.seed_confidence`: sigma after step 4, at the middle of the 4 x 4 px
+        of a reading.
+
+    Warns
+    -----
+    UserWarning
+        If the photograph is of one colour; the map is then the middle of the range with confidence 0.
+
+    Raises
+    ------
+    WeightsError
+        If the weights file is missing, damaged or of another kind.
+    """
+    report = progress if progress is not None else lambda step, share: None
+    reader = BlurReader(weights)
+    metadata = {
+        "defocus": __version__,
+        "parameters": asdict(parameters),
+        "weights": reader.card.get("name", "unnamed"),
+        "weights_sha256": reader.sha256,
+    }
+    report("reading", 0.0)
+    rgb = photograph.as_float(np.float32)
+    grey = _luma(rgb)
+    if np.ptp(grey) < NOTHING:
+        return DefocusMap.without_evidence(grey.shape, "pyramid", SIGMA_RANGE, metadata=metadata)
+    grey = without_block_edges(grey)
+    readings = reader.read(grey, lambda share: report("reading", 0.7 * share))
+    readable = readability(grey, rgb, readings.log2_sigma, STRIDE)
+    del grey
+    report("propagation", 0.7)
+    coarse = block_average(rgb, STRIDE)
+    log2 = spread(replace(readings, certainty=readings.certainty * readable), coarse, parameters)
+    report("upsampling", 0.85)
+    confidence = reader.confidence(readings.certainty) * readable
+    planes = np.stack([log2, confidence], axis=2)
+    lifted = guided_upsample(
+        planes, coarse, rgb, reduction=STRIDE, radius=parameters.upsampling_radius, eps=parameters.upsampling_eps
+    )
+    del rgb
+    # In place: of a large photograph each plane more is a tenth of the memory.
+    sigma, confident = lifted[..., 0], lifted[..., 1]
+    np.clip(np.exp2(sigma, out=sigma), *SIGMA_RANGE, out=sigma)
+    np.clip(confident, 0, 1, out=confident)
+    report("done", 1.0)
+    return DefocusMap(
+        sigma=sigma,
+        confidence=confident,
+        saturated=(sigma <= SIGMA_RANGE[0]) | (sigma >= SIGMA_RANGE[1]),
+        seeds=_seeds(log2, confidence, sigma.shape, parameters.seed_confidence),
+        method="pyramid",
+        sigma_range=SIGMA_RANGE,
+        metadata=metadata,
+    )
+
+
+def _luma(rgb: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Luma by strips: of a large photograph, a whole one in float64 would be the most memory of all."""
+    grey = np.empty(rgb.shape[:2], np.float32)
+    for top in range(0, len(grey), STRIP):
+        grey[top : top + STRIP] = luma(rgb[top : top + STRIP])
+    return grey
+
+
+def spread(readings: Readings, guide: NDArray[np.float32], parameters: PyramidParameters) -> NDArray[np.float32]:
+    """Step 4: log2 of sigma of every reading, h x w, the uncertain ones filled in along the guide's colours."""
+    height, width = readings.log2_sigma.shape
+    if min(height, width) < 3:
+        return readings.log2_sigma
+    least = min(parameters.least_certainty, float(np.median(readings.certainty)))
+    excess = np.maximum((readings.certainty - least) / (1 - least), 0)
+    weight = np.maximum(excess ** np.float32(parameters.certainty_power), LEAST_WEIGHT)
+    reduction = max(1, int(np.ceil(np.sqrt(height * width / parameters.largest_grid))))
+
+    def along(colours: NDArray[np.float32], rtol: float) -> NDArray[np.float32]:
+        # Sums over a block would make blocks of many readings follow them more closely than single ones do.
+        return propagate(
+            readings.log2_sigma,
+            weight / reduction**2,
+            colours,
+            regularisation=parameters.matting_lambda,
+            eps=parameters.matting_eps,
+            reduction=reduction,
+            rtol=rtol,
+        )
+
+    found = along(guide, ROUNDS[0])
+    for rtol in ROUNDS[1:]:
+        filled = (weight * readings.log2_sigma + FILL_WEIGHT * found) / (weight + FILL_WEIGHT)
+        found = along(np.dstack([guide, np.float32(parameters.octave_as_colour) * filled]), rtol)
+    return found
+
+
+def _seeds(
+    log2_sigma: NDArray[np.float32], confidence: NDArray[np.float32], shape: tuple[int, ...], least: float
+) -> Seeds:
+    seeds = Seeds.none((shape[0], shape[1]))
+    rows, columns = np.nonzero(confidence >= least)
+    at = (np.minimum(rows * STRIDE + 2, shape[0] - 1), np.minimum(columns * STRIDE + 2, shape[1] - 1))
+    seeds.sigma[at] = np.clip(np.exp2(log2_sigma[rows, columns]), *SIGMA_RANGE)
+    seeds.probability[at] = confidence[rows, columns]
+    return seeds

@@ -1,0 +1,244 @@
+"""Weights of the pyramid method's network, and the ONNX graph of one level that they make."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from defocus.errors import WeightsError
+from defocus.methods.onnx_file import OnnxContents, read_onnx
+from defocus.methods.weights_file import read_contents
+from defocus.runtime.atomic import write_bytes
+
+STEM_CHANNELS, DEPTH_CHANNELS = 32, 64
+READERS = ("finest", "coarser")
+"""The finest level has weights of its own; all coarser ones share theirs."""
+BINS_PER_LEVEL = 5
+"""Bins of an octave of blur: a level of the pyramid halves the photograph, so shifts them by this many."""
+BINS = 37
+LOG2_SHARPEST = -1.9
+"""log2 of the first bin's sigma in px, 0.268; the last one's is 39.4."""
+STRIDE = 4
+"""px of a level that one reading stands for, on each side."""
+
+_METADATA_KEY = "defocus"
+_KIND = "pyramid"
+
+
+def bin_sigmas() -> NDArray[np.float64]:
+    """Sigma in px that each of the 37 bins stands for."""
+    return np.asarray(2 ** (LOG2_SHARPEST + np.arange(BINS) / BINS_PER_LEVEL))
+
+
+def shapes() -> dict[str, tuple[int, ...]]:
+    """Names and shapes of all parameters."""
+    stem, depth = STEM_CHANNELS, DEPTH_CHANNELS
+    kernels = {
+        "stem1": (stem, 1, 6, 6),
+        "stem2": (stem, stem, 3, 3),
+        "stem3": (depth, stem, 4, 4),
+        "read1": (depth, depth, 3, 3),
+        "read2": (depth, depth, 3, 3),
+        "join": (depth, 2 * depth, 1, 1),
+        "fuse1": (depth, depth, 3, 3),
+        "fuse2": (depth, depth, 3, 3),
+        "head": (BINS, depth, 1, 1),
+    }
+    named: dict[str, tuple[int, ...]] = {}
+    for reader in READERS:
+        for name, shape in kernels.items():
+            named |= {f"{reader}.{name}.weight": shape, f"{reader}.{name}.bias": shape[:1]}
+    return named
+
+
+@dataclass(frozen=True)
+class PyramidWeights:
+    """Everything the network has learnt.
+
+    Attributes
+    ----------
+    parameters : float32 arrays by the names and in the shapes of `shapes`.
+    card : where the weights come from: data, command, seed, figures.
+    """
+
+    parameters: Mapping[str, NDArray[np.float32]]
+    card: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, shape in shapes().items():
+            if name not in self.parameters:
+                raise WeightsError(f"The weights lack {name}; they are not those of a pyramid network.")
+            if self.parameters[name].shape != shape:
+                raise WeightsError(
+                    f"The weights have {name} of shape {self.parameters[name].shape}; the pyramid needs {shape}."
+                )
+            if not np.isfinite(self.parameters[name]).all():
+                raise WeightsError(f"The weights have numbers in {name} that are not finite; train them again.")
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> PyramidWeights:
+        """Read the parameters of an ONNX file of `save`, to train them further.
+
+        The first files had one reader for all levels; both begin with it.
+
+        Raises
+        ------
+        WeightsError : the file is missing, damaged or another network.
+        """
+        source = Path(path)
+        found = read_onnx(read_contents(source).data, source)
+        card = read_card(found.properties, source)
+        stored = found.parameters
+        arrays = {name: stored[each] for name in shapes() for each in (name, name.partition(".")[2]) if each in stored}
+        return cls(arrays, card)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the network as one ONNX file, complete under a temporary name and then renamed."""
+        write_bytes(Path(path), self.to_onnx())
+
+    def to_onnx(self) -> bytes:
+        """One level of the pyramid as an ONNX model.
+
+        Inputs: `pixels` 1 x 1 x H x W (0..1), `coarse_state` 1 x 64 x h x w and `coarse_logits` 1 x 37 x h x w of
+        the next coarser level (zeros at the coarsest), H and W divisible by 8, h = H / 8, w = W / 8; `finest`, a bool:
+        whether the level is the finest. Outputs: `state` and `logits` of this level, H / 4 x W / 4.
+        """
+        # The onnx package takes 0.2 s to import and is needed only here: an estimate reads the finished file.
+        from onnx import TensorProto, checker, helper
+
+        def plane(name: str, channels: int, height: str, width: str) -> Any:
+            return helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, channels, height, width])
+
+        outputs = [plane("state", DEPTH_CHANNELS, "a", "b"), plane("logits", BINS, "a", "b")]
+        finest, coarser = (self._reader(reader) for reader in READERS)
+        choice = helper.make_node("If", ["finest"], ["state", "logits"], then_branch=finest, else_branch=coarser)
+        graph = helper.make_graph(
+            [choice],
+            "pyramid",
+            [
+                plane("pixels", 1, "H", "W"),
+                plane("coarse_state", DEPTH_CHANNELS, "h", "w"),
+                plane("coarse_logits", BINS, "h", "w"),
+                helper.make_tensor_value_info("finest", TensorProto.BOOL, []),
+            ],
+            outputs,
+        )
+        # Opset 17 and IR 8 are read by every ONNX Runtime this package admits.
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        helper.set_model_props(model, {_METADATA_KEY: json.dumps({"kind": _KIND, "card": dict(self.card)})})
+        checker.check_model(model)
+        return bytes(model.SerializeToString())
+
+    def _reader(self, reader: str) -> Any:
+        """The ONNX graph of one reader; its inputs are those of the model."""
+        from onnx import TensorProto, helper, numpy_helper
+
+        constants = [
+            numpy_helper.from_array(np.ascontiguousarray(self.parameters[name], dtype=np.float32), name)
+            for name in shapes()
+            if name.startswith(f"{reader}.")
+        ]
+        for name, value in {
+            "middle": np.float32(0.5),
+            "gain": np.float32(4),
+            "twice": np.array([1, 1, 2, 2], np.float32),
+            "first": np.array([0], np.int64),
+            "kept": np.array([BINS - BINS_PER_LEVEL], np.int64),
+            "one": np.array([1], np.int64),
+            "repeated": np.array([1, BINS_PER_LEVEL, 1, 1], np.int64),
+        }.items():
+            constants.append(numpy_helper.from_array(value, f"{reader}.{name}"))
+        nodes = []
+
+        def own(name: str) -> str:
+            return f"{reader}.{name}"
+
+        def node(operation: str, inputs: list[str], output: str, **attributes: Any) -> str:
+            nodes.append(helper.make_node(operation, inputs, [own(output)], **attributes))
+            return own(output)
+
+        def convolution(name: str, source: str, stride: int = 1) -> str:
+            border = (self.parameters[own(f"{name}.weight")].shape[-1] - 1) // 2
+            inputs = [source, own(f"{name}.weight"), own(f"{name}.bias")]
+            return node("Conv", inputs, name, pads=[border] * 4, strides=[stride] * 2)
+
+        def relu(source: str, name: str) -> str:
+            return node("Relu", [source], f"{name}.relu")
+
+        def doubled(source: str) -> str:
+            nearest = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+            return node("Resize", [source, "", own("twice")], f"{source}.doubled", **nearest)
+
+        def convolved(name: str, source: str, stride: int = 1) -> str:
+            return relu(convolution(name, source, stride), name)
+
+        centred = node("Mul", [node("Sub", ["pixels", own("middle")], "shifted"), own("gain")], "centred")
+        x = convolved("stem3", convolved("stem2", convolved("stem1", centred, 2)), 2)
+        x = relu(node("Add", [x, convolution("read2", convolved("read1", x))], "read"), "read")
+        x = convolved("join", node("Concat", [x, doubled("coarse_state")], "joined", axis=1))
+        x = node("Add", [x, convolution("fuse2", convolved("fuse1", x))], "fused")
+        state = node("Relu", [x], "state")
+        coarse = doubled("coarse_logits")
+        sharpest = node("Slice", [coarse, own("first"), own("one"), own("one")], "sharpest")
+        shifted = [
+            node("Tile", [sharpest, own("repeated")], "sharper"),
+            node("Slice", [coarse, own("first"), own("kept"), own("one")], "blurrier"),
+        ]
+        logits = node("Add", [node("Concat", shifted, "carried", axis=1), convolution("head", state)], "logits")
+        outputs = [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, channels, "a", "b"])
+            for name, channels in ((state, DEPTH_CHANNELS), (logits, BINS))
+        ]
+        return helper.make_graph(nodes, reader, [], outputs, constants)
+
+
+def rebuilt(found: OnnxContents, path: Path) -> bytes:
+    """The model of this package with the parameters and the card of a file.
+
+    Raises
+    ------
+    WeightsError : the file is not a network of this version, or its numbers are not those of one.
+    """
+    card = read_card(found.properties, path)
+    if "finest" not in found.inputs:
+        raise WeightsError(f"{path} is of an earlier version; train it further with defocus train --start {path}.")
+    return PyramidWeights(
+        {name: found.parameters[name] for name in shapes() if name in found.parameters}, card
+    ).to_onnx()
+
+
+def read_card(properties: Mapping[str, str], path: Path) -> dict[str, Any]:
+    """The model card inside an ONNX file's metadata.
+
+    Raises
+    ------
+    WeightsError : the metadata is not that of a network written by `PyramidWeights.save`.
+    """
+    try:
+        metadata = json.loads(properties[_METADATA_KEY])
+        if metadata["kind"] != _KIND:
+            raise KeyError
+        card = metadata["card"]
+        if not isinstance(card, dict) or not _is_calibration(card.get("calibration")):
+            raise KeyError
+        return card
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise WeightsError(f"{path} is not a network written by `defocus train --method pyramid`.") from error
+
+
+def _is_calibration(curve: Any) -> bool:
+    """Whether a card's calibration is none, or two lists of 0..1 of one length, certainty in ascending order."""
+    if curve is None:
+        return True
+    certainty, confidence = (np.asarray(curve[name], np.float64) for name in ("certainty", "confidence"))
+    if certainty.ndim != 1 or certainty.shape != confidence.shape or not certainty.size:
+        return False
+    within = all(((values >= 0) & (values <= 1)).all() for values in (certainty, confidence))
+    return bool(within and (np.diff(certainty) >= 0).all())

@@ -1,0 +1,1 @@
+"""How lenses blur: kernels, light, and blur that differs from pixel to pixel."""

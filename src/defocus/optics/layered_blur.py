@@ -1,0 +1,228 @@
+"""Blur that differs from pixel to pixel, with occlusion: the scene in layers, laid over each other from the back.
+
+More blur is farther away: the sharp subject stands in front. A layer's colours are blurred without what is nearer
+(normalised by its own blurred mask), so that nothing of a sharp subject bleeds into a blurred ground, and laid on by
+the blurred mask of "this layer or nearer". Layers are hats that overlap, so that slanted surfaces show no bands.
+
+Works on tiles with as much margin as the largest blur in them reaches, so memory is bounded and tiles do not show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft, ndimage
+
+from defocus.errors import ParameterError
+from defocus.runtime.cores import available_cores
+
+Aperture = Literal["disc", "hexagon", "gaussian"]
+APERTURES: tuple[Aperture, ...] = ("disc", "hexagon", "gaussian")
+Floats = NDArray[np.float32]
+
+TILE = 512
+SMALLEST = 0.35
+"""px; less blur than this is none."""
+RATIO = 1.3
+"""Between the sigmas of neighbouring layers."""
+SAME_SURFACE = 2.0
+"""Layers whose colours may mix: neighbours on a slanted surface."""
+_FINE_SIGMA = 3.0
+_BLOCK = 8
+_OVERSAMPLING = 10
+_REACH = {"disc": 2.2, "hexagon": 2.6, "gaussian": 3.5}
+
+
+@dataclass(frozen=True)
+class Layers:
+    """Sigmas of the layers, ascending, the first one 0."""
+
+    sigmas: NDArray[np.float64]
+
+    @classmethod
+    def up_to(cls, largest: float) -> Layers:
+        """Layers for sigmas of 0..largest px."""
+        if largest <= SMALLEST:
+            return cls(np.array([0.0]))
+        count = int(np.ceil(np.log(largest / SMALLEST) / np.log(RATIO))) + 1
+        return cls(np.concatenate([[0.0], np.geomspace(SMALLEST, max(largest, SMALLEST * 1.01), count)]))
+
+    def place(self, sigma: NDArray[np.floating]) -> Floats:
+        """Position of sigmas among the layers, H x W: 1.5 lies midway between layers 1 and 2."""
+        return np.interp(sigma, self.sigmas, np.arange(len(self.sigmas))).astype(np.float32)
+
+
+def blur_by_layers(
+    light: Callable[[tuple[slice, slice]], Floats],
+    sigma: NDArray[np.float32],
+    aperture: Aperture,
+    write: Callable[[tuple[slice, slice], Floats], None],
+    progress: Callable[[float], None] = lambda share: None,
+) -> None:
+    """Blur a picture tile by tile.
+
+    Parameters
+    ----------
+    light : gives the linear light of a window, h x w x 3 float32, as it is wanted blurred.
+    sigma : H x W, px, blur to add at every pixel.
+    aperture : shape of the blur; all shapes have the variance of the sigma.
+    write : takes a window of the result and its linear light.
+    progress : told the share done.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such aperture.
+    """
+    if aperture not in APERTURES:
+        raise ParameterError(f"aperture must be one of {', '.join(APERTURES)}, not {aperture!r}.")
+    layers = Layers.up_to(float(sigma.max()))
+    windows = list(_windows(sigma.shape))
+
+    def work(window: tuple[slice, slice]) -> None:
+        # What is farther cannot cover what is sharp, so a sharp tile stays as it is.
+        if len(layers.sigmas) == 1 or float(sigma[window].max()) == 0:
+            write(window, light(window))
+            return
+        reach = int(np.ceil(_REACH[aperture] * _largest_near(sigma, window, aperture)))
+        # On the grid of the largest blocks, so that every tile averages the same ones.
+        outer = tuple(
+            slice(max((s.start - reach) // _BLOCK * _BLOCK, 0), min(-(-(s.stop + reach) // _BLOCK) * _BLOCK, size))
+            for s, size in zip(window, sigma.shape, strict=True)
+        )
+        blurred = _compose(light((outer[0], outer[1])), layers.place(sigma[outer]), layers, aperture)
+        inner = tuple(slice(s.start - o.start, s.stop - o.start) for s, o in zip(window, outer, strict=True))
+        write(window, blurred[inner])
+
+    with ThreadPoolExecutor(available_cores()) as pool:
+        for done, _ in enumerate(pool.map(work, windows)):
+            progress((done + 1) / len(windows))
+
+
+def _windows(shape: tuple[int, ...]) -> Iterator[tuple[slice, slice]]:
+    for top in range(0, shape[0], TILE):
+        for left in range(0, shape[1], TILE):
+            yield slice(top, min(top + TILE, shape[0])), slice(left, min(left + TILE, shape[1]))
+
+
+def _largest_near(sigma: NDArray[np.float32], window: tuple[slice, slice], aperture: Aperture) -> float:
+    """Largest sigma that can reach into the window: of the window and of what lies within its own reach."""
+    largest = float(sigma[window].max())
+    for _ in range(2):
+        reach = int(np.ceil(_REACH[aperture] * largest))
+        wider = tuple(slice(max(s.start - reach, 0), s.stop + reach) for s in window)
+        largest = float(sigma[wider].max())
+    return largest
+
+
+def _compose(light: Floats, place: Floats, layers: Layers, aperture: Aperture) -> Floats:
+    """Layers over each other, the most blurred one first."""
+    lowest, highest = int(np.floor(place.min())), int(np.ceil(place.max()))
+    composed: Floats | None = None
+    for layer in range(highest, lowest - 1, -1):
+        own = np.clip(1 - np.abs(place - layer) / SAME_SURFACE, 0, 1)
+        nearer = np.clip(layer + 1 - place, 0, 1)
+        if not (own > 1 - 1 / SAME_SURFACE).any():  # no pixel within one layer of it
+            continue
+        sigma = float(layers.sigmas[layer])
+        if sigma == 0:
+            opacity = nearer[..., None]
+            return light if composed is None else opacity * light + (1 - opacity) * composed
+        planes = np.concatenate([light * own[..., None], own[..., None], nearer[..., None]], axis=2)
+        blurred = _blur(planes, sigma, aperture)
+        weight = blurred[..., 3:4]
+        # Far from anything of this layer its colour does not matter, as its opacity is that of nearer ones.
+        colour = np.where(
+            weight > 1e-4, blurred[..., :3] / np.maximum(weight, 1e-4), 0 if composed is None else composed
+        )
+        if composed is None:
+            composed = np.where(weight > 1e-4, colour, light)
+            continue
+        opacity = np.clip(blurred[..., 4:5], 0, 1) * (weight > 1e-4)
+        composed = opacity * colour + (1 - opacity) * composed
+    return light if composed is None else composed
+
+
+def _blur(planes: Floats, sigma: float, aperture: Aperture) -> Floats:
+    """Blur h x w x C by sigma; large blurs on blocks of pixels, where they are as smooth as on pixels."""
+    factor = 1
+    while factor < _BLOCK and sigma >= factor * _FINE_SIGMA:
+        factor *= 2  # blocks of one size fit into those of the next
+    if factor == 1:
+        return _kernel_blur(planes, sigma, aperture)
+    height, width = planes.shape[:2]
+    rows, columns = -height % factor, -width % factor
+    padded = np.pad(planes, ((0, rows), (0, columns), (0, 0)), mode="edge")
+    blocks = padded.reshape(padded.shape[0] // factor, factor, padded.shape[1] // factor, factor, -1)
+    small = blocks.mean(axis=(1, 3), dtype=np.float32)
+    # Averaging and linear interpolation blur too: a box and a triangle of the block's width.
+    rest = np.sqrt(max(sigma**2 - (factor**2 - 1) / 12 - (factor**2) / 6, 0.05)) / factor
+    return enlarged(_kernel_blur(small, float(rest), aperture), factor)[:height, :width]
+
+
+def enlarged(small: Floats, factor: int) -> Floats:
+    """Linear interpolation between the middles of blocks: h x w x C becomes h factor x w factor x C."""
+    for axis in (0, 1):
+        size = small.shape[axis]
+        at = np.clip((np.arange(size * factor) + 0.5) / factor - 0.5, 0, size - 1)
+        low = np.minimum(at.astype(np.intp), max(size - 2, 0))
+        share = (at - low).astype(np.float32).reshape([-1 if k == axis else 1 for k in range(3)])
+        first = np.take(small, low, axis=axis)
+        small = first + share * (np.take(small, np.minimum(low + 1, size - 1), axis=axis) - first)
+    return small
+
+
+def _kernel_blur(planes: Floats, sigma: float, aperture: Aperture) -> Floats:
+    if aperture == "gaussian" or sigma < 0.6:
+        blurred = ndimage.gaussian_filter1d(planes, sigma, axis=0, mode="nearest", truncate=3.5)
+        return np.asarray(ndimage.gaussian_filter1d(blurred, sigma, axis=1, mode="nearest", truncate=3.5))
+    kernel = aperture_kernel(sigma, aperture)
+    reach = kernel.shape[0] // 2
+    padded = np.pad(planes, ((reach, reach), (reach, reach), (0, 0)), mode="edge")
+    size = [fft.next_fast_len(n, real=True) for n in padded.shape[:2]]
+    spectrum = fft.rfft2(kernel, size)
+    height, width = planes.shape[:2]
+    blurred = np.empty_like(planes)
+    for channel in range(planes.shape[2]):
+        product = fft.rfft2(padded[..., channel], size) * spectrum
+        whole = fft.irfft2(product, size)
+        blurred[..., channel] = whole[2 * reach : 2 * reach + height, 2 * reach : 2 * reach + width]
+    return np.maximum(blurred, 0)
+
+
+def aperture_kernel(sigma: float, aperture: Aperture) -> Floats:
+    """Picture of a point through the aperture, n x n float32, n odd, sum 1, standard deviation sigma px per axis.
+
+    A disc of radius r has the deviation r / 2, a regular hexagon of circumradius r sqrt(5 / 24) r; what the pixel grid
+    does to small ones is mended by adapting the radius.
+    """
+    radius = 2 * sigma if aperture == "disc" else sigma / float(np.sqrt(5 / 24))
+    for _ in range(4):
+        kernel = _sampled(radius, aperture)
+        at = np.arange(len(kernel)) - len(kernel) // 2
+        deviation = float(np.sqrt((kernel.sum(axis=0) * at**2).sum()))
+        if abs(deviation - sigma) < 0.002 * sigma or deviation == 0:
+            break
+        radius *= sigma / deviation
+    return kernel.astype(np.float32)
+
+
+def _sampled(radius: float, aperture: Aperture) -> NDArray[np.float64]:
+    """Share of every pixel that the aperture's picture covers."""
+    reach = int(np.ceil(radius + 0.5))
+    fine = (np.arange((2 * reach + 1) * _OVERSAMPLING) + 0.5) / _OVERSAMPLING - reach - 0.5
+    y, x = fine[:, None], fine[None, :]
+    if aperture == "disc":
+        inside = x**2 + y**2 <= radius**2
+    else:
+        apothem = radius * np.sqrt(3) / 2
+        directions = ((0.0, 1.0), (np.sqrt(3) / 2, 0.5), (np.sqrt(3) / 2, -0.5))
+        inside = np.all([np.abs(a * x + b * y) <= apothem for a, b in directions], axis=0)
+    blocks = inside.reshape(2 * reach + 1, _OVERSAMPLING, 2 * reach + 1, _OVERSAMPLING)
+    kernel = blocks.mean(axis=(1, 3), dtype=np.float64)
+    return np.asarray(kernel / kernel.sum())

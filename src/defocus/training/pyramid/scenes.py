@@ -1,0 +1,509 @@
+"""Training scenes for the pyramid method: layers of known blur over one another, as a lens and a camera render them.
+
+A scene is a crop of grey pixels with the blur of every pixel. Its layers are photographs, shrunk until they are sharp
+enough for the blur they get, or textures made to order; random shapes cut them out; each is blurred in linear light by
+its own amount and laid over those behind it. Noise, demosaicing, a reduction in size, sharpening and JPEG follow. All
+is drawn from a seed.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from scipy import fft, ndimage
+
+from defocus.optics.kernels import disc_kernel, disc_radius, gaussian_kernel
+from defocus.optics.light import linear_to_srgb, luma, srgb_to_linear
+from defocus.photograph import read_photograph
+from defocus.runtime.atomic import atomic_write
+from defocus.runtime.cores import single_blas_thread
+from defocus.runtime.processes import run_in_order
+
+Floats = NDArray[np.float32]
+
+CROP = 256
+"""px, side of a scene."""
+LABEL_STEP = 2
+"""px, side of the blocks whose blur is stored."""
+MARGIN = 64
+"""px around the crop that are rendered too, so that blur reaches in from outside."""
+CANVAS = CROP + 2 * MARGIN
+SHARPEST, SMALLEST, LARGEST = 0.2, 0.3, 26.0
+"""px of sigma: a layer counts as in focus up to the first; the others bound what is drawn."""
+OWN_BLUR_FLOOR = 0.5
+"""px: what the estimator of the sources' own blur reads at the sharpest edges."""
+TOLERATED_OWN_BLUR = 1.08
+"""Pixels count where the source's own blur makes the whole larger by less than this factor."""
+APERTURES = ("gaussian", "disc", "polygon")
+LARGEST_REDUCTION = 1.375
+"""By how much the picture may be made smaller afterwards; the canvas then has 16 px left around the crop."""
+RESAMPLING = (Image.Resampling.BOX, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS)
+"""How pictures are made smaller: by filters no wider than a pixel (second moment), so that what is sharp stays so."""
+
+
+@dataclass(frozen=True)
+class SceneRecipe:
+    """What training scenes are made of.
+
+    Attributes
+    ----------
+    kernels : which apertures may blur: "gaussian", "disc", "polygon" (a lens's blades, with a brighter or darker rim).
+    layered_share : share of scenes with occluders; the others are one photograph, blurred evenly or along a ramp.
+    one_picture_share : share of the scenes with occluders whose layers all show the same picture, so that nothing but
+        the blur changes at their borders.
+    ramp_share : share of the layers behind all others whose blur changes along them.
+    noise_share : share of scenes with sensor noise; its standard deviation is drawn up to `noise` (of 255).
+    noise : see `noise_share`.
+    demosaiced_share : share of the noise that is correlated between neighbours, as after demosaicing.
+    reduced_share : share of scenes made smaller after the noise, by up to `LARGEST_REDUCTION`; half of these by other
+        factors across than down, as photographs forced into a square are.
+    sharpened_share : share of scenes with an unsharp mask over them, noise and all, as cameras and editors leave them.
+    jpeg_share : share stored as JPEG of quality 50 to 98.
+    """
+
+    kernels: tuple[str, ...] = APERTURES
+    layered_share: float = 0.7
+    one_picture_share: float = 0.2
+    ramp_share: float = 0.3
+    noise_share: float = 0.6
+    noise: float = 12.0
+    demosaiced_share: float = 0.4
+    reduced_share: float = 0.25
+    sharpened_share: float = 0.05
+    jpeg_share: float = 0.45
+
+
+@dataclass(frozen=True)
+class Source:
+    """A photograph to cut layers from.
+
+    Attributes
+    ----------
+    grey : H x W uint8, luma.
+    own_blur : h x w float16, sigma in px of blocks of 4 px a side: what the photograph is blurred by itself.
+    """
+
+    grey: NDArray[np.uint8]
+    own_blur: NDArray[np.float16]
+
+
+def save_sources(sources: Sequence[Source], path: Path) -> None:
+    """Write sources to one .npz file, whole or not at all."""
+    arrays: dict[str, NDArray[Any]] = {f"grey{i}": source.grey for i, source in enumerate(sources)}
+    arrays |= {f"own_blur{i}": source.own_blur for i, source in enumerate(sources)}
+    with atomic_write(path) as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # the stub takes the names for its own options
+
+
+def load_sources(path: Path) -> list[Source]:
+    """Read what `save_sources` wrote."""
+    with np.load(path) as stored:
+        return [Source(stored[f"grey{i}"], stored[f"own_blur{i}"]) for i in range(len(stored.files) // 2)]
+
+
+@dataclass(frozen=True)
+class SceneSet:
+    """Scenes with their truth; n of each.
+
+    Attributes
+    ----------
+    pixels : n x 256 x 256 uint8, display-referred luma.
+    log2_sigma : n x 128 x 128 float16, of blocks of 2 px a side.
+    valid : n x 128 x 128 bool, where the truth is known.
+    """
+
+    pixels: NDArray[np.uint8]
+    log2_sigma: NDArray[np.float16]
+    valid: NDArray[np.bool_]
+
+    def save(self, path: Path) -> None:
+        """Write an .npz file, whole or not at all."""
+        with atomic_write(path) as file:
+            np.savez(file, pixels=self.pixels, log2_sigma=self.log2_sigma, valid=self.valid)
+
+    @staticmethod
+    def load(path: Path) -> SceneSet:
+        """Read what `save` wrote."""
+        with np.load(path) as stored:
+            return SceneSet(stored["pixels"], stored["log2_sigma"], stored["valid"])
+
+
+def read_source(path: Path) -> Source:
+    """A photograph as luma, with the map of its own blur by the method `dhde`."""
+    import warnings
+
+    from defocus.estimation import estimate
+
+    photograph = read_photograph(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a photograph without edges is a source all the same
+        sigma = estimate(photograph, method="dhde").sigma
+    height, width = (side // 4 for side in sigma.shape)
+    own = sigma[: 4 * height, : 4 * width].reshape(height, 4, width, 4).mean((1, 3))
+    grey = np.rint(luma(photograph.as_float()) * 255).astype(np.uint8)
+    return Source(grey, own.astype(np.float16))
+
+
+def make_scenes(
+    sources: Sequence[Source],
+    count: int,
+    recipe: SceneRecipe,
+    *,
+    seed: int,
+    processes: int = 1,
+    done: Callable[[int], None] = lambda step: None,
+) -> SceneSet:
+    """Render scenes.
+
+    Parameters
+    ----------
+    sources : photographs to cut layers from.
+    count : of scenes.
+    recipe : see `SceneRecipe`.
+    seed : scene number i follows from the seed and i alone.
+    processes : scenes rendered at once.
+    done : called with the number of scenes that were finished since the last call.
+    """
+    pixels = np.empty((count, CROP, CROP), np.uint8)
+    blur = np.empty((count, CROP // LABEL_STEP, CROP // LABEL_STEP), np.float16)
+    valid = np.empty(blur.shape, bool)
+    chunks = [range(start, min(start + 64, count)) for start in range(0, count, 64)]
+    render = partial(_render_chunk, recipe=recipe, seed=seed)
+    rendered = run_in_order(chunks, render, processes, prepare=partial(_share_sources, sources))
+    for chunk, (p, b, v) in zip(chunks, rendered, strict=True):
+        pixels[chunk], blur[chunk], valid[chunk] = p, b, v
+        done(len(chunk))
+    return SceneSet(pixels, blur, valid)
+
+
+_shared: list[Source] = []
+
+
+def _share_sources(sources: Sequence[Source]) -> None:
+    _shared[:] = sources
+
+
+def _render_chunk(
+    chunk: range, recipe: SceneRecipe, seed: int
+) -> tuple[NDArray[np.uint8], NDArray[np.float16], NDArray[np.bool_]]:
+    with single_blas_thread():
+        scenes = [render_scene(_shared, recipe, np.random.default_rng((seed, number))) for number in chunk]
+    return np.stack([s[0] for s in scenes]), np.stack([s[1] for s in scenes]), np.stack([s[2] for s in scenes])
+
+
+def render_scene(
+    sources: Sequence[Source], recipe: SceneRecipe, random: np.random.Generator
+) -> tuple[NDArray[np.uint8], NDArray[np.float16], NDArray[np.bool_]]:
+    """One scene: pixels 256 x 256, log2 of sigma and where it is known, 128 x 128 each."""
+    kernel = recipe.kernels[random.integers(len(recipe.kernels))]
+    occluders = int(random.integers(1, 5)) if random.random() < recipe.layered_share else 0
+    sigmas = _layer_sigmas(occluders + 1, random)
+    one_picture = random.random() < recipe.one_picture_share
+    light, own = far = _layer(sources, min(sigmas) if one_picture else sigmas[0], random)
+    blur = np.full(light.shape, sigmas[0], np.float32)
+    if random.random() < recipe.ramp_share:
+        blur = _ramp(sigmas[0], random)
+        composed = _blur_by_map(light, blur, kernel, random)
+    else:
+        composed = _Aperture(kernel, sigmas[0], random).blur(light)
+    for sigma in sigmas[1:]:
+        light, own_here = far if one_picture else _layer(sources, sigma, random)
+        mask = _shape(light, random)
+        aperture = _Aperture(kernel, sigma, random)
+        opacity = np.clip(aperture.blur(mask), 0, 1)
+        composed = aperture.blur(light * mask) + (1 - opacity) * composed
+        inside = mask > 0.5
+        blur = np.where(inside, np.float32(sigma), blur)
+        own = np.where(inside, own_here, own)
+    height, width = _sides_before_reduction(recipe, random)
+    top, left = (CANVAS - height) // 2, (CANVAS - width) // 2
+    crop = slice(top, top + height), slice(left, left + width)
+    shrink = np.float32(np.sqrt(height * width) / CROP)
+    blur, own = (
+        np.asarray(Image.fromarray(plane[crop]).resize((CROP, CROP), Image.Resampling.NEAREST), np.float32) / shrink
+        for plane in (blur, own)
+    )
+    whole = np.hypot(np.maximum(blur, SMALLEST), own)
+    known = whole < TOLERATED_OWN_BLUR * np.maximum(blur, SMALLEST)
+    step = LABEL_STEP
+    blocks = (CROP // step, step, CROP // step, step)
+    log2 = np.log2(np.maximum(np.where(known, np.hypot(blur, own), blur), SHARPEST))
+    return (
+        _camera(linear_to_srgb(composed[crop], by_table=True), recipe, random),
+        log2.reshape(blocks)[:, 0, :, 0].astype(np.float16),
+        np.asarray(known.reshape(blocks).all((1, 3))),
+    )
+
+
+def _sides_before_reduction(recipe: SceneRecipe, random: np.random.Generator) -> tuple[int, int]:
+    """Height and width (px) of what becomes a scene."""
+    if random.random() >= recipe.reduced_share:
+        return CROP, CROP
+    down, across = random.uniform(1, LARGEST_REDUCTION, 2)
+    return round(CROP * down), round(CROP * (across if random.random() < 0.5 else down))
+
+
+def _layer_sigmas(count: int, random: np.random.Generator) -> list[float]:
+    """Blur of the layers, the farthest first: each at random, or by its distance from a plane of focus."""
+    if count == 1:
+        return [0.0 if random.random() < 0.06 else _between(SMALLEST, LARGEST, random)]
+    largest = _between(0.8, LARGEST * 0.7, random)
+    if random.random() < 0.4:
+        drawn = [_between(SMALLEST, largest, random) for _ in range(count)]
+        return [0.0 if random.random() < 0.25 else sigma for sigma in drawn]
+    inverse_depths = np.sort(random.random(count))
+    focus = inverse_depths[random.integers(count)] if random.random() < 0.7 else random.random()
+    distance = np.abs(inverse_depths - focus)
+    return [float(d) * largest / max(float(distance.max()), 1e-6) for d in distance]
+
+
+def _between(low: float, high: float, random: np.random.Generator) -> float:
+    """A draw whose logarithm is uniform."""
+    return float(np.exp(random.uniform(np.log(low), np.log(high))))
+
+
+def _layer(sources: Sequence[Source], sigma: float, random: np.random.Generator) -> tuple[Floats, Floats]:
+    """Linear light of a layer that fills the canvas, and the blur it has before any is added (px, both H x W)."""
+    kind = random.random()
+    if kind < 0.80:
+        display, own = _photograph_texture(sources, sigma, random)
+    elif kind < 0.93:
+        display, own = _made_texture(random), np.zeros((CANVAS, CANVAS), np.float32)
+    else:
+        display, own = _smooth_surface(random), np.zeros((CANVAS, CANVAS), np.float32)
+    if random.random() < 0.3:  # a dim or a faint subject
+        middle, contrast = float(random.uniform(0.1, 0.9)), _between(0.08, 1.0, random)
+        display = np.float32(middle) + np.float32(contrast) * (display - display.mean())
+    if random.random() < 0.4:
+        display = np.clip(display, 0, 1) ** np.float32(_between(0.6, 1.7, random))
+    return srgb_to_linear(display, by_table=True), own
+
+
+def _photograph_texture(sources: Sequence[Source], sigma: float, random: np.random.Generator) -> tuple[Floats, Floats]:
+    source = sources[int(random.integers(len(sources)))]
+    # Shrinking makes a source sharper; only small blur needs that, and large blur wants large structures.
+    if sigma < 1.2:
+        shrink = random.uniform(1.4, 2.6)
+    elif sigma < 3:
+        shrink = random.uniform(1.0, 2.2)
+    else:
+        shrink = random.uniform(0.6, 2.2)
+    height, width = source.grey.shape
+    shrink = min(shrink, min(height, width) / 130)
+    size = (round(width / shrink), round(height / shrink))
+    how = RESAMPLING[random.integers(len(RESAMPLING))]
+    display = np.asarray(Image.fromarray(source.grey).resize(size, how), np.float32) / 255
+    sigma_map = Image.fromarray(source.own_blur.astype(np.float32)).resize(size, Image.Resampling.BILINEAR)
+    beyond = np.maximum(np.asarray(sigma_map, np.float32) ** 2 - OWN_BLUR_FLOOR**2, 0)
+    # The estimator's range ends at 2 px: what reads nearly that may be anything.
+    own = np.where(beyond > 1.75**2, 6.0, np.sqrt(beyond)) / np.float32(shrink)
+    turn, mirror = int(random.integers(4)), random.random() < 0.5
+    planes = []
+    offset = random.integers(0, 4096, 2)
+    for plane in (display, own):
+        turned = np.rot90(plane[:, ::-1] if mirror else plane, turn)
+        planes.append(_mirrored_window(turned, offset))
+    return planes[0], planes[1]
+
+
+def _mirrored_window(plane: NDArray[np.floating], offset: NDArray[np.integer]) -> Floats:
+    """CANVAS x CANVAS px of a plane continued by mirroring, from an offset on."""
+    index = []
+    for side, start in zip(plane.shape, offset, strict=True):
+        free = side - CANVAS
+        first = int(start) % (free + 1) if free > 0 else int(start) % (2 * side)
+        place = (first + np.arange(CANVAS)) % (2 * side)
+        index.append(np.minimum(place, 2 * side - 1 - place))
+    return np.ascontiguousarray(plane[np.ix_(*index)], np.float32)
+
+
+def _made_texture(random: np.random.Generator) -> Floats:
+    """Overlapping shapes, letters' strokes, stripes or noise: sharp to the pixel."""
+    kind = random.random()
+    if kind < 0.6:
+        scale = 3  # shapes are drawn large and averaged down: each pixel holds the area it shares with them
+        picture = Image.new("L", (CANVAS * scale,) * 2, int(random.integers(256)))
+        draw = ImageDraw.Draw(picture)
+        strokes = random.random() < 0.3
+        smallest = _between(2, 12, random)
+        for _ in range(int(_between(30, 500, random))):
+            x, y = random.uniform(0, CANVAS * scale, 2)
+            radius = scale * smallest * random.pareto(2.0) + scale
+            radius = min(radius, CANVAS * scale / 3)
+            corners = int(random.integers(3, 9))
+            angles = np.sort(random.uniform(0, 2 * np.pi, corners))
+            ring = [(x + radius * np.cos(a), y + radius * np.sin(a)) for a in angles]
+            grey = int(random.integers(256))
+            if strokes:
+                draw.line(ring[:3], grey, width=int(scale * _between(1, 6, random)))
+            elif corners == 8:
+                draw.ellipse((x - radius, y - radius, x + radius, y + radius), grey)
+            else:
+                draw.polygon(ring, grey)
+        return np.asarray(picture.reduce(scale), np.float32) / np.float32(255)
+    if kind < 0.8:
+        slope = random.uniform(0.5, 1.6)
+        white = fft.rfft2(random.standard_normal((CANVAS, CANVAS), np.float32))
+        y, x = np.meshgrid(fft.fftfreq(CANVAS), fft.rfftfreq(CANVAS), indexing="ij")
+        noise = fft.irfft2(white / np.maximum(np.hypot(x, y), 1 / CANVAS) ** slope, s=(CANVAS, CANVAS))
+        return np.asarray(0.5 + random.uniform(0.05, 0.25) * noise / noise.std(), np.float32)
+    y, x = np.mgrid[:CANVAS, :CANVAS]
+    angle, period = random.uniform(0, np.pi), _between(4, 60, random)
+    along = (x * np.cos(angle) + y * np.sin(angle)) / period
+    if random.random() < 0.5:
+        along = np.hypot(x - random.uniform(0, CANVAS), y - random.uniform(0, CANVAS)) / period
+    # The step of a stripe is one pixel wide, as the sensor's averaging makes it.
+    stripes = np.clip((np.abs(along % 1 - 0.5) - 0.25) * period, -0.5, 0.5)
+    return np.asarray(0.5 + random.uniform(0.2, 0.95) * stripes, np.float32)
+
+
+def _smooth_surface(random: np.random.Generator) -> Floats:
+    """A wall, a sky, a cheek: nothing to read blur from."""
+    y, x = np.mgrid[:CANVAS, :CANVAS] / CANVAS - 0.5
+    slopes = random.normal(0, _between(0.01, 0.4, random), 5)
+    surface = slopes[0] * x + slopes[1] * y + slopes[2] * x * y + slopes[3] * x**2 + slopes[4] * y**2
+    return np.asarray(random.uniform(0.05, 0.95) + surface, np.float32)
+
+
+def _shape(light: Floats, random: np.random.Generator) -> Floats:
+    """Opacity of an occluder before blur, 0..1: a blob, a polygon, strokes, or a contour of its own picture."""
+    kind = random.random()
+    if kind < 0.4:
+        knots = int(random.integers(4, 14))
+        coarse = Image.fromarray(random.standard_normal((knots, knots), np.float32))
+        soft = np.asarray(coarse.resize((CANVAS, CANVAS), Image.Resampling.BICUBIC))
+        smooth = ndimage.gaussian_filter(soft, _between(1, 12, random))
+        threshold = np.quantile(smooth, random.uniform(0.3, 0.8))
+        slope = np.hypot(*np.gradient(smooth))
+        return np.asarray(np.clip((smooth - threshold) / np.maximum(slope, 1e-6) + 0.5, 0, 1), np.float32)
+    if kind < 0.6:
+        smooth = ndimage.gaussian_filter(light, _between(2, 8, random))
+        edge = smooth - np.quantile(smooth, random.uniform(0.3, 0.7))
+        slope = np.hypot(*np.gradient(smooth))
+        mask = np.clip(edge / np.maximum(slope, 1e-6) + 0.5, 0, 1)
+        return np.asarray(mask if random.random() < 0.5 else 1 - mask, np.float32)
+    scale = 3
+    picture = Image.new("L", (CANVAS * scale,) * 2, 0)
+    draw = ImageDraw.Draw(picture)
+    for _ in range(int(random.integers(1, 6))):
+        x, y = random.uniform(0, CANVAS * scale, 2)
+        radius = scale * _between(15, 150, random)
+        angles = np.sort(random.uniform(0, 2 * np.pi, int(random.integers(3, 10))))
+        reach = radius * random.uniform(0.5, 1.2, len(angles))
+        ring = [(x + r * np.cos(a), y + r * np.sin(a)) for r, a in zip(reach, angles, strict=True)]
+        if kind < 0.85:
+            draw.polygon(ring, 255)
+        else:  # twigs, wires, railings
+            draw.line(ring, 255, width=int(scale * _between(2, 24, random)), joint="curve")
+    return np.asarray(picture.reduce(scale), np.float32) / np.float32(255)
+
+
+def _ramp(sigma: float, random: np.random.Generator) -> Floats:
+    """Blur that changes evenly along a direction, as on a floor; px, H x W, `sigma` at one end."""
+    y, x = np.mgrid[:CANVAS, :CANVAS] / CANVAS - 0.5
+    angle = random.uniform(0, 2 * np.pi)
+    along = (x * np.cos(angle) + y * np.sin(angle)) / np.sqrt(2) + 0.5
+    other = min(_between(SMALLEST, 10.0, random), 4 * max(sigma, 1))
+    signed = random.random() < 0.3  # through the plane of focus
+    return np.asarray(np.abs(sigma + along * ((-other if signed else other) - sigma)), np.float32)
+
+
+def _blur_by_map(light: Floats, blur: Floats, kernel: str, random: np.random.Generator) -> Floats:
+    """Blur by a smooth map: between the two of eight even blurs that enclose a pixel's sigma."""
+    low, high = float(blur.min()), float(blur.max())
+    sigmas = np.linspace(low, high, 8)
+    state = random.bit_generator.state
+    stack = []
+    for sigma in sigmas:
+        random.bit_generator.state = state  # one aperture, only its size changes
+        stack.append(_Aperture(kernel, float(sigma), random).blur(light))
+    place = (blur - low) / max(high - low, 1e-6) * 7
+    below = np.clip(place.astype(int), 0, 6)
+    share = place - below
+    planes = np.stack(stack)
+    first, second = (np.take_along_axis(planes, (below + i)[None], 0)[0] for i in (0, 1))
+    return np.asarray((1 - share) * first + share * second, np.float32)
+
+
+class _Aperture:
+    """A blur kernel whose standard deviation is `sigma` px, applied with mirrored borders."""
+
+    def __init__(self, kind: str, sigma: float, random: np.random.Generator) -> None:
+        self.sigma = sigma
+        if sigma < SHARPEST:
+            self.kernel = np.ones((1, 1))
+        elif kind == "gaussian":
+            line = gaussian_kernel(min(sigma, 40.0))
+            self.kernel = np.outer(line, line)
+        elif kind == "disc":
+            self.kernel = disc_kernel(disc_radius(sigma))
+        else:
+            self.kernel = _polygon_kernel(sigma, random)
+
+    def blur(self, plane: Floats) -> Floats:
+        kernel = self.kernel
+        if kernel.size == 1:
+            return plane
+        if kernel.shape[0] > CANVAS - 1:
+            cut = (kernel.shape[0] - CANVAS) // 2 + 1
+            kernel = kernel[cut:-cut, cut:-cut]
+            kernel = kernel / kernel.sum()
+        reach = kernel.shape[0] // 2
+        if reach <= 4:
+            return ndimage.convolve(plane, kernel.astype(np.float32), mode="reflect")
+        side = fft.next_fast_len(CANVAS + 2 * reach, real=True)
+        padded = np.pad(plane, reach, mode="symmetric")
+        transformed = fft.rfft2(padded, (side, side)) * fft.rfft2(kernel.astype(np.float32), (side, side))
+        whole = fft.irfft2(transformed, (side, side))
+        return np.asarray(whole[2 * reach : 2 * reach + CANVAS, 2 * reach : 2 * reach + CANVAS], np.float32)
+
+
+def _polygon_kernel(sigma: float, random: np.random.Generator) -> NDArray[np.float64]:
+    """The blades of a lens, with a rim brighter or darker than the middle; standard deviation sigma px per axis."""
+    blades, turn, rim = int(random.integers(5, 10)), random.uniform(0, 2 * np.pi), random.uniform(-0.5, 1.0)
+    fine = max(1, int(np.ceil(12 / sigma)))  # samples a pixel
+    reach = int(np.ceil(2.8 * sigma)) + 1
+    x = (np.arange((2 * reach + 1) * fine) + 0.5) / fine - reach - 0.5
+    across, down = np.meshgrid(x, x)
+    angle = (np.arctan2(down, across) + turn) % (2 * np.pi / blades) - np.pi / blades
+    radius = np.hypot(across, down) * np.cos(angle) / np.cos(np.pi / blades)
+    size = 2.0 * sigma / np.sqrt(np.cos(np.pi / blades))
+    for _ in range(3):  # find the size whose standard deviation is sigma
+        weight = np.where(radius <= size, 1 + rim * (np.minimum(radius / size, 1) ** 2 - 0.5), 0)
+        size *= sigma / max(np.sqrt((weight * across**2).sum() / weight.sum()), 1e-6)
+    blocks = (2 * reach + 1, fine, 2 * reach + 1, fine)
+    kernel = weight.reshape(blocks).mean((1, 3))
+    return np.asarray(kernel / kernel.sum())
+
+
+def _camera(picture: Floats, recipe: SceneRecipe, random: np.random.Generator) -> NDArray[np.uint8]:
+    """Sensor noise, white or as demosaicing leaves it, a reduction to CROP x CROP px, an unsharp mask, and JPEG."""
+    if random.random() < recipe.noise_share:
+        size = recipe.noise / 255 * random.random() ** 2
+        noise = random.standard_normal(picture.shape, np.float32)
+        if random.random() < recipe.demosaiced_share:
+            noise = ndimage.gaussian_filter(noise, random.uniform(0.4, 0.8), mode="reflect")
+            noise /= noise.std()
+        # Photon noise grows with the light, and the display curve shrinks it again: a little more in the shadows.
+        picture = picture + size * noise * (1.3 - 0.6 * picture) if random.random() < 0.5 else picture + size * noise
+    if picture.shape != (CROP, CROP):
+        how = RESAMPLING[random.integers(len(RESAMPLING))]
+        picture = np.asarray(Image.fromarray(np.clip(picture, 0, 1)).resize((CROP, CROP), how))
+    if random.random() < recipe.sharpened_share:
+        soft = ndimage.gaussian_filter(picture, random.uniform(0.5, 1.2), mode="reflect")
+        picture = picture + np.float32(_between(0.15, 1.2, random)) * (picture - soft)
+    grey = np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+    if random.random() < recipe.jpeg_share:
+        stored = io.BytesIO()
+        Image.fromarray(grey).save(stored, "JPEG", quality=int(random.integers(50, 99)))
+        with Image.open(stored) as opened:
+            grey = np.asarray(opened)
+    return grey
