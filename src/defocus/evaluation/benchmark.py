@@ -329,7 +329,7 @@ def run(
     jobs: int = 1,
     fresh: Sequence[str] = (),
     costs: bool = True,
-    report: Progress = lambda line, share: None,
+    report: Progress = lambda line, fraction: None,
 ) -> dict[str, Any]:
     """Measure what the folder does not hold yet.
 
@@ -342,7 +342,7 @@ def run(
     jobs : processes; each keeps to one thread when there are several, which seconds then tell.
     fresh : names of configurations whose earlier values are dropped.
     costs : also time a cold process of each configuration and its peak memory.
-    report : called with a line and the share done (unknown before the end of a set: counted by sets).
+    report : called with a line and the fraction done (unknown before the end of a set: counted by sets).
 
     Returns
     -------
@@ -368,15 +368,15 @@ def run(
             report(f"Warning: the truth of {data.name} runs against a plain blur score ({against:+.2f}): inverted?", 0)
     _write_head(folder, head)
 
-    share = 0.0
+    fraction = 0.0
     path = folder / "values.jsonl"
     if path.is_file() and not path.read_bytes().endswith(b"\n"):
         path.write_text("".join(json.dumps(v) + "\n" for v in values), encoding="utf-8")  # a killed run's last line
 
     def pending() -> Iterator[tuple[Configuration, _Task]]:
-        nonlocal share
+        nonlocal fraction
         for task in _tasks(sets, limit):
-            share = [d.name for d in sets].index(task.data.name) / len(sets)
+            fraction = [d.name for d in sets].index(task.data.name) / len(sets)
             no_order = task.example.truth.min() == task.example.truth.max()
             for configuration in configurations:
                 # A score without unit says nothing about a photograph that is equally blurred throughout.
@@ -399,7 +399,7 @@ def run(
         with path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record, allow_nan=False) + "\n")
         outcome = record.get("error") or f"{record['seconds']:.1f} s"
-        report(f"{configuration.name} {task.data.name}/{e.name}: {outcome}", share)
+        report(f"{configuration.name} {task.data.name}/{e.name}: {outcome}", fraction)
 
     def gallery_stem(task: _Task) -> Path | None:
         return folder / "gallery" / slug(task.data.name) / slug(task.example.name) if task.gallery else None

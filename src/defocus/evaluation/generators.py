@@ -37,7 +37,7 @@ DISC_PICTURE = (480, 640)
 DEPTH_LARGEST = (2.0, 4.0)
 """px, sigma of the surface farthest out of focus."""
 SENSORS: dict[str, tuple[float, int | None]] = {"clean": (0.0, None), "noise 2 + JPEG 92": (2 / 255, 92)}
-"""What is done to a rendering at the end: noise (a share of full scale), JPEG quality."""
+"""What is done to a rendering at the end: noise (a fraction of full scale), JPEG quality."""
 SHARP_SCENES = ("Aloe", "Baby1", "Baby2", "Baby3", "Cloth1", "Cloth2", "Cloth4")
 """Of the development set `depth`, those whose strong edges read 0.45 px or less by the re-blur ratio."""
 SHARP_PICTURES = {

@@ -101,7 +101,7 @@ class Calibration:
     ----------
     edges : bins + 1 bounds; the last bin includes 1.
     pixels : samples per bin.
-    confidence, correct : mean confidence and share of correct samples per bin; NaN in empty bins.
+    confidence, correct : mean confidence and fraction of correct samples per bin; NaN in empty bins.
     expected_error : |confidence - correct| averaged with the bins' sample counts as weights, 0..1.
     """
 
@@ -242,7 +242,7 @@ def average_precision(score_map: ArrayLike, truth_mask: ArrayLike, valid: ArrayL
 
     Returns
     -------
-    float, 0..1; a constant map gets the share of blurred pixels.
+    float, 0..1; a constant map gets the fraction of blurred pixels.
 
     Raises
     ------
@@ -257,7 +257,7 @@ def average_precision(score_map: ArrayLike, truth_mask: ArrayLike, valid: ArrayL
 def accuracy_at_alpha(
     score_map: ArrayLike, truth_mask: ArrayLike, valid: ArrayLike | None = None, alpha: float = 0.3
 ) -> float:
-    """Share of pixels classified right by the DHDE rule: blurred where score >= alpha max + (1 - alpha) min.
+    """Fraction of pixels classified right by the DHDE rule: blurred where score >= alpha max + (1 - alpha) min.
 
     Maximum and minimum are those of this image's own valid scores, so the threshold hangs on two pixels of
     the map (Park et al., CVPR 2017; the rule is handed down, not read in released code).
@@ -605,9 +605,9 @@ def calibration(confidence: ArrayLike, correct: ArrayLike, bins: int = 10) -> Ca
     pixels = np.bincount(place, minlength=bins)
     divisor = np.where(pixels > 0, pixels, np.nan)
     mean_confidence = np.bincount(place, weights=values, minlength=bins) / divisor
-    share = np.bincount(place, weights=right.astype(np.float64), minlength=bins) / divisor
-    gap = np.nansum(np.abs(mean_confidence - share) * pixels) / pixels.sum()
-    return Calibration(np.linspace(0, 1, bins + 1), pixels, mean_confidence, share, float(gap))
+    fraction = np.bincount(place, weights=right.astype(np.float64), minlength=bins) / divisor
+    gap = np.nansum(np.abs(mean_confidence - fraction) * pixels) / pixels.sum()
+    return Calibration(np.linspace(0, 1, bins + 1), pixels, mean_confidence, fraction, float(gap))
 
 
 def bootstrap_interval(

@@ -29,7 +29,7 @@ Floats = NDArray[np.float64]
 Picture = NDArray[Any]
 Kernel = Literal["gaussian", "disc"]
 
-# Neighbouring pixels whose disparities differ by less than this share of the scene's range lie on one
+# Neighbouring pixels whose disparities differ by less than this fraction of the scene's range lie on one
 # surface.
 _SAME_SURFACE = 0.04
 
@@ -139,7 +139,7 @@ def add_noise(image: Picture, sigma: float, seed: int) -> Picture:
     Parameters
     ----------
     image : H x W or H x W x 3, uint8, uint16 or float 0..1.
-    sigma : standard deviation as a share of full scale: 2 / 255 for two grey levels.
+    sigma : standard deviation as a fraction of full scale: 2 / 255 for two grey levels.
     seed : same seed, same noise.
 
     Returns
@@ -237,7 +237,7 @@ def render_depth(
     kernel : "gaussian", or "disc" with radius 2 sigma (see `disc_kernel` for what small discs really measure).
     linear_light : blur linear light (True) or the display-referred values (False).
     layers : number of depth layers; the steps in sigma are about (blur range) / layers.
-    noise : standard deviation of the noise added at the end, a share of full scale.
+    noise : standard deviation of the noise added at the end, a fraction of full scale.
     jpeg : JPEG quality of a final round trip, or None.
     seed : of the noise.
 

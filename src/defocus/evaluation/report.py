@@ -68,7 +68,7 @@ METRICS: dict[str, tuple[str, str]] = {
     ),
     "accuracy at alpha 0.3": (
         "high",
-        "Share of pixels right by DHDE's rule: blurred where value >= 0.3 max + 0.7 min of the image's own map.",
+        "Fraction of pixels right by DHDE's rule: blurred where value >= 0.3 max + 0.7 min of the image's own map.",
     ),
     "MAE of the probability": (
         "low",
@@ -76,9 +76,9 @@ METRICS: dict[str, tuple[str, str]] = {
     ),
     "wrong within 8 px of an edge": (
         "low",
-        "Share of pixels wrong within 8 px of a border of the true mask, at the image's own best threshold for F.",
+        "Fraction of pixels wrong within 8 px of a border of the true mask, at the image's own best threshold for F.",
     ),
-    "wrong elsewhere": ("low", "The same share farther away."),
+    "wrong elsewhere": ("low", "The same fraction farther away."),
     "MAE": ("low", "Mean |sigma - truth|, px, over valid pixels of an image, then averaged."),
     "MAE, truth clipped to the range": ("low", "MAE against the truth clipped to what the method can tell, px."),
     "MAE, truth by second moments": (
@@ -106,8 +106,7 @@ METRICS: dict[str, tuple[str, str]] = {
     "calibration error, pooled": ("low", "The same with the pixels of all images pooled before the bins are compared."),
     "right where confidence >= 0.8": (
         "high",
-        "Share of those pixels within 0.15 px or a tenth of the truth, whichever is larger; the pixels of all images "
-        "pooled.",
+        "Fraction of those pixels within 0.15 px or a tenth of the truth, whichever is larger; pixels of all images pooled.",
     ),
     "right where confidence >= 0.8, truth clipped": (
         "high",
@@ -118,7 +117,7 @@ METRICS: dict[str, tuple[str, str]] = {
     "rank correlation": ("high", "Spearman's, map against truth, per image, then averaged."),
     "affine-invariant RMSE": (
         "low",
-        "RMSE after the best scale and offset for each image, as a share of the truth's standard deviation.",
+        "RMSE after the best scale and offset for each image, as a fraction of the truth's standard deviation.",
     ),
     "seconds per MP": ("low", "Seconds of one estimate in a warm process per megapixel; median over images."),
 }
@@ -416,8 +415,8 @@ def markdown(head: dict[str, Any], values: Sequence[dict[str, Any]], made: Seque
 
 
 RELIABILITY_WORDS = (
-    "Share of pixels right (within 0.15 px or a tenth of the truth, whichever is larger), by confidence; in brackets "
-    "the share of all pixels that have it. Pixels of all images of all these sets are pooled."
+    "Fraction of pixels right (within 0.15 px or a tenth of the truth, whichever is larger), by confidence; in "
+    "brackets the fraction of all pixels that have it. Pixels of all images of all these sets are pooled."
 )
 
 
@@ -632,7 +631,7 @@ def _calibration_plot(of_set: Sequence[dict[str, Any]], colours: dict[str, str])
             told = pixels > pixels.sum() / CONFIDENCE_BINS / 100
             means = (table[..., :1] * table[..., 1:]).sum(axis=0)[told] / pixels[told, None]
             lines[c] = means.T
-    title = "Calibration: share within 0.15 px or a tenth, by confidence, pixels pooled (diagonal = honest)"
+    title = "Calibration: fraction within 0.15 px or a tenth, by confidence, pixels pooled (diagonal = honest)"
     diagonal = np.array([[0, 1], [0, 1]])
     return _plot(lines, colours, title, "confidence", "share right", (0, 1), (0, 1), diagonal) if lines else ""
 

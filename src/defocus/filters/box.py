@@ -29,8 +29,8 @@ def box_mean(values: Floats, radius: int) -> Floats:
     # A zero border divided by the filtered ones leaves the mean of what is really there.
     total = ndimage.uniform_filter(values, size, mode="constant", axes=axes)
     inside = [ndimage.uniform_filter1d(np.ones(n, dtype=total.dtype), size, mode="constant") for n in values.shape[:2]]
-    share = np.multiply.outer(*inside)
-    result: Floats = total / share.reshape(*share.shape, *(1,) * (values.ndim - 2))
+    fraction = np.multiply.outer(*inside)
+    result: Floats = total / fraction.reshape(*fraction.shape, *(1,) * (values.ndim - 2))
     return result
 
 

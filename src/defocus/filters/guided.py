@@ -69,8 +69,8 @@ def guided_upsample(
 
     height, width = guide.shape[:2]
     result = np.empty((maps.shape[2], height, width), dtype=np.float32)
-    upper, row_share = _linear_positions(height, reduction)
-    left, column_share = _linear_positions(width, reduction)
+    upper, row_fraction = _linear_positions(height, reduction)
+    left, column_fraction = _linear_positions(width, reduction)
     right = np.minimum(left + 1, maps.shape[1] - 1)
     # One coarse row at a time is stretched to full width; planes of a few rows stay in the cache.
     rows = max(1, PIXELS_AT_A_TIME // width)
@@ -79,14 +79,14 @@ def guided_upsample(
         y = slice(top, min(top + rows, height))
         lowest = upper[y][0]
         some = coefficients[:, :, lowest : upper[y][-1] + 2]
-        wide = some[..., left] * (1 - column_share) + some[..., right] * column_share
+        wide = some[..., left] * (1 - column_fraction) + some[..., right] * column_fraction
         lower = np.minimum(upper[y] + 1, len(maps) - 1) - lowest
-        share = row_share[y][:, None]
+        fraction = row_fraction[y][:, None]
         for k in range(maps.shape[2]):
             for c in range(channels + 1):
                 plane = wide[c, k]
                 lifted = plane[upper[y] - lowest]
-                lifted += share * (plane[lower] - lifted)
+                lifted += fraction * (plane[lower] - lifted)
                 if c == 0:
                     total = lifted * guide[y, :, 0]
                 elif c < channels:
@@ -133,11 +133,11 @@ def _ridge_regression(
 
 
 def _linear_positions(length: int, reduction: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    """The block before each fine pixel and the share of the next one; constant beyond outer centres."""
+    """The block before each fine pixel and the fraction of the next one; constant beyond outer centres."""
     centres = block_centres(length, reduction)
     if len(centres) == 1:
         return np.zeros(length, dtype=np.intp), np.zeros(length, dtype=np.float32)
     fine = np.arange(length)
     before = np.clip(np.searchsorted(centres, fine, side="right") - 1, 0, len(centres) - 2)
-    share = (fine - centres[before]) / (centres[before + 1] - centres[before])
-    return before, np.clip(share, 0, 1).astype(np.float32)
+    fraction = (fine - centres[before]) / (centres[before + 1] - centres[before])
+    return before, np.clip(fraction, 0, 1).astype(np.float32)

@@ -49,7 +49,7 @@ def thumbnail(
     ----------
     photograph : H x W.
     in_focus : any size, of the same frame.
-    subject : left, top, width and height as shares of the frame; None draws no frame.
+    subject : left, top, width and height as fractions of the frame; None draws no frame.
 
     Returns
     -------
@@ -61,8 +61,8 @@ def thumbnail(
     if pixels.dtype != np.uint8:
         pixels = np.rint(photograph.as_float(np.float32) * 255).astype(np.uint8)
     small = Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3)
-    share = Image.fromarray(np.uint8(255) * in_focus).resize((width, height), Image.Resampling.BOX)
-    area = np.asarray(share.filter(ImageFilter.GaussianBlur(_REACH))) >= 255 * _LEAST_SHARE
+    fraction = Image.fromarray(np.uint8(255) * in_focus).resize((width, height), Image.Resampling.BOX)
+    area = np.asarray(fraction.filter(ImageFilter.GaussianBlur(_REACH))) >= 255 * _LEAST_SHARE
     picture = np.array(small)
     for grow, colour in ((2, _SHADOW), (1, _IN_FOCUS)):
         picture[_rim(area, grow)] = colour

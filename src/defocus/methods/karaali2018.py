@@ -53,7 +53,7 @@ class Karaali2018Parameters(Parameters):
     largest_sigma : px; larger reads as this, and is marked saturated.
     smoothing : weight of the filter along connected edges.
     guide_sigma_space, guide_sigma_colour, iterations : of the domain transform that smooths the guide: px, 0..1.
-    spread : sigma_space of the propagation, as a share of the photograph's shorter side.
+    spread : sigma_space of the propagation, as a fraction of the photograph's shorter side.
     spread_sigma_colour : of the propagation; above 1, so that only sums of many steps stop it.
     """
 
@@ -89,7 +89,7 @@ def estimate(
     photograph : upright sRGB.
     parameters : see `Karaali2018Parameters`.
     weights : must be None, the method has none.
-    progress : called with the step at hand and the share of the work done.
+    progress : called with the step at hand and the fraction of the work done.
 
     Returns
     -------
@@ -110,7 +110,7 @@ def estimate(
     """
     if weights is not None:
         raise ParameterError("karaali2018 has no weights: leave them out.")
-    report = progress if progress is not None else lambda step, share: None
+    report = progress if progress is not None else lambda step, fraction: None
     metadata = {"defocus": __version__, "parameters": asdict(parameters)}
     sigma_range = (0.0, parameters.largest_sigma)
     report("edges", 0.0)

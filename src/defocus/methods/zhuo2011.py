@@ -87,7 +87,7 @@ def estimate(
     photograph : upright sRGB; its display values are used as they are, as the paper does.
     parameters : see `Zhuo2011Parameters`.
     weights : must be None, the method has none.
-    progress : called with the step at hand and the share of the work done.
+    progress : called with the step at hand and the fraction of the work done.
 
     Returns
     -------
@@ -108,7 +108,7 @@ def estimate(
     """
     if weights is not None:
         raise ParameterError("zhuo2011 has no weights: leave them out.")
-    report = progress if progress is not None else lambda step, share: None
+    report = progress if progress is not None else lambda step, fraction: None
     metadata = {"defocus": __version__, "parameters": asdict(parameters)}
     sigma_range = (0.0, parameters.largest_sigma)
     report("edges", 0.0)

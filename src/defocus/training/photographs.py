@@ -34,7 +34,7 @@ def split_photographs(photographs: Sequence[Path], held_out: float, seed: int) -
     Parameters
     ----------
     photographs : at least two files.
-    held_out : share to validate on, 0..1.
+    held_out : fraction to validate on, 0..1.
     seed : of the choice.
     """
     order = np.random.default_rng(seed).permutation(len(photographs))

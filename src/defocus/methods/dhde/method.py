@@ -127,7 +127,7 @@ def estimate(
     photograph : upright sRGB.
     parameters : see `DHDEParameters`.
     weights : an ONNX file of `defocus train` or the authors' `.caffemodel`; None for this package's own.
-    progress : called with the step at hand and the share of the work done.
+    progress : called with the step at hand and the fraction of the work done.
 
     Returns
     -------
@@ -147,7 +147,7 @@ def estimate(
     WeightsError
         If the weights file is missing, damaged or of another kind.
     """
-    report = progress if progress is not None else lambda step, share: None
+    report = progress if progress is not None else lambda step, fraction: None
     classifier = PatchClassifier(weights)
     report("edges", 0.0)
     rgb = photograph.as_float(np.float64)

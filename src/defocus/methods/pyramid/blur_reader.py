@@ -95,13 +95,13 @@ class BlurReader:
             return certainty
         return np.interp(certainty, curve["certainty"], curve["confidence"]).astype(np.float32)
 
-    def read(self, luma: Floats, done: Callable[[float], None] = lambda share: None, *, tile: int = TILE) -> Readings:
+    def read(self, luma: Floats, done: Callable[[float], None] = lambda _: None, *, tile: int = TILE) -> Readings:
         """Read the blur of a photograph.
 
         Parameters
         ----------
         luma : H x W float32, 0..1, display-referred.
-        done : called with the share of the work that is done, 0..1.
+        done : called with the fraction of the work that is done, 0..1.
         tile : px, a multiple of 8: side of what is read at once. The result does not depend on it.
         """
         pyramid = halve_repeatedly(luma)
@@ -195,9 +195,9 @@ def summarise(logits: NDArray[np.floating]) -> Readings:
         place += np.minimum(left / np.maximum(part, np.float32(1e-12)), 1)
         left -= np.minimum(part, left)
     median = np.float32(LOG2_SHARPEST) + place / np.float32(BINS_PER_LEVEL)
-    share, px = RIGHT_WITHIN
+    fraction, px = RIGHT_WITHIN
     sigma = np.exp2(median)
-    tolerance = np.maximum(share * sigma, px)
+    tolerance = np.maximum(fraction * sigma, px)
     # Bins are a seventh of their sigma wide, about as wide as the tolerance: count the part of each that lies within.
     half = np.float32(2 ** (0.5 / BINS_PER_LEVEL))
     certainty = np.zeros_like(median)

@@ -64,7 +64,7 @@ class PyramidParameters(Parameters):
     matting_eps : of the matting Laplacian.
     least_certainty : a reading weighs by how far its certainty exceeds this, or the photograph's median certainty if
         that is less, so that what was seen fills what was not. 0.3 is about what a bare surface is read with.
-    certainty_power : the weight is that excess, as a share of the largest there can be, to this power.
+    certainty_power : the weight is that excess, as a fraction of the largest there can be, to this power.
     octave_as_colour : the difference of colour, of 0..1, that a doubling of sigma counts as from the second round on.
     largest_grid : nodes on which the propagation is solved; a photograph of more readings is solved on blocks of them.
     upsampling_radius : of the guided upsampling, in readings of 4 px.
@@ -99,7 +99,7 @@ def estimate(
     photograph : any size from 3 px a side.
     parameters : see `PyramidParameters`.
     weights : ONNX file of `defocus train --method pyramid`; None for this package's own.
-    progress : called with the step at hand and the share of the work done.
+    progress : called with the step at hand and the fraction of the work done.
 
     Returns
     -------
@@ -118,7 +118,7 @@ def estimate(
     WeightsError
         If the weights file is missing, damaged or of another kind.
     """
-    report = progress if progress is not None else lambda step, share: None
+    report = progress if progress is not None else lambda step, fraction: None
     reader = BlurReader(weights)
     metadata = {
         "defocus": __version__,
@@ -132,7 +132,7 @@ def estimate(
     if np.ptp(grey) < NOTHING:
         return DefocusMap.without_evidence(grey.shape, "pyramid", SIGMA_RANGE, metadata=metadata)
     grey = without_block_edges(grey)
-    readings = reader.read(grey, lambda share: report("reading", 0.7 * share))
+    readings = reader.read(grey, lambda fraction: report("reading", 0.7 * fraction))
     readable = readability(grey, rgb, readings.log2_sigma, STRIDE)
     del grey
     report("propagation", 0.7)

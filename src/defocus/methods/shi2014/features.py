@@ -71,24 +71,24 @@ def gradient_span(grey: Floats, size: int) -> Floats:
     """
     magnitude = np.hypot(*_forward_differences(grey))
     bins = np.digitize(magnitude, _MAGNITUDE_BOUNDS[1:-1])
-    shares, squares = [], []
+    fractions, squares = [], []
     for index in range(len(_MAGNITUDE_BOUNDS) - 1):
         within = bins == index
-        shares.append(_means(within.astype(np.float64), size))
+        fractions.append(_means(within.astype(np.float64), size))
         typical = magnitude[within]
         squares.append(float((typical**2).mean()) if typical.size else 0.0)
-    share = np.stack(shares, axis=2)
+    fraction = np.stack(fractions, axis=2)
     square = np.array(squares)
 
-    wide, narrow = (np.full(share.shape[:2], v) for v in _START_VARIANCES)
-    weight = np.full(share.shape[:2], 0.5)
+    wide, narrow = (np.full(fraction.shape[:2], v) for v in _START_VARIANCES)
+    weight = np.full(fraction.shape[:2], 0.5)
     for _ in range(_EM_STEPS):
         log_wide = np.log(weight / np.sqrt(wide))[..., None] - square / (2 * wide[..., None])
         log_narrow = np.log((1 - weight) / np.sqrt(narrow))[..., None] - square / (2 * narrow[..., None])
-        of_wide = share / (1 + np.exp(np.clip(log_narrow - log_wide, -500, 500)))
+        of_wide = fraction / (1 + np.exp(np.clip(log_narrow - log_wide, -500, 500)))
         before, weight = weight, np.clip(of_wide.sum(axis=2), 1e-6, 1 - 1e-6)
         wide = np.maximum((of_wide * square).sum(axis=2) / weight, 1e-8)
-        narrow = np.maximum(((share - of_wide) * square).sum(axis=2) / (1 - weight), 1e-8)
+        narrow = np.maximum(((fraction - of_wide) * square).sum(axis=2) / (1 - weight), 1e-8)
         if np.abs(weight - before).max() < _EM_TOLERANCE:
             break
     return 0.5 * np.log(np.maximum(wide, narrow))

@@ -80,7 +80,7 @@ def estimate(
     photograph : upright sRGB.
     parameters : see `Shi2014Parameters`.
     weights : a .npz file of `defocus train --method shi2014`; None for this package's own.
-    progress : called with the step at hand and the share of the work done.
+    progress : called with the step at hand and the fraction of the work done.
 
     Returns
     -------
@@ -98,7 +98,7 @@ def estimate(
     WeightsError
         If the weights file is missing, damaged or of another kind.
     """
-    report = progress if progress is not None else lambda step, share: None
+    report = progress if progress is not None else lambda step, fraction: None
     trained = read_array_weights("shi2014", LAYOUT, weights)
     metadata = {"defocus": __version__, "parameters": asdict(parameters), "weights_sha256": trained.sha256}
     report("features", 0.0)
@@ -150,7 +150,7 @@ def probability_of_blur(features: NDArray[np.float64], classes: NDArray[np.float
 
 
 def detail_above_noise(grey: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Share of the local contrast that is not noise, 0..1: c^2 / (c^2 + (3 noise)^2), c the local deviation."""
+    """Fraction of the local contrast that is not noise, 0..1: c^2 / (c^2 + (3 noise)^2), c the local deviation."""
     mean = ndimage.uniform_filter(grey, DETAIL_WINDOW, mode="nearest")
     contrast = np.maximum(ndimage.uniform_filter(grey**2, DETAIL_WINDOW, mode="nearest") - mean**2, 0)
     return np.asarray(contrast / (contrast + (DETAIL_NOISE_FACTOR * noise_deviation(grey)) ** 2))

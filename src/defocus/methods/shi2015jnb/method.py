@@ -8,7 +8,7 @@ The steps, in the paper's order:
 4. equation 4: from count to sigma, by a monotone curve
 
 The authors published neither dictionary nor curve: both are trained here (`defocus train --method shi2015jnb`). Ours,
-as a measurement says so (docs/shi2015jnb.md): the tolerance is a share of the patch's own contrast, so that exposure
+as a measurement says so (docs/shi2015jnb.md): the tolerance is a fraction of the patch's own contrast, so that exposure
 does not change the count (`PRESETS["paper"]` has their fixed one); every third patch; a second pass of the domain
 transform in place of the release's final bilateral filter.
 """
@@ -101,7 +101,7 @@ def estimate(
     photograph : upright sRGB.
     parameters : see `JNBParameters`.
     weights : a .npz file of `defocus train --method shi2015jnb`; None for this package's own.
-    progress : called with the step at hand and the share of the work done.
+    progress : called with the step at hand and the fraction of the work done.
 
     Returns
     -------
@@ -120,7 +120,7 @@ def estimate(
     WeightsError
         If the weights file is missing, damaged or of another kind.
     """
-    report = progress if progress is not None else lambda step, share: None
+    report = progress if progress is not None else lambda step, fraction: None
     trained = read_array_weights("shi2015jnb", LAYOUT, weights)
     metadata = {"defocus": __version__, "parameters": asdict(parameters), "weights_sha256": trained.sha256}
     sigmas, counts_of_sigmas = trained.arrays["sigma"], trained.arrays[f"count_{parameters.tolerance}"]
@@ -134,14 +134,14 @@ def estimate(
     floor = NOISE_FACTOR * PATCH * noise_deviation(grey)
     if min(grey.shape) >= PATCH:
         dictionary = trained.arrays["dictionary"].astype(np.float32)
-        for rows, columns, patches, share in _patches(grey, parameters.stride):
+        for rows, columns, patches, fraction in _patches(grey, parameters.stride):
             length = np.linalg.norm(patches, axis=1)
             tolerance = patch_tolerance(length, parameters.tolerance)
             textured = (length >= LEAST_LENGTH) & (tolerance > floor)
             at = rows[textured], columns[textured]
             counts[at] = atoms_needed(patches[textured], dictionary, tolerance[textured], MOST_ATOMS)
             certain[at] = 1 - (floor / tolerance[textured]) ** 2
-            report("patches", 0.8 * share)
+            report("patches", 0.8 * fraction)
     seeds = np.isfinite(counts)
     if not seeds.any():
         return DefocusMap.without_evidence(grey.shape, "shi2015jnb", sigma_range, metadata=metadata)
@@ -203,7 +203,7 @@ def sigma_of_count(
 def _patches(
     grey: NDArray[np.float32], stride: int
 ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32], float]]:
-    """By strips: rows and columns of the patches' centres, the patches less their mean (n x 64), the share done."""
+    """By strips: rows and columns of the patches' centres, the patches less their mean (n x 64), the fraction done."""
     windows = sliding_window_view(grey, (PATCH, PATCH))[::stride, ::stride]
     for top in range(0, windows.shape[0], _ROWS_AT_ONCE):
         strip = windows[top : top + _ROWS_AT_ONCE]

@@ -53,8 +53,8 @@ FLAT = 0.15
 """px; a map that spans less has no depth to tell."""
 DepthOrder = Literal["auto", "sharp near", "sharp far"]
 CLEAR_ORDER = 0.6
-"""Rank correlation of blur with the row, and share of its range that rows span, above which blur that grows downwards
-turns the order."""
+"""Blur that grows downwards turns the order where its rank correlation with the row, and the fraction of the blur's
+range that rows span, are above this."""
 _AT_ONCE = 2_000
 """Edgelets whose neighbours one thread looks for at a time: 0.1 s, as long as Ctrl-C has to wait."""
 _COLOUR_STEP = 0.08
@@ -69,7 +69,7 @@ class Shi2015TOGParameters(Parameters):
     Attributes
     ----------
     neighbours : matches an edgelet takes from the collection.
-    approximation : a match may be this share farther than the nearest; 0 is exact and several times slower.
+    approximation : a match may be this fraction farther than the nearest; 0 is exact and several times slower.
     rounds : of the alternating optimisation.
     dense_weight : pull of the dense map on the edgelets, per px^2, against the log probability of their matches.
     alike_weight : pull of edgelets of like colour nearby, per px^2.
@@ -106,7 +106,7 @@ def estimate(
     photograph : upright sRGB.
     parameters : see `Shi2015TOGParameters`.
     weights : a .npz file of `defocus train --method shi2015tog`; None for this package's own.
-    progress : called with the step at hand and the share of the work done.
+    progress : called with the step at hand and the fraction of the work done.
 
     Returns
     -------
@@ -125,7 +125,7 @@ def estimate(
     WeightsError
         If the weights file is missing, damaged or of another kind.
     """
-    report = progress if progress is not None else lambda step, share: None
+    report = progress if progress is not None else lambda step, fraction: None
     trained = read_array_weights("shi2015tog", LAYOUT, weights)
     blurs = trained.arrays["sigma"]
     if len(blurs) < parameters.neighbours or blurs.min() < SIGMAS[0] - 0.05 or blurs.max() > SIGMAS[-1] + 0.05:
@@ -211,7 +211,7 @@ def match(
     collection : m points of D dimensions.
     sigmas : m, px, of `SIGMAS`.
     neighbours : votes of each edgelet.
-    eps : allowed excess of the neighbours' distance, a share.
+    eps : allowed excess of the neighbours' distance, a fraction.
 
     Returns
     -------

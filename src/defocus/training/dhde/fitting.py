@@ -35,7 +35,7 @@ class TrainingParameters:
     recipe : how the patches are made.
     epochs, batch, learning_rate, weight_decay, dropout : of AdamW with a one-cycle learning rate.
     label_spread : each label's target is spread over its neighbours by a Gaussian of this many labels; 0 for none.
-    held_out : share of the photographs kept for validation; their patches are never trained on.
+    held_out : fraction of the photographs kept for validation; their patches are never trained on.
     features : which features the classifier sees.
     scales : "large", "small" or both.
     seed : of the patches, the split, the first weights and the order.
@@ -61,7 +61,7 @@ class Scores:
     Attributes
     ----------
     patches : how many.
-    top1, within_one : share of patches whose most probable label is right, or at most one label off, 0..1.
+    top1, within_one : fraction of patches whose most probable label is right, or at most one label off, 0..1.
     argmax_error, mean_error : mean absolute error in px of the most probable label, and of the mean over labels.
     calibration_error : mean gap between the probability of the most probable label and how often it is right (10 bins).
     """

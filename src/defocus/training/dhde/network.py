@@ -31,7 +31,7 @@ class DHDENetwork(nn.Module):  # type: ignore[misc]  # PyTorch is not installed 
     ----------
     mean, deviation : 120 float32 each, of the hand-crafted features where their scale is in use (`standardisation`).
     features : which features the classifier sees, of "dct", "gradient", "svd", "cnn"; the others are held at zero.
-    dropout : share of the classifier's hidden units dropped in training.
+    dropout : fraction of the classifier's hidden units dropped in training.
     """
 
     def __init__(

@@ -43,7 +43,7 @@ LEVELS = 5
 COARSE_LEVEL_WEIGHT = 0.4
 """Of each coarser level's loss beside the finest one's: every level must read well by itself."""
 FURTHER_RATE = 0.4
-"""Learning rate of a training that goes on from finished weights, as a share of a new one's."""
+"""Learning rate of a training that goes on from finished weights, as a fraction of a new one's."""
 WINDOW, RIM = 144, 8
 """px of a scene's finest level that a step reads, and of those, at each side, that only lend context."""
 HELD_OUT_SCENES = 2048
@@ -62,11 +62,11 @@ class PyramidTraining:
     recipe : what the scenes are made of.
     scenes : how many to render; all are kept on disk, 114 kB each.
     epochs, batch, learning_rate, weight_decay : of AdamW with a one-cycle learning rate.
-    held_out : share of the photographs kept for validation; no training scene shows them.
+    held_out : fraction of the photographs kept for validation; no training scene shows them.
     seed : of the scenes, the split, the first weights and the order.
     start : SHA-256 of the weights that the training goes on from; None for random ones.
-    start_share : share of these weights in the result, the rest being what they were trained on to: the mean of the two
-        reads held-out scenes better than either (as Wortsman et al., CVPR 2022, found of classifiers).
+    start_share : weight of the start in the average of these weights and those they were trained on to, 0..1: the
+        average reads held-out scenes better than either (as Wortsman et al., CVPR 2022, found of classifiers).
     first : number of the first scene. A training that goes on from weights leaves out those that these have seen, which
         they read better than new scenes of the same photographs, so learn less from.
     """
@@ -94,7 +94,7 @@ class PyramidScores:
     relative_error : mean of |sigma / truth - 1|.
     seeds_relative_error : the same where confidence is at least 0.5; None if it never is.
     absolute_error : mean of |sigma - truth|, px.
-    right : share of pixels within a tenth of the truth, or 0.15 px.
+    right : fraction of pixels within a tenth of the truth, or 0.15 px.
     calibration_error : mean gap between confidence and how often it is right (10 bins), on scenes that the curve was
         not fitted to.
     """
@@ -236,8 +236,8 @@ def _render(
     def done(step: int) -> None:
         nonlocal made
         made += step
-        share = min(1.0, before + made / parameters.scenes)
-        report("scenes", share, f"{path.stem}: {made} of {count}")
+        fraction = min(1.0, before + made / parameters.scenes)
+        report("scenes", fraction, f"{path.stem}: {made} of {count}")
 
     make_scenes(sources, count, parameters.recipe, seed=seed, processes=processes, done=done).save(path)
 

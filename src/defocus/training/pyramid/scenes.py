@@ -56,17 +56,18 @@ class SceneRecipe:
     Attributes
     ----------
     kernels : which apertures may blur: "gaussian", "disc", "polygon" (a lens's blades, with a brighter or darker rim).
-    layered_share : share of scenes with occluders; the others are one photograph, blurred evenly or along a ramp.
-    one_picture_share : share of the scenes with occluders whose layers all show the same picture, so that nothing but
-        the blur changes at their borders.
-    ramp_share : share of the layers behind all others whose blur changes along them.
-    noise_share : share of scenes with sensor noise; its standard deviation is drawn up to `noise` (of 255).
+    layered_share : fraction of scenes with occluders; the others are one photograph, blurred evenly or along a ramp.
+    one_picture_share : fraction of the scenes with occluders whose layers all show the same picture, so that only the
+        blur changes at their borders.
+    ramp_share : fraction of the layers behind all others whose blur changes along them.
+    noise_share : fraction of scenes with sensor noise; its standard deviation is drawn up to `noise` (of 255).
     noise : see `noise_share`.
-    demosaiced_share : share of the noise that is correlated between neighbours, as after demosaicing.
-    reduced_share : share of scenes made smaller after the noise, by up to `LARGEST_REDUCTION`; half of these by other
-        factors across than down, as photographs forced into a square are.
-    sharpened_share : share of scenes with an unsharp mask over them, noise and all, as cameras and editors leave them.
-    jpeg_share : share stored as JPEG of quality 50 to 98.
+    demosaiced_share : fraction of the noise that is correlated between neighbours, as after demosaicing.
+    reduced_share : fraction of scenes made smaller after the noise, by up to `LARGEST_REDUCTION`; half of these by
+        other factors across than down, as photographs forced into a square are.
+    sharpened_share : fraction of scenes with an unsharp mask over them, noise included, as cameras and editors leave
+        them.
+    jpeg_share : fraction stored as JPEG of quality 50 to 98.
     """
 
     kernels: tuple[str, ...] = APERTURES
@@ -427,10 +428,10 @@ def _blur_by_map(light: Floats, blur: Floats, kernel: str, random: np.random.Gen
         stack.append(_Aperture(kernel, float(sigma), random).blur(light))
     place = (blur - low) / max(high - low, 1e-6) * 7
     below = np.clip(place.astype(int), 0, 6)
-    share = place - below
+    fraction = place - below
     planes = np.stack(stack)
     first, second = (np.take_along_axis(planes, (below + i)[None], 0)[0] for i in (0, 1))
-    return np.asarray((1 - share) * first + share * second, np.float32)
+    return np.asarray((1 - fraction) * first + fraction * second, np.float32)
 
 
 class _Aperture:

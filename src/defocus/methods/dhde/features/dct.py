@@ -11,7 +11,7 @@ from scipy.fft import dct
 from defocus.methods.dhde.features.scaling import normalised_logarithm
 
 RING_OVERLAP = 0.1
-"""Each ring of frequencies reaches this share of its width into both neighbours."""
+"""Each ring of frequencies reaches this fraction of its width into both neighbours."""
 
 
 @lru_cache(maxsize=8)
