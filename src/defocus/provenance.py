@@ -128,8 +128,8 @@ def stamp(contents: bytes, provenance: Provenance) -> bytes:
     Examples
     --------
     >>> page = stamp(b"<!doctype html><head></head>", Provenance("page"))
-    >>> page[:47]
-    b'<!doctype html><head>\\n<meta name="defocus" cont'
+    >>> page[22:36].decode()
+    '<meta name="de'
     """
     text = provenance.to_json().encode("ascii")
     if contents.startswith(_PNG):

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+__all__ = ["SMOOTHING_SIGMA", "canny", "gradient_maxima", "hysteresis", "relative_edges", "smoothed_gradient"]
+
 SMOOTHING_SIGMA = float(np.sqrt(2.0))
 _EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=bool)
 
@@ -45,7 +47,7 @@ def smoothed_gradient(
     return separable(1), separable(0)
 
 
-def non_maximum_suppression(
+def _non_maximum_suppression(
     gx: NDArray[np.float64], gy: NDArray[np.float64], magnitude: NDArray[np.float64]
 ) -> NDArray[np.bool_]:
     """Pixels whose gradient magnitude is not exceeded on either side along the gradient.
@@ -123,7 +125,7 @@ def gradient_maxima(
     magnitude = np.hypot(gx, gy)
     # A flat photograph leaves rounding errors of about 1e-16 here, which must not be taken for edges.
     magnitude[magnitude < 1e-9] = 0
-    return magnitude, non_maximum_suppression(gx, gy, magnitude)
+    return magnitude, _non_maximum_suppression(gx, gy, magnitude)
 
 
 def relative_edges(

@@ -20,9 +20,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.special import erf
 
-Floats = NDArray[np.float64]
+__all__ = ["EdgeBlur", "chance_of_small_error", "edge_blur"]
 
-THINNER_THAN_A_STEP = -0.05
+_Floats = NDArray[np.float64]
+
+_THINNER_THAN_A_STEP = -0.05
 """px^2: a ratio that asks for less than this square of a sigma is of a line, not of a step."""
 _REFINEMENTS = 4
 _TRUNCATE = 5.0
@@ -39,12 +41,12 @@ class EdgeBlur(NamedTuple):
         over neighbours); infinite where `sigma` is NaN.
     """
 
-    sigma: Floats
-    deviation: Floats
+    sigma: _Floats
+    deviation: _Floats
 
 
 def edge_blur(
-    grey: Floats, edges: NDArray[np.bool_], fine: float, coarse: float, *, noise: float, largest: float, average: int
+    grey: _Floats, edges: NDArray[np.bool_], fine: float, coarse: float, *, noise: float, largest: float, average: int
 ) -> EdgeBlur:
     """Sigma at edge pixels, in the order of `np.nonzero(edges)`.
 
@@ -63,8 +65,8 @@ def edge_blur(
     """
     rows, columns = np.nonzero(edges)
 
-    def derivative(scale: float, *order: int) -> Floats:
-        smooth: Floats = ndimage.gaussian_filter(grey, scale, order=order, mode="nearest", truncate=_TRUNCATE)
+    def derivative(scale: float, *order: int) -> _Floats:
+        smooth: _Floats = ndimage.gaussian_filter(grey, scale, order=order, mode="nearest", truncate=_TRUNCATE)
         return smooth[rows, columns]
 
     dy, dx = derivative(coarse, 1, 0), derivative(coarse, 0, 1)
@@ -73,7 +75,7 @@ def edge_blur(
     fine_gradient = derivative(fine, 1, 0) * ny + derivative(fine, 0, 1) * nx
     bend = derivative(coarse, 2, 0) * ny**2 + derivative(coarse, 0, 2) * nx**2 + 2 * derivative(coarse, 1, 1) * nx * ny
 
-    def summed(values: Floats) -> Floats:
+    def summed(values: _Floats) -> _Floats:
         if average == 0:
             return values
         plane = np.zeros(grey.shape)
@@ -90,24 +92,24 @@ def edge_blur(
         ratio = summed(lifted_fine) / summed(lifted_coarse)
 
     variance = np.where(ratio <= 1, largest**2, np.minimum(_variance(ratio, fine, coarse), largest**2))
-    step = (variance >= THINNER_THAN_A_STEP) & (fine_gradient > 0)
+    step = (variance >= _THINNER_THAN_A_STEP) & (fine_gradient > 0)
     sigma = np.where(step, np.sqrt(np.maximum(variance, 0)), np.nan)
     return EdgeBlur(sigma, np.where(step, _deviation(sigma, coarse_gradient, fine, coarse, noise), np.inf))
 
 
-def chance_of_small_error(blur: EdgeBlur, tolerance: float = 0.15, relative: float = 0.1) -> Floats:
+def chance_of_small_error(blur: EdgeBlur, tolerance: float = 0.15, relative: float = 0.1) -> _Floats:
     """Probability that noise moves sigma by less than the larger of `tolerance` px and `relative` sigma; 0 for NaN."""
     allowed = np.maximum(tolerance, relative * np.nan_to_num(blur.sigma))
     return np.asarray(erf(allowed / np.sqrt(2) / np.maximum(blur.deviation, 1e-9)))
 
 
-def _variance(ratio: Floats, fine: float, coarse: float) -> Floats:
+def _variance(ratio: _Floats, fine: float, coarse: float) -> _Floats:
     """Sigma squared that a ratio stands for; negative above coarse / fine."""
     squared = np.maximum(ratio, 1 + 1e-9) ** 2
     return (coarse**2 - squared * fine**2) / (squared - 1)
 
 
-def _deviation(sigma: Floats, coarse_gradient: Floats, fine: float, coarse: float, noise: float) -> Floats:
+def _deviation(sigma: _Floats, coarse_gradient: _Floats, fine: float, coarse: float, noise: float) -> _Floats:
     """First-order effect of white noise on sigma: the derivative of the formula above."""
     variance = np.maximum(np.nan_to_num(sigma), 0.3) ** 2
     squared_ratio = (variance + coarse**2) / (variance + fine**2)

@@ -6,7 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-QUANTISATION_NOISE = 1 / 255 / np.sqrt(12)
+__all__ = ["noise_deviation"]
+
+_QUANTISATION_NOISE = 1 / 255 / np.sqrt(12)
 """Standard deviation of the rounding of an 8-bit photograph, the least noise it can have."""
 
 
@@ -27,4 +29,4 @@ def noise_deviation(grey: NDArray[np.floating]) -> float:
     laplacians = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float64)
     response = np.abs(ndimage.convolve(grey, laplacians, mode="nearest"))
     # 0.6745 is the median of the absolute value of a unit normal, 6 the gain of the mask on white noise.
-    return max(float(np.median(response)) / (0.6745 * 6), QUANTISATION_NOISE)
+    return max(float(np.median(response)) / (0.6745 * 6), _QUANTISATION_NOISE)

@@ -20,6 +20,21 @@ from defocus.errors import DefocusError
 from defocus.photograph import PHOTOGRAPH_SUFFIXES, read_photograph
 from defocus.provenance import is_output
 
+__all__ = [
+    "DataSet",
+    "Example",
+    "Kind",
+    "existing_folder",
+    "photographs_in",
+    "read_depth",
+    "read_masks",
+    "read_multifocus",
+    "read_picture",
+    "read_pixel4",
+    "read_sharp",
+    "read_values",
+]
+
 Kind = Literal["mask", "sigma", "relative"]
 
 

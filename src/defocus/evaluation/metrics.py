@@ -28,8 +28,34 @@ from scipy.stats import rankdata
 
 from defocus.errors import DefocusError, UndefinedMetricError
 
-Floats = NDArray[np.float64]
-Mask = NDArray[np.bool_]
+__all__ = [
+    "AffineError",
+    "BoundaryError",
+    "Calibration",
+    "PrecisionRecall",
+    "SizeBin",
+    "accuracy_at_alpha",
+    "affine_invariant_error",
+    "average_precision",
+    "bootstrap_interval",
+    "boundary_error",
+    "calibration",
+    "error_by_size",
+    "f_at_threshold",
+    "f_beta",
+    "iou_at_threshold",
+    "leave_one_out",
+    "max_f",
+    "mean_absolute_error",
+    "median_ratio",
+    "precision_recall",
+    "relative_error",
+    "root_mean_square_error",
+    "spearman",
+]
+
+_Floats = NDArray[np.float64]
+_Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -41,9 +67,9 @@ class PrecisionRecall:
     thresholds, precision, recall : arrays of equal length, values 0..1; recall never rises.
     """
 
-    thresholds: Floats
-    precision: Floats
-    recall: Floats
+    thresholds: _Floats
+    precision: _Floats
+    recall: _Floats
 
 
 @dataclass(frozen=True)
@@ -105,10 +131,10 @@ class Calibration:
     expected_error : |confidence - correct| averaged with the bins' sample counts as weights, 0..1.
     """
 
-    edges: Floats
+    edges: _Floats
     pixels: NDArray[np.int64]
-    confidence: Floats
-    correct: Floats
+    confidence: _Floats
+    correct: _Floats
     expected_error: float
 
 
@@ -125,14 +151,14 @@ def _counted(*maps: ArrayLike, valid: ArrayLike | None) -> list[NDArray[Any]]:
     return [a[counted] for a in arrays]
 
 
-def _finite(values: NDArray[Any], what: str) -> Floats:
+def _finite(values: NDArray[Any], what: str) -> _Floats:
     values = values.astype(np.float64)
     if not np.isfinite(values).all():
         raise UndefinedMetricError(f"The {what} holds NaN or infinity at valid pixels: mask those out.")
     return values
 
 
-def _detection(score_map: ArrayLike, truth_mask: ArrayLike, valid: ArrayLike | None) -> tuple[Floats, Mask]:
+def _detection(score_map: ArrayLike, truth_mask: ArrayLike, valid: ArrayLike | None) -> tuple[_Floats, _Mask]:
     """Return the valid scores and labels of a detection problem that has both classes."""
     score, truth = _counted(score_map, truth_mask, valid=valid)
     truth = truth.astype(bool)
@@ -142,12 +168,12 @@ def _detection(score_map: ArrayLike, truth_mask: ArrayLike, valid: ArrayLike | N
     return _finite(score, "score map"), truth
 
 
-def _estimation(estimate: ArrayLike, truth: ArrayLike, valid: ArrayLike | None) -> tuple[Floats, Floats]:
+def _estimation(estimate: ArrayLike, truth: ArrayLike, valid: ArrayLike | None) -> tuple[_Floats, _Floats]:
     values, wanted = _counted(estimate, truth, valid=valid)
     return _finite(values, "estimate"), _finite(wanted, "truth")
 
 
-def f_beta(precision: ArrayLike, recall: ArrayLike, beta2: float = 0.3) -> Floats:
+def f_beta(precision: ArrayLike, recall: ArrayLike, beta2: float = 0.3) -> _Floats:
     """Return (1 + beta2) P R / (beta2 P + R), and 0 where both are 0.
 
     Parameters
@@ -164,7 +190,7 @@ def f_beta(precision: ArrayLike, recall: ArrayLike, beta2: float = 0.3) -> Float
     return np.divide((1 + beta2) * p * r, below, out=np.zeros_like(below), where=below > 0)
 
 
-def _hits_above(score: Floats, truth: Mask, thresholds: Floats) -> tuple[Floats, Floats]:
+def _hits_above(score: _Floats, truth: _Mask, thresholds: _Floats) -> tuple[_Floats, _Floats]:
     """Return, per threshold, how many scores reach it and how many of those are blurred in truth."""
     positives = np.sort(score[truth])
     everything = np.sort(score)
@@ -292,7 +318,7 @@ def f_at_threshold(
     threshold: ArrayLike,
     valid: ArrayLike | None = None,
     beta2: float = 0.3,
-) -> Floats:
+) -> _Floats:
     """F of "blurred where score >= threshold", at given thresholds in the score's own unit: no normalisation.
 
     With one threshold in px for all images this is the honest figure of an absolute estimator; choose it on
@@ -323,7 +349,7 @@ def f_at_threshold(
 
 def iou_at_threshold(
     score_map: ArrayLike, truth_mask: ArrayLike, threshold: ArrayLike, valid: ArrayLike | None = None
-) -> Floats:
+) -> _Floats:
     """Intersection over union of "blurred where score >= threshold" and the truth, at given thresholds.
 
     Parameters and errors as in `f_at_threshold`.
@@ -337,7 +363,7 @@ def iou_at_threshold(
     return np.asarray(hits / (predicted + truth.sum() - hits))
 
 
-def leave_one_out(f_of_images: ArrayLike) -> tuple[NDArray[np.int64], Floats]:
+def leave_one_out(f_of_images: ArrayLike) -> tuple[NDArray[np.int64], _Floats]:
     """Each image's F at the one threshold that is best for all the other images.
 
     For image i the threshold with the largest mean F over the images other than i is taken (the middle one of
@@ -480,7 +506,7 @@ def median_ratio(estimate: ArrayLike, truth: ArrayLike, valid: ArrayLike | None 
     return float(np.median(_ratios(estimate, truth, valid, "A ratio to the truth")))
 
 
-def _ratios(estimate: ArrayLike, truth: ArrayLike, valid: ArrayLike | None, metric: str) -> Floats:
+def _ratios(estimate: ArrayLike, truth: ArrayLike, valid: ArrayLike | None, metric: str) -> _Floats:
     """Estimate / truth at the valid pixels whose truth is above 0."""
     values, wanted = _estimation(estimate, truth, valid)
     blurred = wanted > 0

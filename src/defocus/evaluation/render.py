@@ -25,8 +25,21 @@ from defocus.errors import DefocusError
 from defocus.optics.kernels import disc_kernel, gaussian_kernel
 from defocus.optics.light import linear_to_srgb, srgb_to_linear
 
-Floats = NDArray[np.float64]
-Picture = NDArray[Any]
+__all__ = [
+    "DefocusedScene",
+    "Kernel",
+    "add_noise",
+    "disc_blur",
+    "downscale",
+    "downscale_disparity",
+    "fill_unknown",
+    "gaussian_blur",
+    "jpeg_round_trip",
+    "render_depth",
+]
+
+_Floats = NDArray[np.float64]
+_Picture = NDArray[Any]
 Kernel = Literal["gaussian", "disc"]
 
 # Neighbouring pixels whose disparities differ by less than this fraction of the scene's range lie on one
@@ -49,28 +62,28 @@ class DefocusedScene(NamedTuple):
     valid: NDArray[np.bool_]
 
 
-def _to_unit(image: Picture) -> Floats:
+def _to_unit(image: _Picture) -> _Floats:
     if image.ndim not in (2, 3) or 0 in image.shape:
         raise DefocusError(f"A picture must be H x W or H x W x 3, not {image.shape}.")
-    values: Floats = image.astype(np.float64)
+    values: _Floats = image.astype(np.float64)
     return values / np.iinfo(image.dtype).max if np.issubdtype(image.dtype, np.integer) else values
 
 
-def _like(values: Floats, image: Picture) -> Picture:
+def _like(values: _Floats, image: _Picture) -> _Picture:
     values = np.clip(values, 0.0, 1.0)
     if np.issubdtype(image.dtype, np.integer):
         return np.rint(values * np.iinfo(image.dtype).max).astype(image.dtype)
     return values.astype(image.dtype)
 
 
-def _blur_plane(values: Floats, size: float, kernel: Kernel) -> Floats:
+def _blur_plane(values: _Floats, size: float, kernel: Kernel) -> _Floats:
     """Blur the first two axes with a Gaussian of sigma `size` px or a disc of radius 2 `size`; borders are mirrored."""
     if kernel == "gaussian":
         weights = gaussian_kernel(size)
         if weights.size == 1:
             return values
         across = ndimage.convolve1d(values, weights, axis=1, mode="reflect")
-        blurred: Floats = ndimage.convolve1d(across, weights, axis=0, mode="reflect")
+        blurred: _Floats = ndimage.convolve1d(across, weights, axis=0, mode="reflect")
         return blurred
     disc = disc_kernel(2 * size)
     reach = disc.shape[0] // 2
@@ -82,7 +95,7 @@ def _blur_plane(values: Floats, size: float, kernel: Kernel) -> Floats:
     return np.asarray(signal.fftconvolve(padded, disc, "valid", axes=(0, 1)))
 
 
-def _blur(image: Picture, size: float, kernel: Kernel, linear_light: bool) -> Picture:
+def _blur(image: _Picture, size: float, kernel: Kernel, linear_light: bool) -> _Picture:
     if size < 0:
         raise DefocusError(f"A blur must be 0 px or more, not {size}.")
     values = _to_unit(image)
@@ -91,7 +104,7 @@ def _blur(image: Picture, size: float, kernel: Kernel, linear_light: bool) -> Pi
     return _like(_blur_plane(values, size, kernel), image)
 
 
-def gaussian_blur(image: Picture, sigma: float, linear_light: bool = True) -> Picture:
+def gaussian_blur(image: _Picture, sigma: float, linear_light: bool = True) -> _Picture:
     """Blur a picture with a Gaussian of `sigma` px; borders are mirrored.
 
     Parameters
@@ -112,7 +125,7 @@ def gaussian_blur(image: Picture, sigma: float, linear_light: bool = True) -> Pi
     return _blur(image, sigma, "gaussian", linear_light)
 
 
-def disc_blur(image: Picture, radius: float, linear_light: bool = True) -> Picture:
+def disc_blur(image: _Picture, radius: float, linear_light: bool = True) -> _Picture:
     """Blur a picture with a uniform disc of `radius` px (`disc_kernel`); borders are mirrored.
 
     Parameters
@@ -133,7 +146,7 @@ def disc_blur(image: Picture, radius: float, linear_light: bool = True) -> Pictu
     return _blur(image, radius / 2, "disc", linear_light)
 
 
-def add_noise(image: Picture, sigma: float, seed: int) -> Picture:
+def add_noise(image: _Picture, sigma: float, seed: int) -> _Picture:
     """Add white Gaussian noise to the display-referred values, independently per pixel and channel.
 
     Parameters
@@ -159,7 +172,7 @@ def jpeg_round_trip(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]
         return np.asarray(opened)
 
 
-def fill_unknown(disparity: ArrayLike, known: ArrayLike) -> Floats:
+def fill_unknown(disparity: ArrayLike, known: ArrayLike) -> _Floats:
     """Fill unknown disparities from the farther of the two known neighbours in the row.
 
     Holes of a stereo pair are mostly what only one eye saw beside a foreground object, and so belong to the
@@ -193,7 +206,7 @@ def fill_unknown(disparity: ArrayLike, known: ArrayLike) -> Floats:
     return np.asarray(filled[tuple(near)])
 
 
-def _layer_bounds(disparity: Floats, layers: int) -> Floats:
+def _layer_bounds(disparity: _Floats, layers: int) -> _Floats:
     """Ascending bounds of the depth layers: one layer per distinct disparity where there are few enough."""
     distinct = np.unique(disparity)
     if distinct.size <= layers:
@@ -299,7 +312,7 @@ def render_depth(
     return DefocusedScene(picture, sigma, known)
 
 
-def _normalised_blur(values: Floats, support: NDArray[np.bool_], blur: Callable[[Floats], Floats]) -> Floats:
+def _normalised_blur(values: _Floats, support: NDArray[np.bool_], blur: Callable[[_Floats], _Floats]) -> _Floats:
     """Blur only what `support` marks, spreading it outward: blur(values * support) / blur(support)."""
     if support.all():
         return blur(values)

@@ -37,7 +37,9 @@ from defocus.evaluation.benchmark import (
 from defocus.maps.preview import preview
 from defocus.runtime.atomic import write_text
 
-METRICS: dict[str, tuple[str, str]] = {
+__all__ = ["Figure", "figures", "markdown", "write_report"]
+
+_METRICS: dict[str, tuple[str, str]] = {
     "AP": (
         "high",
         "Average precision of 'blurred', exact over all distinct values of the map; per image, then averaged.",
@@ -106,7 +108,7 @@ METRICS: dict[str, tuple[str, str]] = {
     "calibration error, pooled": ("low", "The same with the pixels of all images pooled before the bins are compared."),
     "right where confidence >= 0.8": (
         "high",
-        "Fraction of those pixels within 0.15 px or a tenth of the truth, whichever is larger; pixels of all images pooled.",
+        "Fraction of those pixels within 0.15 px or a tenth of the truth, whichever is larger; all images pooled.",
     ),
     "right where confidence >= 0.8, truth clipped": (
         "high",
@@ -122,17 +124,18 @@ METRICS: dict[str, tuple[str, str]] = {
     "seconds per MP": ("low", "Seconds of one estimate in a warm process per megapixel; median over images."),
 }
 """Name to (what is better: high, low, zero or none; definition with its pooling)."""
-CONDITION_METRICS: dict[str, tuple[str, str]] = {
-    name: METRICS[name] for name in ("relative error at seeds", "relative error", "MAE", "MAE, truth by second moments")
+_CONDITION_METRICS: dict[str, tuple[str, str]] = {
+    name: _METRICS[name]
+    for name in ("relative error at seeds", "relative error", "MAE", "MAE, truth by second moments")
 } | {
     "median ratio": ("none", "Median of sigma / truth over the pixels of an image, then averaged: 1 is without bias."),
     "median reading": ("none", "Median of sigma over all pixels of an image, px, then averaged."),
 }
-"""What is told of each way the sources of a set were treated; as `METRICS`."""
-SURE = 0.8
+"""What is told of each way the sources of a set were treated; as `_METRICS`."""
+_SURE = 0.8
 """Confidence from which on pixels are asked to be right."""
 
-SHOWN_PX = (0.0, 4.0)
+_SHOWN_PX = (0.0, 4.0)
 _INK = ("#0b62a4", "#c1440e", "#2a7f3e", "#7b3f99", "#b8860b", "#157f8f", "#8c3b4a", "#555555", "#d0488f", "#5a7d1c")
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 1180px; padding: 0 1em; color: #222 }
@@ -172,7 +175,7 @@ class Figure:
 
 
 def figures(values: Iterable[dict[str, Any]]) -> list[Figure]:
-    """Every number: set by set, in the order of `METRICS`, configurations in the order they were measured.
+    """Every number: set by set, in the order of `_METRICS`, configurations in the order they were measured.
 
     After those of all examples of a set come those of each condition, where the set has several.
     """
@@ -182,20 +185,20 @@ def figures(values: Iterable[dict[str, Any]]) -> list[Figure]:
             grouped[v["set"], v["configuration"]].append(v)
     made = []
     for (name, configuration), records in grouped.items():
-        table = _by_source(records, METRICS)
+        table = _by_source(records, _METRICS)
         for source, found in _at_one_threshold(records):
             for metric, value in found.items():
                 table[metric][source].append(value)
         if "max F" in table:
             table["worst max F"] = table["max F"]
-        made += _figures(name, configuration, table, METRICS)
+        made += _figures(name, configuration, table, _METRICS)
         made += _pooled_figures(name, configuration, records)
         conditions = dict.fromkeys(v.get("condition", "") for v in records)
         if len(conditions) > 1:
             for condition in conditions:
-                of_condition = _by_source([v for v in records if v.get("condition") == condition], CONDITION_METRICS)
-                made += _figures(name, configuration, of_condition, CONDITION_METRICS, condition)
-    order = list(METRICS | CONDITION_METRICS)
+                of_condition = _by_source([v for v in records if v.get("condition") == condition], _CONDITION_METRICS)
+                made += _figures(name, configuration, of_condition, _CONDITION_METRICS, condition)
+    order = list(_METRICS | _CONDITION_METRICS)
     sets = list(dict.fromkeys(f.set for f in made))
     return sorted(made, key=lambda f: (sets.index(f.set), _by_number(f.condition), order.index(f.metric)))
 
@@ -277,7 +280,7 @@ def _calibration_error(sums: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.abs(sums[..., 1] - sums[..., 2]).sum(axis=-1) / sums[..., 0].sum(axis=-1)
 
 
-_FIRST_SURE_BIN = round(SURE * CONFIDENCE_BINS)
+_FIRST_SURE_BIN = round(_SURE * CONFIDENCE_BINS)
 
 
 def _right_where_sure(sums: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -358,7 +361,7 @@ def write_report(folder: Path) -> list[Figure]:
     scalars = [
         [v["set"], v["name"], v["source"], v["configuration"], metric, v[metric]]
         for v in values
-        for metric in METRICS | CONDITION_METRICS
+        for metric in _METRICS | _CONDITION_METRICS
         if isinstance(v.get(metric), (int, float))
     ]
     write_text(folder / "values.csv", _csv(columns, scalars))
@@ -400,7 +403,7 @@ def markdown(head: dict[str, Any], values: Sequence[dict[str, Any]], made: Seque
         for metric, header, rows in _condition_tables(made, name, columns):
             lines += [f"{name}: {metric}", "", *_markdown_table(header, rows), ""]
     if reliability := _reliability(head, values):
-        lines += ["### Confidence, all sets of sigma together", "", RELIABILITY_WORDS, ""]
+        lines += ["### Confidence, all sets of sigma together", "", _RELIABILITY_WORDS, ""]
         lines += [*_markdown_table(*reliability), ""]
     if head["costs"]:
         lines += [
@@ -414,7 +417,7 @@ def markdown(head: dict[str, Any], values: Sequence[dict[str, Any]], made: Seque
     return "\n".join(lines)
 
 
-RELIABILITY_WORDS = (
+_RELIABILITY_WORDS = (
     "Fraction of pixels right (within 0.15 px or a tenth of the truth, whichever is larger), by confidence; in "
     "brackets the fraction of all pixels that have it. Pixels of all images of all these sets are pooled."
 )
@@ -426,7 +429,7 @@ def _condition_tables(
     """Metric, header and rows of each table that tells a set's conditions apart."""
     of_set = [f for f in made if f.set == name and f.condition]
     tables = []
-    for metric in CONDITION_METRICS:
+    for metric in _CONDITION_METRICS:
         cells = {(f.condition, f.configuration): _short(f) for f in of_set if f.metric == metric}
         conditions = dict.fromkeys(condition for condition, _ in cells)
         rows = [[condition, *(cells.get((condition, c), "") for c in columns)] for condition in conditions]
@@ -457,10 +460,10 @@ def _reliability(head: dict[str, Any], values: Sequence[dict[str, Any]]) -> tupl
         for b in range(CONFIDENCE_BINS)
     ]
     sure = [cell(s[_FIRST_SURE_BIN:].sum(axis=0), s[:, 0].sum()) for s in sums.values()]
-    rows.append([f"{SURE:g} and more", *sure])
+    rows.append([f"{_SURE:g} and more", *sure])
     clipped = {c: of_all(c, "confidence, truth clipped to the range") for c in sums}
     sure = [cell(s[_FIRST_SURE_BIN:].sum(axis=0), s[:, 0].sum()) for s in clipped.values()]
-    rows.append([f"{SURE:g} and more, truth clipped to the range", *sure])
+    rows.append([f"{_SURE:g} and more, truth clipped to the range", *sure])
     rows.append(["calibration error, pooled", *(f"{_calibration_error(s):.3f}" for s in sums.values())])
     return ["confidence", *sums], rows
 
@@ -482,7 +485,7 @@ def _short(f: Figure) -> str:
 
 def _best(metric: str, cells: Iterable[Figure]) -> set[str]:
     """Configurations whose mean is the best, to the third digit."""
-    better = METRICS[metric][0]
+    better = _METRICS[metric][0]
     if better == "none":
         return set()
     value = {f.configuration: round(f.mean if better == "high" else -abs(f.mean), 3) for f in cells}
@@ -515,7 +518,7 @@ def _page(folder: Path, head: dict[str, Any], values: Sequence[dict[str, Any]], 
             f"<p>{html.escape(head['sets'][name]['description'])}</p>",
             _table([f for f in made if f.set == name and not f.condition], list(head["configurations"])),
             *(
-                f"<h4 title='{html.escape(CONDITION_METRICS[metric][1])}'>{html.escape(metric)}</h4>"
+                f"<h4 title='{html.escape(_CONDITION_METRICS[metric][1])}'>{html.escape(metric)}</h4>"
                 + _html_table(header, rows)
                 for metric, header, rows in _condition_tables(made, name, list(head["configurations"]))
             ),
@@ -543,14 +546,14 @@ def _page(folder: Path, head: dict[str, Any], values: Sequence[dict[str, Any]], 
         ]
         parts.append("</table>")
     if reliability := _reliability(head, values):
-        parts.append(f"<h2>Confidence, all sets of sigma together</h2><p>{RELIABILITY_WORDS}</p>")
+        parts.append(f"<h2>Confidence, all sets of sigma together</h2><p>{_RELIABILITY_WORDS}</p>")
         parts.append(_html_table(*reliability))
     parts.append("<h2>Values</h2>")
     parts += [_values_table(made, name, list(head["configurations"])) for name in sets]
     parts.append("<h2 id='definitions'>What the metrics mean</h2><dl>")
     parts += [
         f"<dt><b>{html.escape(m)}</b><dd>{html.escape(words)}"
-        for m, (_, words) in (METRICS | CONDITION_METRICS).items()
+        for m, (_, words) in (_METRICS | _CONDITION_METRICS).items()
     ]
     return "\n".join([*parts, "</dl></html>\n"])
 
@@ -565,7 +568,7 @@ def _table(of_set: Sequence[Figure], order: Sequence[str]) -> str:
     for metric in dict.fromkeys(f.metric for f in of_set):
         cells = {f.configuration: f for f in of_set if f.metric == metric}
         best = _best(metric, cells.values())
-        row = f"<tr><td title='{html.escape(METRICS[metric][1])}'>{html.escape(metric)}"
+        row = f"<tr><td title='{html.escape(_METRICS[metric][1])}'>{html.escape(metric)}"
         for c in columns:
             if c not in cells:
                 row += "<td>"
@@ -717,12 +720,12 @@ def _gallery(folder: Path, kind: str, of_set: Sequence[dict[str, Any]]) -> str:
         "sigma": "Below each map: error, blue too sharp, red too blurred, full colour at 1 px and more.",
         "relative": "Below each map: difference of ranks from the truth's.",
     }[kind]
-    scale = f"Maps in px share one scale, {SHOWN_PX[0]:g} to {SHOWN_PX[1]:g} px; scores span their own. {words}"
+    scale = f"Maps in px share one scale, {_SHOWN_PX[0]:g} to {_SHOWN_PX[1]:g} px; scores span their own. {words}"
     return f"<p>{scale}</p><div class=scroll><table class=gallery>" + "\n".join(rows) + "</table></div>"
 
 
 def _coloured(values: NDArray[np.float64], in_px: bool) -> NDArray[np.uint8]:
-    low, high = SHOWN_PX if in_px else (float(values.min()), float(values.max()))
+    low, high = _SHOWN_PX if in_px else (float(values.min()), float(values.max()))
     return preview(values, sigma_limits=(low, max(high, low + 1e-6)))
 
 

@@ -8,10 +8,10 @@ from scipy import ndimage
 
 __all__ = ["block_average", "block_centres", "block_sum", "box_mean"]
 
-Floats = NDArray[np.floating]
+_Floats = NDArray[np.floating]
 
 
-def box_mean(values: Floats, radius: int) -> Floats:
+def box_mean(values: _Floats, radius: int) -> _Floats:
     """Mean over the part of a (2 radius + 1)^2 window that lies inside the array.
 
     Parameters
@@ -30,7 +30,7 @@ def box_mean(values: Floats, radius: int) -> Floats:
     total = ndimage.uniform_filter(values, size, mode="constant", axes=axes)
     inside = [ndimage.uniform_filter1d(np.ones(n, dtype=total.dtype), size, mode="constant") for n in values.shape[:2]]
     fraction = np.multiply.outer(*inside)
-    result: Floats = total / fraction.reshape(*fraction.shape, *(1,) * (values.ndim - 2))
+    result: _Floats = total / fraction.reshape(*fraction.shape, *(1,) * (values.ndim - 2))
     return result
 
 
@@ -60,11 +60,11 @@ def block_sum(values: ArrayLike, factor: int) -> NDArray[np.generic]:
     return sums
 
 
-def block_average(values: Floats, factor: int) -> Floats:
+def block_average(values: _Floats, factor: int) -> _Floats:
     """Mean over blocks of factor x factor pixels; see `block_sum` for sizes that factor does not divide."""
     height, width = values.shape[:2]
     counts = np.multiply.outer(_block_lengths(height, factor), _block_lengths(width, factor)).astype(values.dtype)
-    result: Floats = np.asarray(block_sum(values, factor), dtype=values.dtype) / (
+    result: _Floats = np.asarray(block_sum(values, factor), dtype=values.dtype) / (
         counts if values.ndim == 2 else counts[..., None]
     )
     return result

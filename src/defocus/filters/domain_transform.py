@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 
 from defocus.errors import ParameterError
 
-Floats = NDArray[np.floating]
+__all__ = ["domain_transform"]
+
+_Floats = NDArray[np.floating]
 
 
 def domain_transform(
-    values: Floats, guide: Floats, sigma_space: float, sigma_colour: float, iterations: int = 3
-) -> Floats:
+    values: _Floats, guide: _Floats, sigma_space: float, sigma_colour: float, iterations: int = 3
+) -> _Floats:
     """Smooth values along a guide, not across its edges.
 
     Each iteration runs forwards and backwards over rows, then over columns, with the feedback a^d between
@@ -62,7 +64,7 @@ def domain_transform(
     return maps.reshape(values.shape)
 
 
-def _recurse(lines: Floats, weights: Floats) -> None:
+def _recurse(lines: _Floats, weights: _Floats) -> None:
     """Run forwards and backwards over the first axis of n x m x K lines, in place; weights are (n - 1) x m."""
     for n, weight in enumerate(weights[..., None], start=1):
         lines[n] += weight * (lines[n - 1] - lines[n])

@@ -12,7 +12,7 @@ from defocus.runtime.cores import on_all_cores
 __all__ = ["guided_upsample"]
 
 PIXELS_AT_A_TIME = 1 << 17
-COARSE_ROWS = 128
+_COARSE_ROWS = 128
 """Rows of the coarse grid fitted at once: all of a large photograph's would be most of the memory of an estimate."""
 
 
@@ -56,7 +56,7 @@ def guided_upsample(
     coefficients = np.empty((channels + 1, maps.shape[2], *coarse.shape[:2]), np.float32)
 
     def fit(top: int) -> None:
-        bottom = min(top + COARSE_ROWS, len(maps))
+        bottom = min(top + _COARSE_ROWS, len(maps))
         # Two box means reach 2 radius rows; the strip's own cut ends are beyond what is kept.
         first, last = max(top - 2 * radius, 0), min(bottom + 2 * radius, len(maps))
         inner, outer = max(top - radius, 0), min(bottom + radius, len(maps))
@@ -65,7 +65,7 @@ def guided_upsample(
         for mean, plane in zip(_planes(coefficients), _planes(fitted), strict=True):
             mean[top:bottom] = box_mean(plane, radius)[top - inner : bottom - inner]
 
-    on_all_cores(fit, range(0, len(maps), COARSE_ROWS))
+    on_all_cores(fit, range(0, len(maps), _COARSE_ROWS))
 
     height, width = guide.shape[:2]
     result = np.empty((maps.shape[2], height, width), dtype=np.float32)

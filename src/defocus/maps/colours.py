@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = ["viridis"]
+
 # Nathaniel Smith, Stefan van der Walt and Eric Firing, 2015, public domain (CC0); 256 x RGB, hexadecimal.
 _VIRIDIS = (
     "44015444025645045745055946075a46085c460a5d460b5e470d60470e61471063471164471365481467481668481769"

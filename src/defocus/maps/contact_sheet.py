@@ -12,7 +12,9 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from defocus.photograph import Photograph
 
-WIDTH, HEIGHT = 320, 240
+__all__ = ["Tile", "contact_sheet", "thumbnail"]
+
+_WIDTH, _HEIGHT = 320, 240
 """px that a thumbnail fits in."""
 _GROUND, _INK, _FAINT, _FRAME = (32, 32, 32), (240, 240, 240), (176, 176, 176), (255, 255, 255)
 _IN_FOCUS, _SHADOW = (255, 214, 0), (0, 0, 0)
@@ -55,7 +57,7 @@ def thumbnail(
     -------
     h x w x 3 uint8, as large as 240 x 320 px hold; smaller photographs are enlarged to it.
     """
-    scale = min(HEIGHT / photograph.height, WIDTH / photograph.width)
+    scale = min(_HEIGHT / photograph.height, _WIDTH / photograph.width)
     width, height = max(1, round(photograph.width * scale)), max(1, round(photograph.height * scale))
     pixels = photograph.pixels
     if pixels.dtype != np.uint8:
@@ -94,16 +96,16 @@ def contact_sheet(tiles: Sequence[Tile], columns: int = 5) -> NDArray[np.uint8]:
     columns = min(columns, len(tiles))
     name_font, text_font = ImageFont.load_default(_NAME_PX), ImageFont.load_default(_TEXT_PX)
     line = _TEXT_PX + 6
-    foot = HEIGHT + _GAP // 2
+    foot = _HEIGHT + _GAP // 2
     height = foot + _NAME_PX + 6 + line * max(len(tile.lines) for tile in tiles) + _GAP
     rows = -(-len(tiles) // columns)
-    sheet = Image.new("RGB", (columns * (WIDTH + _GAP) + _GAP, rows * height + _GAP), _GROUND)
+    sheet = Image.new("RGB", (columns * (_WIDTH + _GAP) + _GAP, rows * height + _GAP), _GROUND)
     draw = ImageDraw.Draw(sheet)
     for place, tile in enumerate(tiles):
-        left, top = _GAP + place % columns * (WIDTH + _GAP), _GAP + place // columns * height
+        left, top = _GAP + place % columns * (_WIDTH + _GAP), _GAP + place // columns * height
         picture = Image.fromarray(tile.thumbnail)
         # Pictures stand on one line, so that their words do.
-        sheet.paste(picture, (left + (WIDTH - picture.width) // 2, top + HEIGHT - picture.height))
+        sheet.paste(picture, (left + (_WIDTH - picture.width) // 2, top + _HEIGHT - picture.height))
         draw.text((left, top + foot), _fitting(_plain(tile.name), name_font), fill=_INK, font=name_font)
         for number, text in enumerate(tile.lines):
             at = top + foot + _NAME_PX + 6 + number * line
@@ -130,6 +132,6 @@ def _fitting(words: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> 
     """The words, or as much of their beginning and end as fits under a thumbnail."""
     for kept in range(len(words), 0, -1):
         shown = words if kept == len(words) else f"{words[: kept // 2]}...{words[len(words) - (kept - kept // 2) :]}"
-        if font.getlength(shown) <= WIDTH:
+        if font.getlength(shown) <= _WIDTH:
             return shown
     return ""

@@ -17,6 +17,8 @@ from defocus.maps.preview import limits_of_photograph, preview
 if TYPE_CHECKING:
     from defocus.maps.map_file import Precision
 
+__all__ = ["DefocusMap", "Seeds"]
+
 
 @dataclass(frozen=True, eq=False)
 class Seeds:

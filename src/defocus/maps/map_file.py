@@ -30,12 +30,14 @@ from defocus.version import __version__
 if TYPE_CHECKING:
     from defocus.maps.defocus_map import DefocusMap
 
+__all__ = ["MapDescription", "Precision", "describe", "load", "save_map"]
+
 Precision = Literal["compact", "lossless"]
-SUFFIXES = (".tiff", ".tif", ".npy", ".npz", ".exr", ".png")
+_SUFFIXES = (".tiff", ".tif", ".npy", ".npz", ".exr", ".png")
 """What a map can be saved as."""
-PNG_STEP = 0.001
+_PNG_STEP = 0.001
 """px that one step of a 16-bit PNG stands for."""
-SIGNIFICANT_BITS = 8
+_SIGNIFICANT_BITS = 8
 
 _FORMAT = "defocus map"
 _FORMAT_VERSION = 2
@@ -131,12 +133,12 @@ def save_map(
             case ".png":
                 write_bytes(target, _png(defocus_map))
             case _:
-                raise MapFileError(f"A map is saved as {', '.join(SUFFIXES)}, not as {suffix or target.name}.")
+                raise MapFileError(f"A map is saved as {', '.join(_SUFFIXES)}, not as {suffix or target.name}.")
     except OSError as error:
         raise MapFileError(f"Cannot write {target}: {error.strerror or error}.") from error
 
 
-def provenance_of(defocus_map: DefocusMap, precision: Precision, reduced: int) -> Provenance:
+def _provenance_of(defocus_map: DefocusMap, precision: Precision, reduced: int) -> Provenance:
     """Return what a map was made from, by its metadata."""
     recipe = {
         "method": defocus_map.method,
@@ -169,7 +171,7 @@ def _about(defocus_map: DefocusMap, precision: Precision, reduced: int) -> str:
 def _write_tiff(target: Path, defocus_map: DefocusMap, precision: Precision, reduced: int) -> None:
     description = _about(defocus_map, precision, reduced)
     planes = _planes(defocus_map, precision, reduced)
-    tag = (TIFF_TAG, "s", 0, provenance_of(defocus_map, precision, reduced).to_json(), True)
+    tag = (TIFF_TAG, "s", 0, _provenance_of(defocus_map, precision, reduced).to_json(), True)
     big = sum(plane.nbytes for plane in planes.values()) > _CLASSIC_TIFF_BYTES
     meanings = _LOSSLESS | _DEPTH
     with atomic_write(target) as file, tifffile.TiffWriter(file, bigtiff=big, byteorder="<") as tiff:
@@ -185,7 +187,7 @@ def _write_tiff(target: Path, defocus_map: DefocusMap, precision: Precision, red
                 compressionargs={"level": 1},
                 maxworkers=available_cores(),
                 # Differences of neighbours, of use where there are neighbours; of floats byte by byte, so that what
-                # was rounded off takes no place.
+                # was rounded off takes no space.
                 predictor=not name.startswith("seeds.") and (3 if floating else 2),
                 # Below the first page, and in strips of another height, or programs would take all for one stack.
                 subifds=len(planes) - 1 if first else 0,
@@ -207,7 +209,7 @@ def _planes(defocus_map: DefocusMap, precision: Precision, reduced: int) -> dict
         saturated = (np.asarray(block_average(saturated.astype(np.float32), reduced)) >= 0.5).astype(np.uint8)
     if precision == "compact":
         planes = {
-            "sigma": rounded(sigma),
+            "sigma": _rounded(sigma),
             "confidence": np.rint(confidence * 255).astype(np.uint8),
             "saturated": saturated,
         }
@@ -217,11 +219,11 @@ def _planes(defocus_map: DefocusMap, precision: Precision, reduced: int) -> dict
             planes |= {"seeds.sigma": defocus_map.seeds.sigma, "seeds.probability": defocus_map.seeds.probability}
     if defocus_map.relative_depth is not None:
         depth = np.asarray(block_average(defocus_map.relative_depth, reduced), np.float32)
-        planes["relative_depth"] = depth if precision == "lossless" else rounded(depth)
+        planes["relative_depth"] = depth if precision == "lossless" else _rounded(depth)
     return planes
 
 
-def rounded(values: NDArray[np.float32]) -> NDArray[np.float32]:
+def _rounded(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return floats rounded to 8 significant bits: the nearest, so within 0.4 %; 0 and powers of 2 stay.
 
     Parameters
@@ -230,10 +232,10 @@ def rounded(values: NDArray[np.float32]) -> NDArray[np.float32]:
 
     Examples
     --------
-    >>> rounded(np.float32([1.001, 3.0, 0.3]))
+    >>> _rounded(np.float32([1.001, 3.0, 0.3]))
     array([1.        , 3.        , 0.30078125], dtype=float32)
     """
-    dropped = 24 - SIGNIFICANT_BITS
+    dropped = 24 - _SIGNIFICANT_BITS
     bits = np.ascontiguousarray(values).view(np.uint32)
     up = (bits + np.uint32(1 << (dropped - 1))) & np.uint32(0xFFFFFFFF << dropped & 0xFFFFFFFF)
     return np.asarray(up.view(np.float32))
@@ -242,10 +244,10 @@ def rounded(values: NDArray[np.float32]) -> NDArray[np.float32]:
 def _png(defocus_map: DefocusMap) -> bytes:
     import imagecodecs
 
-    levels = np.rint(np.clip(defocus_map.sigma / PNG_STEP, 0, 65535)).astype(np.uint16)
+    levels = np.rint(np.clip(defocus_map.sigma / _PNG_STEP, 0, 65535)).astype(np.uint16)
     contents = bytes(imagecodecs.png_encode(levels))
-    made_from = provenance_of(defocus_map, "lossless", 1)
-    options = {"unit": defocus_map.unit, "step": PNG_STEP}
+    made_from = _provenance_of(defocus_map, "lossless", 1)
+    options = {"unit": defocus_map.unit, "step": _PNG_STEP}
     return stamp(contents, Provenance("map", made_from.photograph_sha256, made_from.map, options))
 
 

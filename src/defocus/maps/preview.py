@@ -12,6 +12,8 @@ from defocus.errors import ParameterError
 from defocus.maps.colours import viridis
 from defocus.photograph import Photograph
 
+__all__ = ["limits_of_photograph", "overlay", "preview"]
+
 _LUMA = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)  # ITU-R BT.709
 _BACKGROUND, _INK = (255, 255, 255), (40, 40, 40)
 _NARROWEST_BAR = 200  # px; fits a few ticks

@@ -32,7 +32,9 @@ from defocus.progress import Progress
 from defocus.propagation import propagate
 from defocus.version import __version__
 
-CONFIDENCE_LEAK = 3e-3
+__all__ = ["PRESETS", "Zhuo2011Parameters", "estimate"]
+
+_CONFIDENCE_LEAK = 3e-3
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,7 @@ def estimate(
         rgb,
         regularisation=parameters.matting_lambda,
         eps=parameters.matting_eps,
-        leak=CONFIDENCE_LEAK,
+        leak=_CONFIDENCE_LEAK,
     )
     sigma = np.clip(sigma, *sigma_range)
     report("done", 1.0)

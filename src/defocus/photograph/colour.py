@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from defocus.errors import PhotographWarning
 
+__all__ = ["CHANNELS", "Space", "to_srgb"]
+
 Space: TypeAlias = Literal["gray", "rgb", "cmyk"]
 CHANNELS: dict[Space, int] = {"gray": 1, "rgb": 3, "cmyk": 4}
 

@@ -17,21 +17,23 @@ if TYPE_CHECKING:
     from defocus.maps.defocus_map import DefocusMap
     from defocus.photograph import Photograph
 
-SAME, NEARLY_SAME = 3 / 255, 10 / 255
+__all__ = ["Content", "find_content"]
+
+_SAME, _NEARLY_SAME = 3 / 255, 10 / 255
 """How far from the colour of a bar most of its pixels, and nearly all (compression rings at its end), may be."""
-MOST, NEARLY_ALL = 0.99, 0.97
+_MOST, _NEARLY_ALL = 0.99, 0.97
 """Fractions of a row of a bar that have to be so near."""
-ENDS_AT = 12 / 255
+_ENDS_AT = 12 / 255
 """Difference of brightness at which a bar ends..."""
-ENDS_OVER = 0.3
+_ENDS_OVER = 0.3
 """...over at least this fraction of its length: a plain studio ground ends in an object, not in a straight line."""
-BLENDED = 2
+_BLENDED = 2
 """Rows at the end of a bar that may be a mixture, where the picture was resized."""
-LEAST_SIDE = 0.25
-"""Of the picture, that has to be left within bars, and `LEAST_PX`."""
-LEAST_PX = 32
-OPAQUE = 250 / 255
-BESIDE = 12
+_LEAST_SIDE = 0.25
+"""Of the picture, that has to be left within bars, and `_LEAST_PX`."""
+_LEAST_PX = 32
+_OPAQUE = 250 / 255
+_BESIDE = 12
 """px beside hidden pixels whose reading is of what was filled in there."""
 
 
@@ -82,7 +84,7 @@ class Content:
         )
         if self.hidden is not None:
             # Beside it a patch sees what was filled in.
-            unread = ndimage.binary_dilation(self.hidden, np.ones((3, 3), bool), iterations=BESIDE)
+            unread = ndimage.binary_dilation(self.hidden, np.ones((3, 3), bool), iterations=_BESIDE)
             confidence[unread] = 0
             seeds.sigma[unread] = seeds.probability[unread] = np.nan
         depth = inner.relative_depth
@@ -107,12 +109,12 @@ def find_content(photograph: Photograph) -> Content:
     top, bottom = _bars(photograph.pixels)
     left, right = _bars(photograph.pixels[top : height - bottom].swapaxes(0, 1))
     inside = height - top - bottom, width - left - right
-    if inside[0] < max(LEAST_SIDE * height, LEAST_PX) or inside[1] < max(LEAST_SIDE * width, LEAST_PX):
+    if inside[0] < max(_LEAST_SIDE * height, _LEAST_PX) or inside[1] < max(_LEAST_SIDE * width, _LEAST_PX):
         top = bottom = left = right = 0
     hidden = photograph.missing
     if photograph.alpha is not None:
         full = 1.0 if photograph.alpha.dtype.kind == "f" else float(np.iinfo(photograph.alpha.dtype).max)
-        transparent = photograph.alpha < OPAQUE * full
+        transparent = photograph.alpha < _OPAQUE * full
         hidden = transparent if hidden is None else hidden | transparent
     if hidden is not None and not hidden.any():
         hidden = None
@@ -135,12 +137,12 @@ def _bar(pixels: NDArray[Any]) -> int:
     end = 0
     while end < len(pixels):
         difference = away(end)
-        near = (difference <= NEARLY_SAME).mean() >= NEARLY_ALL
-        if not near or (end == 0 and (difference <= SAME).mean() < MOST):
+        near = (difference <= _NEARLY_SAME).mean() >= _NEARLY_ALL
+        if not near or (end == 0 and (difference <= _SAME).mean() < _MOST):
             break
         end += 1
-    if end == 0 or end + BLENDED >= len(pixels):
+    if end == 0 or end + _BLENDED >= len(pixels):
         return 0
-    within = [away(row) for row in range(end, min(end + BLENDED + 1, len(pixels)))]
-    ends_straight = (np.max(within, axis=0) > ENDS_AT).mean() >= ENDS_OVER
-    return end + BLENDED if ends_straight else 0
+    within = [away(row) for row in range(end, min(end + _BLENDED + 1, len(pixels)))]
+    ends_straight = (np.max(within, axis=0) > _ENDS_AT).mean() >= _ENDS_OVER
+    return end + _BLENDED if ends_straight else 0

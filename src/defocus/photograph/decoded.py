@@ -13,6 +13,8 @@ from defocus.errors import PhotographError, PhotographWarning
 from defocus.photograph.colour import Space
 from defocus.photograph.source import Source
 
+__all__ = ["Decoded", "incomplete", "several", "stretch", "warn"]
+
 
 @dataclass(frozen=True, eq=False)
 class Decoded:

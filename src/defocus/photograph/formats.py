@@ -16,6 +16,8 @@ from defocus.photograph.raw import RAW_SUFFIXES, is_raw, read_raw
 from defocus.photograph.source import Source
 from defocus.photograph.tiff import read_tiff
 
+__all__ = ["FORMATS", "PHOTOGRAPH_SUFFIXES", "Format", "find_format"]
+
 
 @dataclass(frozen=True)
 class Format:

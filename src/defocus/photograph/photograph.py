@@ -16,6 +16,23 @@ from defocus.errors import PhotographError
 from defocus.photograph.colour import Space, to_srgb
 from defocus.photograph.exif import Exif, parse_exif
 
+__all__ = [
+    "MIN_SIDE",
+    "ArrayProtocol",
+    "DLPackProtocol",
+    "Photograph",
+    "PhotographLike",
+    "as_photograph",
+    "check_sides",
+    "checked_floats",
+    "native",
+    "photograph_from_array",
+    "protected",
+    "reduce_photograph",
+    "turn_as_stored",
+    "turn_upright",
+]
+
 MIN_SIDE = 3
 _FLOAT_SLACK = 1e-6  # resampling and colour conversion overshoot 0..1 by rounding
 

@@ -20,6 +20,8 @@ from defocus.photograph.photograph import Photograph, check_sides, native, prote
 from defocus.photograph.pillow import from_pillow
 from defocus.photograph.source import MAX_PIXELS, Source, opened
 
+__all__ = ["photograph_from_image", "read_photograph"]
+
 _OF_THE_PROGRAM = (AssertionError, AttributeError, LookupError, TypeError, struct.error)
 _KNOWN = "give a JPEG, PNG, TIFF, WebP, HEIC or RAW file"
 

@@ -35,8 +35,10 @@ from defocus.photograph.tiff import OF_THE_PIXELS, XMP
 from defocus.provenance import TIFF_TAG, Provenance, stamp
 from defocus.runtime.atomic import write_bytes
 
-JPEG_QUALITY = 95
-WRITTEN = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp")
+__all__ = ["save_photograph", "saving_note", "suffix_for"]
+
+_JPEG_QUALITY = 95
+_WRITTEN = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp")
 """Suffixes of the formats that an edit can be saved in."""
 _MOST_EXIF, _MOST_XMP = 65_533 - 6, 65_533 - 29
 """Bytes that fit into a segment of a JPEG, after its name."""
@@ -92,7 +94,7 @@ def save_photograph(
     original: Photograph,
     *,
     provenance: Provenance | None = None,
-    quality: int = JPEG_QUALITY,
+    quality: int = _JPEG_QUALITY,
 ) -> None:
     """Write pixels that were made from a photograph.
 
@@ -102,7 +104,7 @@ def save_photograph(
 
     Parameters
     ----------
-    path : ends in one of `WRITTEN`; written whole or not at all.
+    path : ends in one of `_WRITTEN`; written whole or not at all.
     pixels : H x W x 3, uint8, uint16 or float 0..1, of any size (floats are written with 16 bits, and JPEG and WebP
         with 8).
     original : what they were made from.
@@ -124,8 +126,8 @@ def save_photograph(
     suffix = path.suffix.lower()
     if _is_same_file(path, original.path):
         raise PhotographError(f"{path} is the photograph itself: choose another name, originals are never overwritten.")
-    if suffix not in WRITTEN:
-        raise PhotographError(f"{path.name}: photographs are saved as {', '.join(WRITTEN)}.")
+    if suffix not in _WRITTEN:
+        raise PhotographError(f"{path.name}: photographs are saved as {', '.join(_WRITTEN)}.")
     if pixels.dtype.kind == "f":
         pixels = np.rint(pixels * 65535).astype(np.uint16)
     if pixels.dtype == np.uint16 and suffix in (".jpg", ".jpeg", ".webp"):

@@ -16,10 +16,12 @@ from typing import BinaryIO, cast
 
 from defocus.errors import PhotographError
 
+__all__ = ["MAX_PIXELS", "Source", "available_memory", "open_file", "opened", "photograph_sha256"]
+
 MAX_PIXELS = 200_000_000
-BYTES_PER_PIXEL = 34
+_BYTES_PER_PIXEL = 34
 """What reading and an estimate by the default method take for each pixel, at their peak (docs/speed.md)."""
-LARGEST_FILE = 8 * 2**30
+_LARGEST_FILE = 8 * 2**30
 _NOT_OPENED = {errno.ENXIO: "it is a pipe, a device or a socket, not a file", errno.ELOOP: "its links lead in a circle"}
 """Reasons in plainer words than the system's."""
 
@@ -82,7 +84,7 @@ class Source:
                 f"{self.name} has {width} x {height} pixels, more than the limit of {self.max_pixels / 1e6:g} million "
                 "pixels: make it smaller or raise the limit."
             )
-        needed = pixels * (BYTES_PER_PIXEL + 2 * bytes_per_pixel)
+        needed = pixels * (_BYTES_PER_PIXEL + 2 * bytes_per_pixel)
         free = available_memory()
         # Twice that of 16-bit colour with alpha: more channels or bits than that hold no photograph.
         if bytes_per_pixel > 32 or needed > free:
@@ -114,14 +116,14 @@ def opened(photo: str | os.PathLike[str] | bytes | BinaryIO, max_pixels: int, st
         size = os.fstat(file.fileno()).st_size
         if size == 0:
             raise PhotographError(f"{path} is empty: copy it again from where it came.")
-        if size > LARGEST_FILE:
+        if size > _LARGEST_FILE:
             raise PhotographError(f"{path} has {size / 1e9:.0f} GB: a photograph has at most 8.")
         yield Source(file, str(path), path, size, max_pixels, strict)
 
 
 def _read_open(file: BinaryIO) -> object:
     try:
-        return file.read(LARGEST_FILE)
+        return file.read(_LARGEST_FILE)
     except (OSError, ValueError) as error:  # closed, or open for writing only
         reason = getattr(error, "strerror", None)
         hint = reason if reason else "give it before it is closed, opened with mode 'rb'"

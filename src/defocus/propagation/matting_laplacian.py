@@ -59,7 +59,7 @@ def matting_laplacian(
             f"The matting Laplacian needs eps > 0, radius >= 1 and a guide of at least {2 * radius + 1} x "
             f"{2 * radius + 1} px; it was given eps {eps}, radius {radius} and {width} x {height} px."
         )
-    planes = affinity_planes(guide, radius=radius, eps=eps)
+    planes = _affinity_planes(guide, radius=radius, eps=eps)
     reach = 2 * radius
     side = 2 * reach + 1
     offsets = [(dy, dx) for dy in range(-reach, reach + 1) for dx in range(-reach, reach + 1)]
@@ -100,7 +100,7 @@ def matting_laplacian(
     return matrix
 
 
-def affinity_planes(
+def _affinity_planes(
     guide: NDArray[np.floating], *, radius: int, eps: float
 ) -> dict[tuple[int, int], NDArray[np.float64]]:
     """Affinity of each pixel p to p + (dy, dx), for offsets after (0, 0) in raster order; 0 outside."""

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Hierarchy", "Level", "build_hierarchy", "solve"]
 
-FIRST_BLOCK = 4  # px; up to 4 unknowns per 4 x 4 block, so the first coarse grid has a quarter of the unknowns
-NEXT_BLOCK = 2
-DIRECT_SIZE = 2000  # unknowns of the coarsest grid, factorised once
-DROPPED = 1e-3  # a local function this small beside the largest of its block adds nothing but rounding errors
-SMOOTHED_SHARE = 4.0  # the smoother damps the upper three quarters of the spectrum
+_FIRST_BLOCK = 4  # px; up to 4 unknowns per 4 x 4 block, so the first coarse grid has a quarter of the unknowns
+_NEXT_BLOCK = 2
+_DIRECT_SIZE = 2000  # unknowns of the coarsest grid, factorised once
+_DROPPED = 1e-3  # a local function this small beside the largest of its block adds nothing but rounding errors
+_SMOOTHED_SHARE = 4.0  # the smoother damps the upper three quarters of the spectrum
 
-Vector = NDArray[np.float64]
+_Vector = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Level:
     matrix: csr_array
     interpolation: csr_array
     restriction: csr_array
-    inverse_diagonal: Vector
+    inverse_diagonal: _Vector
     largest: float
 
 
@@ -52,7 +52,7 @@ class Hierarchy:
     """All grids of one matrix, finest first, and the direct solver of the coarsest."""
 
     levels: tuple[Level, ...]
-    coarsest: Callable[[Vector], Vector]
+    coarsest: Callable[[_Vector], _Vector]
 
 
 def build_hierarchy(matrix: csr_array, near_kernel: NDArray[np.floating], shape: tuple[int, int]) -> Hierarchy:
@@ -83,9 +83,9 @@ def build_hierarchy(matrix: csr_array, near_kernel: NDArray[np.floating], shape:
     height, width = shape
     functions = np.asarray(near_kernel, dtype=np.float64)
     node = np.arange(height * width)
-    block = FIRST_BLOCK
+    block = _FIRST_BLOCK
     levels = []
-    while matrix.shape[0] > DIRECT_SIZE and min(height, width) > 1:
+    while matrix.shape[0] > _DIRECT_SIZE and min(height, width) > 1:
         blocks_down, blocks_across = -(-height // block), -(-width // block)
         block_of_unknown = (node // width) // block * blocks_across + (node % width) // block
         interpolation, kept = _local_bases(functions, block_of_unknown, blocks_down * blocks_across)
@@ -103,7 +103,7 @@ def build_hierarchy(matrix: csr_array, near_kernel: NDArray[np.floating], shape:
         matrix = (restriction @ (matrix @ interpolation)).tocsr()
         functions = restriction @ functions
         node = np.repeat(np.arange(len(kept)), kept)
-        height, width, block = blocks_down, blocks_across, NEXT_BLOCK
+        height, width, block = blocks_down, blocks_across, _NEXT_BLOCK
     return Hierarchy(tuple(levels), splu(matrix.tocsc()).solve)
 
 
@@ -115,7 +115,7 @@ def solve(
     start: NDArray[np.floating] | None = None,
     rtol: float = 1e-4,
     max_iterations: int = 500,
-) -> tuple[Vector, int]:
+) -> tuple[_Vector, int]:
     """Solve a symmetric positive definite system by conjugate gradients preconditioned with one W-cycle.
 
     Parameters
@@ -176,7 +176,7 @@ def solve(
     return x, max_iterations
 
 
-def _cycle(hierarchy: Hierarchy, depth: int, residual: Vector) -> Vector:
+def _cycle(hierarchy: Hierarchy, depth: int, residual: _Vector) -> _Vector:
     """One symmetric W-cycle from zero: two visits to each coarser grid, one to the coarsest."""
     if depth == len(hierarchy.levels):
         return hierarchy.coarsest(residual)
@@ -192,21 +192,21 @@ def _cycle(hierarchy: Hierarchy, depth: int, residual: Vector) -> Vector:
     return x
 
 
-def _chebyshev(level: Level, residual: Vector) -> Vector:
+def _chebyshev(level: Level, residual: _Vector) -> _Vector:
     """Two Jacobi steps with Chebyshev's weights for the upper part of the spectrum."""
-    middle = level.largest * (1 + 1 / SMOOTHED_SHARE) / 2
-    spread = level.largest * (1 - 1 / SMOOTHED_SHARE) / 2
+    middle = level.largest * (1 + 1 / _SMOOTHED_SHARE) / 2
+    spread = level.largest * (1 - 1 / _SMOOTHED_SHARE) / 2
     first = level.inverse_diagonal * residual / middle
     rest = residual - level.matrix @ first
     ratio = spread / middle
     next_ratio = 1 / (2 / ratio - ratio)
     second = next_ratio * ratio * first + (2 * next_ratio / spread) * (level.inverse_diagonal * rest)
-    result: Vector = first + second
+    result: _Vector = first + second
     return result
 
 
 def _local_bases(
-    functions: Vector, block_of_unknown: NDArray[np.intp], blocks: int
+    functions: _Vector, block_of_unknown: NDArray[np.intp], blocks: int
 ) -> tuple[csr_array, NDArray[np.intp]]:
     """Orthonormal bases, block by block, of the given functions restricted to the block.
 
@@ -225,7 +225,7 @@ def _local_bases(
             entry = np.bincount(block_of_unknown, functions[:, i] * functions[:, j], minlength=blocks)
             gram[:, i, j] = gram[:, j, i] = entry
     squares, vectors = np.linalg.eigh(gram)
-    keep = squares > DROPPED**2 * squares[:, -1:]
+    keep = squares > _DROPPED**2 * squares[:, -1:]
     scale = np.where(keep, 1 / np.sqrt(np.where(keep, squares, 1)), 0)
     basis = np.einsum("nk,nkb->nb", functions, (vectors * scale[:, None, :])[block_of_unknown])
     column = np.cumsum(keep.ravel()).reshape(keep.shape) - 1
@@ -236,7 +236,7 @@ def _local_bases(
     return matrix, kept
 
 
-def _largest_eigenvalue(matrix: csr_array, inverse_diagonal: Vector) -> float:
+def _largest_eigenvalue(matrix: csr_array, inverse_diagonal: _Vector) -> float:
     """Upper estimate of the largest eigenvalue of the diagonally scaled matrix, by power iteration."""
     # A fixed start keeps results the same from run to run.
     x = np.random.default_rng(0).standard_normal(matrix.shape[0])

@@ -13,8 +13,8 @@ from defocus.propagation.multigrid import build_hierarchy, solve
 
 __all__ = ["propagate"]
 
-UPSAMPLING_RADIUS = 2  # blocks
-UPSAMPLING_EPS = 1e-4
+_UPSAMPLING_RADIUS = 2  # blocks
+_UPSAMPLING_EPS = 1e-4
 
 
 def propagate(
@@ -80,7 +80,7 @@ def propagate(
     solution: NDArray[np.floating] = _solve_on_grid(weighted, total, coarse_guide, regularisation, eps, rtol, leak)
     if factor > 1:
         solution = guided_upsample(
-            solution, coarse_guide, guide, reduction=factor, radius=UPSAMPLING_RADIUS, eps=UPSAMPLING_EPS
+            solution, coarse_guide, guide, reduction=factor, radius=_UPSAMPLING_RADIUS, eps=_UPSAMPLING_EPS
         )
     return solution.reshape(seeds.shape).astype(np.float32, copy=False)
 

@@ -12,6 +12,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+__all__ = ["at_once", "available_cores", "cpu_quota", "limit_cores", "on_all_cores", "single_blas_thread"]
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 

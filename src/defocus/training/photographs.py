@@ -11,6 +11,8 @@ from defocus.errors import DefocusError
 from defocus.photograph import PHOTOGRAPH_SUFFIXES
 from defocus.provenance import is_output
 
+__all__ = ["find_photographs", "split_photographs"]
+
 
 def find_photographs(folder: Path) -> list[Path]:
     """All photographs below a folder but what this package wrote, in the order of their names.

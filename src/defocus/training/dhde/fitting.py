@@ -25,6 +25,8 @@ from defocus.training.photographs import find_photographs, split_photographs
 from defocus.training.trainer import TrainingProgress
 from defocus.version import __version__
 
+__all__ = ["Scores", "TrainingParameters", "calibrated_temperature", "fit", "predict", "score", "train_network"]
+
 
 @dataclass(frozen=True)
 class TrainingParameters:
@@ -146,7 +148,7 @@ def train_network(
         "minutes": round((time.monotonic() - started) / 60, 1),
     }
     network.cpu().weights(card, temperature).save(out)
-    write_text(out.with_suffix(".md"), model_card(card))
+    write_text(out.with_suffix(".md"), _model_card(card))
     return scores
 
 
@@ -356,7 +358,7 @@ def _command(card: dict[str, Any]) -> str:
     return f"defocus train --method dhde --photos DIR --out {card['name']}.onnx {options}"
 
 
-def model_card(card: dict[str, Any]) -> str:
+def _model_card(card: dict[str, Any]) -> str:
     """The model card as Markdown."""
     figures = card["figures"]
     lines = [

@@ -14,6 +14,8 @@ from torch.nn import functional
 from defocus.methods.dhde.features.layout import FEATURE_SIZE, FEATURES, HAND_CRAFTED_SIZE, LARGE, SMALL
 from defocus.methods.dhde.weights import BLUR_LABELS, CNN_FEATURE_SIZE, DHDEWeights
 
+__all__ = ["ALL_FEATURES", "CNN", "DHDENetwork", "standardisation"]
+
 CNN = "cnn"
 ALL_FEATURES = (*FEATURES, CNN)
 _BIAS_COLUMNS = {

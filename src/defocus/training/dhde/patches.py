@@ -29,7 +29,9 @@ from defocus.runtime.atomic import atomic_write
 from defocus.runtime.cores import single_blas_thread
 from defocus.runtime.processes import run_in_order
 
-SCALES = (LARGE, SMALL)
+__all__ = ["RELEASED", "PatchRecipe", "PatchSet", "make_patches"]
+
+_SCALES = (LARGE, SMALL)
 _MIN_SIDE = 96
 _SRGB_EXPONENT = 2.2
 
@@ -193,7 +195,7 @@ def _label_patches(
     beyond = label in (0, len(BLUR_LABELS) - 1) and random.random() < recipe.beyond_share
     if beyond:
         sigma = random.uniform(0, sigma) if label == 0 else float(np.exp(random.uniform(np.log(sigma), np.log(6))))
-    pixels = degrade(source, sigma, recipe, random)
+    pixels = _degrade(source, sigma, recipe, random)
     value = value_channel(pixels / 255)
     looked_at = value if recipe.edges_after_blur else value_channel(source)
     edges = np.where(
@@ -214,7 +216,7 @@ def _label_patches(
     return PatchSet(**columns)
 
 
-def degrade(
+def _degrade(
     source: NDArray[np.float64], sigma: float, recipe: PatchRecipe, random: np.random.Generator
 ) -> NDArray[np.uint8]:
     """A photograph as a camera would have delivered it out of focus.
