@@ -29,5 +29,15 @@ _VIRIDIS = (
 
 
 def viridis() -> NDArray[np.uint8]:
-    """Return the colour map, 256 x 3 uint8 sRGB, from dark blue (lowest) over green to yellow (highest)."""
+    """Return the colour map, from dark blue (lowest) over green to yellow (highest).
+
+    Returns
+    -------
+    uint8 256 x 3, sRGB.
+
+    Examples
+    --------
+    >>> viridis()[[0, 255]].tolist()
+    [[68, 1, 84], [253, 231, 37]]
+    """
     return np.frombuffer(bytes.fromhex(_VIRIDIS), dtype=np.uint8).reshape(256, 3)

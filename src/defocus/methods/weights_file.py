@@ -26,7 +26,15 @@ from defocus.methods.registry import find_method
 from defocus.runtime.atomic import atomic_write
 from defocus.version import __version__
 
-__all__ = ["LARGEST", "ArrayWeights", "Contents", "Layout", "read_array_weights", "read_contents", "write_array_weights"]
+__all__ = [
+    "LARGEST",
+    "ArrayWeights",
+    "Contents",
+    "Layout",
+    "read_array_weights",
+    "read_contents",
+    "write_array_weights",
+]
 
 LARGEST = 64 * 2**20
 """Bytes of a weights file, packed and unpacked; those of this package have under 2 MB."""
