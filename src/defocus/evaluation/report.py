@@ -319,7 +319,7 @@ def _pooled_figures(name: str, configuration: str, records: Sequence[dict[str, A
         if len(sums) > 1:
 
             def of_drawn(drawn: NDArray[np.float64], axis: int, sums: Any = sums, read: Any = read) -> Any:
-                return read(sums[drawn.astype(int)].sum(axis=axis))
+                return read(sums[drawn.astype(int)].sum(axis=axis % drawn.ndim))
 
             low, high = metrics.bootstrap_interval(np.arange(len(sums)), of_drawn, resamples=2000)
             if not np.isfinite(low + high):  # some draw has no pixel that is sure

@@ -40,6 +40,12 @@ def domain_transform(
     ------
     ParameterError
         If shapes do not agree or a parameter is not positive.
+
+    Examples
+    --------
+    >>> guide = np.array([[0.0, 0.0, 0.0, 1.0, 1.0, 1.0]])
+    >>> domain_transform(np.array([[1.0, 2.0, 3.0, 7.0, 8.0, 9.0]]), guide, sigma_space=5, sigma_colour=0.01).round(1)
+    array([[1.5, 1.6, 1.6, 7.5, 7.6, 7.6]])
     """
     if guide.shape[:2] != values.shape[:2]:
         raise ParameterError(f"Values {values.shape} and guide {guide.shape} must agree in height and width.")

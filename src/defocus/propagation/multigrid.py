@@ -1,4 +1,4 @@
-"""Conjugate gradients with a multigrid whose coarse grids keep locally linear functions of colour."""
+"""Conjugate gradients, preconditioned by multigrid whose coarse grids keep locally linear functions of colour."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ __all__ = ["Hierarchy", "Level", "build_hierarchy", "solve"]
 
 _FIRST_BLOCK = 4  # px; up to 4 unknowns per 4 x 4 block, so the first coarse grid has a quarter of the unknowns
 _NEXT_BLOCK = 2
-_DIRECT_SIZE = 2000  # unknowns of the coarsest grid, factorised once
-_DROPPED = 1e-3  # a local function this small beside the largest of its block adds nothing but rounding errors
-_SMOOTHED_SHARE = 4.0  # the smoother damps the upper three quarters of the spectrum
+_DIRECT_SIZE = 2000  # largest number of unknowns of the coarsest grid, which is factorised
+_DROPPED = 1e-3  # local functions smaller than this fraction of their block's largest add only rounding errors
+_SMOOTHED_RATIO = 4.0  # the smoother damps the upper three quarters of the spectrum
 
 _Vector = NDArray[np.float64]
 
@@ -49,18 +49,24 @@ class Level:
 
 @dataclass(frozen=True)
 class Hierarchy:
-    """All grids of one matrix, finest first, and the direct solver of the coarsest."""
+    """All grids of one matrix.
+
+    Attributes
+    ----------
+    levels : the grids, finest first.
+    coarsest : direct solver on the coarsest grid.
+    """
 
     levels: tuple[Level, ...]
     coarsest: Callable[[_Vector], _Vector]
 
 
 def build_hierarchy(matrix: csr_array, near_kernel: NDArray[np.floating], shape: tuple[int, int]) -> Hierarchy:
-    """Coarse grids by aggregation of square blocks, each keeping the span of the near-kernel functions.
+    """Build coarse grids by aggregation of square blocks, each keeping the span of the near-kernel functions.
 
-    A matting Laplacian costs next to nothing on functions that are locally linear in colour. With near_kernel
-    = (1, R, G, B) the coarse grids hold exactly these, which cuts the iterations to a third of those with
-    blockwise constant coarse grids.
+    A matting Laplacian is nearly 0 on functions that are locally linear in colour. With near_kernel = (1, R, G, B) the
+    coarse grids represent exactly these, which cuts the iterations to a third of those with blockwise constant coarse
+    grids.
 
     Parameters
     ----------
@@ -70,13 +76,20 @@ def build_hierarchy(matrix: csr_array, near_kernel: NDArray[np.floating], shape:
 
     Returns
     -------
-    Hierarchy to hand to `solve`, good for any number of right-hand sides.
+    Hierarchy for `solve`, usable for any number of right-hand sides.
 
     References
     ----------
     Vanek, Mandel, Brezina, "Algebraic multigrid by smoothed aggregation", Computing 56, 1996
     (tentative prolongation from near-kernel functions; used here without the smoothing).
 
+    Examples
+    --------
+    >>> from scipy.sparse import eye_array
+    >>> matrix = eye_array(64 * 64, format="csr")
+    >>> hierarchy = build_hierarchy(matrix, np.ones((64 * 64, 1)), (64, 64))
+    >>> [level.matrix.shape[0] for level in hierarchy.levels]
+    [4096]
     """
     from scipy.sparse.linalg import splu
 
@@ -123,14 +136,14 @@ def solve(
     matrix : n x n sparse array, the one the hierarchy was built from.
     right_side : n floats.
     hierarchy : from `build_hierarchy`.
-    start : n floats, where to begin; None is zero.
-    rtol : the residual's norm to reach, relative to the right-hand side's, > 0.
-    max_iterations : where to give up, with a warning.
+    start : n floats, the initial solution; None is zero.
+    rtol : norm of the residual to reach, relative to that of the right-hand side, > 0.
+    max_iterations : number of iterations after which to stop, with a warning.
 
     Returns
     -------
     solution : n float64.
-    iterations : how many it took.
+    iterations : number of iterations.
 
     Raises
     ------
@@ -146,6 +159,14 @@ def solve(
     ----------
     Saad, "Iterative methods for sparse linear systems", 2nd ed., 2003, algorithm 9.1.
 
+    Examples
+    --------
+    >>> from scipy.sparse import eye_array
+    >>> matrix = 2 * eye_array(64 * 64, format="csr")
+    >>> hierarchy = build_hierarchy(matrix, np.ones((64 * 64, 1)), (64, 64))
+    >>> solution, iterations = solve(matrix, np.ones(64 * 64), hierarchy)
+    >>> bool(np.allclose(solution, 0.5))
+    True
     """
     if not rtol > 0:
         raise ParameterError(f"The relative tolerance must be positive; it was {rtol}.")
@@ -177,7 +198,7 @@ def solve(
 
 
 def _cycle(hierarchy: Hierarchy, depth: int, residual: _Vector) -> _Vector:
-    """One symmetric W-cycle from zero: two visits to each coarser grid, one to the coarsest."""
+    """Apply one symmetric W-cycle from zero: two visits to each coarser grid, one to the coarsest."""
     if depth == len(hierarchy.levels):
         return hierarchy.coarsest(residual)
     level = hierarchy.levels[depth]
@@ -193,9 +214,9 @@ def _cycle(hierarchy: Hierarchy, depth: int, residual: _Vector) -> _Vector:
 
 
 def _chebyshev(level: Level, residual: _Vector) -> _Vector:
-    """Two Jacobi steps with Chebyshev's weights for the upper part of the spectrum."""
-    middle = level.largest * (1 + 1 / _SMOOTHED_SHARE) / 2
-    spread = level.largest * (1 - 1 / _SMOOTHED_SHARE) / 2
+    """Apply two Jacobi steps with Chebyshev weights for the upper part of the spectrum."""
+    middle = level.largest * (1 + 1 / _SMOOTHED_RATIO) / 2
+    spread = level.largest * (1 - 1 / _SMOOTHED_RATIO) / 2
     first = level.inverse_diagonal * residual / middle
     rest = residual - level.matrix @ first
     ratio = spread / middle
@@ -208,7 +229,7 @@ def _chebyshev(level: Level, residual: _Vector) -> _Vector:
 def _local_bases(
     functions: _Vector, block_of_unknown: NDArray[np.intp], blocks: int
 ) -> tuple[csr_array, NDArray[np.intp]]:
-    """Orthonormal bases, block by block, of the given functions restricted to the block.
+    """Return orthonormal bases, block by block, of the given functions restricted to the block.
 
     Returns
     -------
@@ -237,8 +258,8 @@ def _local_bases(
 
 
 def _largest_eigenvalue(matrix: csr_array, inverse_diagonal: _Vector) -> float:
-    """Upper estimate of the largest eigenvalue of the diagonally scaled matrix, by power iteration."""
-    # A fixed start keeps results the same from run to run.
+    """Return an upper estimate of the largest eigenvalue of the diagonally scaled matrix, by power iteration."""
+    # A fixed start makes results reproducible.
     x = np.random.default_rng(0).standard_normal(matrix.shape[0])
     largest = 1.0
     for _ in range(12):
