@@ -296,11 +296,11 @@ class _Region(NamedTuple):
         region: NDArray[np.bool_],
     ) -> _Region:
         counted = readable & region
-        share = float(counted.sum() / max(region.sum(), 1))
-        if share < LEAST_READABLE:
-            return cls(None, share, None, None)
+        fraction = float(counted.sum() / max(region.sum(), 1))
+        if fraction < LEAST_READABLE:
+            return cls(None, fraction, None, None)
         sharpest, median = np.percentile(sigma[counted], (SHARPEST_PERCENTILE, 50.0))
-        return cls(float(focused[counted].mean(dtype=np.float64)), share, float(sharpest), float(median))
+        return cls(float(focused[counted].mean(dtype=np.float64)), fraction, float(sharpest), float(median))
 
 
 def _window(box: Box, shape: tuple[int, ...]) -> NDArray[np.bool_]:

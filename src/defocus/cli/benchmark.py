@@ -53,7 +53,7 @@ def command(
     ] = None,
     costs: Annotated[bool, typer.Option(help="Time a cold process of each and its peak memory.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No lines of progress.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress.")] = False,
 ) -> None:
     """Measure methods side by side on photographs whose truth is known.
 
@@ -65,9 +65,9 @@ def command(
     from defocus.evaluation.layouts import open_data
     from defocus.evaluation.report import write_report
 
-    def say(line: str, share: float) -> None:
+    def say(line: str, fraction: float) -> None:
         if not quiet or line.startswith("Warning"):
-            print(f"{share:4.0%}  {line}", file=sys.stderr, flush=True)  # noqa: T201
+            print(f"{fraction:4.0%}  {line}", file=sys.stderr, flush=True)  # noqa: T201
 
     try:
         configurations = [

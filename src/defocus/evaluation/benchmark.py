@@ -60,7 +60,7 @@ __all__ = [
 PX_THRESHOLDS = np.concatenate([np.linspace(0, 5, 201), np.geomspace(5.1, 40, 60)])
 SCORE_THRESHOLDS = np.unique(np.concatenate([np.linspace(-12, 8, 201), np.linspace(-1, 1, 201)]).round(6))
 SIZE_BINS = (0.0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3.25, 3.75, 4.25, 5.75, 8.25, 11.75, 20.0, 40.0)
-"""px of true sigma; error by blur size is told in these."""
+"""px of true sigma; error by blur size is given in these bins."""
 CURVE_POINTS = 101
 CONFIDENCE_BINS = 10
 _GALLERY_SOURCES = 4
@@ -164,7 +164,7 @@ def measure(configuration: Configuration, kind: str, example: Example, gallery: 
     configuration : what to run.
     kind : of the set.
     example : photograph and truth.
-    gallery : where to keep small pictures, beginning of the file names; None keeps none.
+    gallery : path that the names of small pictures begin with; None keeps none.
     """
     import warnings
 
@@ -277,8 +277,8 @@ def _rounded(values: NDArray[np.float64]) -> list[float]:
     return [round(float(v), 5) for v in values]
 
 
-def _keep_pictures(beginning: Path, configuration: Configuration, example: Example, outcome: Outcome) -> None:
-    beginning.parent.mkdir(parents=True, exist_ok=True)
+def _keep_pictures(stem: Path, configuration: Configuration, example: Example, outcome: Outcome) -> None:
+    stem.parent.mkdir(parents=True, exist_ok=True)
     height, width = example.truth.shape
     size = (min(_GALLERY_WIDTH, width), max(1, round(height * min(1.0, _GALLERY_WIDTH / width))))
 
@@ -287,7 +287,7 @@ def _keep_pictures(beginning: Path, configuration: Configuration, example: Examp
         return np.asarray(resized, np.float16)
 
     np.savez_compressed(
-        f"{beginning}.{slug(configuration.name)}.npz",
+        f"{stem}.{slug(configuration.name)}.npz",
         photo=np.asarray(Image.fromarray(example.image).resize(size, Image.Resampling.BOX)),
         truth=small(example.truth),
         valid=small(example.valid),

@@ -49,7 +49,7 @@ class Example:
     truth : H x W; what it holds is the reader's to say (mask, sigma in px, relative defocus, disparity).
     valid : H x W bool, False where the truth is not to be counted.
     source : what it was made from; examples of one source are not independent of each other.
-    condition : what was done to the source ("2 px, noise 5"), the same words for every source; "" if nothing was.
+    condition : what was done to the source ("2 px, noise 5"), the same text for every source; "" if nothing was.
     second_moment : H x W float32, px: the truth by equal variance, where `truth` follows another convention from discs
         to sigma.
     """

@@ -126,7 +126,7 @@ CONDITION_METRICS: dict[str, tuple[str, str]] = {
     "median ratio": ("none", "Median of sigma / truth over the pixels of an image, then averaged: 1 is without bias."),
     "median reading": ("none", "Median of sigma over all pixels of an image, px, then averaged."),
 }
-"""What is told of each way the sources of a set were treated; as `METRICS`."""
+"""The metrics given for each condition of a set; as `METRICS`."""
 _SURE = 0.8
 """Confidence from which on pixels are asked to be right."""
 
@@ -228,7 +228,7 @@ def _figures(
 
 
 def _at_one_threshold(records: Sequence[dict[str, Any]]) -> list[tuple[str, dict[str, float]]]:
-    """Source of each record, and what is told of it at the threshold that is best for the others."""
+    """Source of each record, and its figures at the threshold that is best for the others."""
     with_curves = [v for v in records if "F by threshold" in v]
     if len(with_curves) < 2:
         return []
@@ -370,7 +370,7 @@ def condition_tables(
 def reliability_table(
     head: dict[str, Any], values: Sequence[dict[str, Any]]
 ) -> tuple[list[str], list[list[str]]] | None:
-    """Header and rows of the reliability table over all sets of sigma; None if nothing told its confidence."""
+    """Header and rows of the reliability table over all sets of sigma; None if nothing has a confidence."""
 
     def of_all(configuration: str, kept: str) -> NDArray[np.float64]:
         return _sums((v for v in values if v["configuration"] == configuration), kept)

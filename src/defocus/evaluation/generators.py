@@ -101,8 +101,8 @@ def uniform(
     light = "linear light" if linear_light else "display values"
     of_a_disc = f" ({meaning})" if kernel == "disc" else ""
     span = f"{sigmas[0]:g} to {sigmas[-1]:g} px"
-    words = f"Sharp pictures blurred as a whole in {light}, {kernel}, sigma{of_a_disc} {span}."
-    return DataSet(name, "sigma", words, examples)
+    description = f"Sharp pictures blurred as a whole in {light}, {kernel}, sigma{of_a_disc} {span}."
+    return DataSet(name, "sigma", description, examples)
 
 
 def noisy(
@@ -134,12 +134,12 @@ def noisy(
                     known = np.full(made.valid.shape, sigma > 0)
                     yield _with_noise(replace(made, valid=known), level)
 
-    words = (
+    description = (
         f"Sharp pictures blurred as a whole in linear light, gaussian, sigma {', '.join(f'{s:g}' for s in sigmas)} px, "
         f"under white noise of {', '.join(f'{n:g}' for n in levels)} of 255: does noise read as sharpness? What was "
         "not blurred has no truth, only a reading."
     )
-    return DataSet(name, "sigma", words, examples)
+    return DataSet(name, "sigma", description, examples)
 
 
 def disc_regions(
@@ -186,15 +186,15 @@ def disc_regions(
                 )
                 for level in levels:
                     label, source = f"{e.name}@{kind}, noise {level:g}", e.source or e.name
-                    words = f"{kind}, noise {level:g}"
-                    yield _with_noise(Example(label, image, truth, everywhere, source, words, halved), level)
+                    label = f"{kind}, noise {level:g}"
+                    yield _with_noise(Example(label, image, truth, everywhere, source, label, halved), level)
 
-    words = (
+    description = (
         f"Scenes like the RTF set's: regions and ramps of disc blur, radius {DISC_RADII[0]:g} to {DISC_RADII[-1]:g} "
         f"px, linear light, occlusion rendered, white noise of {', '.join(f'{n:g}' for n in levels)} of 255; radius "
         "turned into sigma by D'Andres' table."
     )
-    return DataSet(name, "sigma", words, examples)
+    return DataSet(name, "sigma", description, examples)
 
 
 def disc_depths(shape: tuple[int, ...], ramp: bool, random: np.random.Generator) -> NDArray[np.float64]:
@@ -279,11 +279,11 @@ def depth_rendered(
                     label, condition = f"{e.name}@0..{sigma:g}px, {sensor}", f"0..{sigma:g} px, {sensor}"
                     yield Example(label, scene.image, scene.sigma, scene.valid, e.source or e.name, condition)
 
-    words = (
+    description = (
         f"Scenes rendered from known disparities: layers back to front, linear light, {kernel}, sigma 0 to "
         f"{' or '.join(f'{s:g}' for s in largest)} px, clean and with noise of 2/255 and JPEG."
     )
-    return DataSet(name, "sigma", words, examples)
+    return DataSet(name, "sigma", description, examples)
 
 
 def sharp_pictures(scenes: Callable[[], Iterator[Example]] | None = None) -> Iterator[Example]:

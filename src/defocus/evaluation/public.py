@@ -52,7 +52,7 @@ RAMPS: tuple[tuple[str, Kernel, float, int | None], ...] = (
     ("gaussian", "gaussian", 0.0, None),
     ("disc, noise 2, JPEG 92", "disc", 2 / 255, 92),
 )
-"""Words, kernel, noise as a share of full scale, JPEG quality."""
+"""Label, kernel, noise as a share of full scale, JPEG quality."""
 LAYERS: tuple[tuple[str, float, Kernel], ...] = (
     ("background", 1.5, "gaussian"),
     ("background", 4.0, "disc"),
@@ -148,7 +148,7 @@ def ramps() -> Iterator[Example]:
         along = x * np.cos(angle) + y * np.sin(angle)
         along = (along - along.min()) / np.ptp(along)
         focus = float(random.uniform(0.2, 0.8))
-        for words, kernel, noise, jpeg in RAMPS:
+        for label, kernel, noise, jpeg in RAMPS:
             scene = render.render_depth(
                 e.image,
                 along,
@@ -159,9 +159,9 @@ def ramps() -> Iterator[Example]:
                 layers=RAMP_LAYERS,
                 noise=noise,
                 jpeg=jpeg,
-                seed=zlib.crc32(f"{e.name}@{words}".encode()),
+                seed=zlib.crc32(f"{e.name}@{label}".encode()),
             )
-            yield replace(e, name=f"{e.name}@ramp, {words}", image=scene.image, truth=scene.sigma, condition=words)
+            yield replace(e, name=f"{e.name}@ramp, {label}", image=scene.image, truth=scene.sigma, condition=label)
 
 
 def layers() -> Iterator[Example]:
@@ -176,8 +176,8 @@ def layers() -> Iterator[Example]:
         for blurred, sigma, kernel in LAYERS:
             focus = 1.0 if blurred == "background" else 0.0
             scene = render.render_depth(joined, inside, None, focus, sigma, kernel)
-            words = f"{blurred} {sigma:g} px, {kernel}"
-            yield replace(back, name=f"{back.name}@{words}", image=scene.image, truth=scene.sigma, condition=words)
+            label = f"{blurred} {sigma:g} px, {kernel}"
+            yield replace(back, name=f"{back.name}@{label}", image=scene.image, truth=scene.sigma, condition=label)
 
 
 def masks() -> Iterator[Example]:
