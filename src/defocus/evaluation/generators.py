@@ -186,8 +186,8 @@ def disc_regions(
                 )
                 for level in levels:
                     label, source = f"{e.name}@{kind}, noise {level:g}", e.source or e.name
-                    label = f"{kind}, noise {level:g}"
-                    yield _with_noise(Example(label, image, truth, everywhere, source, label, halved), level)
+                    condition = f"{kind}, noise {level:g}"
+                    yield _with_noise(Example(label, image, truth, everywhere, source, condition, halved), level)
 
     description = (
         f"Scenes like the RTF set's: regions and ramps of disc blur, radius {DISC_RADII[0]:g} to {DISC_RADII[-1]:g} "
