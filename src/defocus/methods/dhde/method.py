@@ -75,6 +75,22 @@ class DHDEParameters(Parameters):
     tolerance : relative tolerance of the solver.
     median_radius, median_sigma, median_iterations : radius (px), standard deviation (0..1) and number of iterations of
         the joint weighted median; 0 iterations leave it out.
+
+    Raises
+    ------
+    ParameterError
+        If a value is of another type than its field, or out of range.
+
+    Examples
+    --------
+    >>> import defocus
+    >>> parameters = defocus.DHDEParameters(reduction=1, median_iterations=3)
+    >>> parameters.reduction
+    1
+    >>> defocus.DHDEParameters(reduction=0)
+    Traceback (most recent call last):
+    ...
+    defocus.errors.ParameterError: reduction must be a whole number above 0; got 0.
     """
 
     weak_thresholds: Thresholds = (0.117, 0.176)
