@@ -42,7 +42,7 @@ def test_edgelets_do_not_see_direction_contrast_or_place():
         edges = canny(grey, 0.04, 0.1, sigma=1.5)
         edges[:40], edges[80:], edges[:, :40], edges[:, 80:] = False, False, False, False
         found = edgelets(grey, edges)
-        shapes.append(np.median(found.shape, axis=0))
+        shapes.append(np.median(found.samples, axis=0))
         # A normalised step spans from its lowest to its highest value, whatever it was.
         assert found.contrast.mean() == pytest.approx(0.23 * contrast, rel=0.1)
     for shape in shapes[1:]:

@@ -1,8 +1,8 @@
-"""The benchmark: every configuration on every example, measured once and kept, so that a killed run goes on.
+"""The benchmark: every configuration on every example, measured once and stored, so that a killed run can continue.
 
-`run` fills a folder: `benchmark.json` (what was run, on which machine, what looks wrong with the data), `values.jsonl`
-(one line for each configuration and example) and `gallery/` (small maps of some examples). `defocus.evaluation.report`
-makes tables and pictures of it.
+`run` fills a folder: `benchmark.json` (configurations, machine, problems of the data), `values.jsonl` (one line for
+each configuration and example) and `gallery/` (small maps of some examples). `defocus.evaluation.report` makes tables
+and pictures of it.
 """
 
 from __future__ import annotations
@@ -60,18 +60,32 @@ __all__ = [
 PX_THRESHOLDS = np.concatenate([np.linspace(0, 5, 201), np.geomspace(5.1, 40, 60)])
 SCORE_THRESHOLDS = np.unique(np.concatenate([np.linspace(-12, 8, 201), np.linspace(-1, 1, 201)]).round(6))
 SIZE_BINS = (0.0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3.25, 3.75, 4.25, 5.75, 8.25, 11.75, 20.0, 40.0)
-"""px of true sigma; error by blur size is given in these bins."""
+"""Limits in px of the bins of the true sigma for which errors are reported."""
 CURVE_POINTS = 101
+"""Number of thresholds of a precision-recall curve."""
 CONFIDENCE_BINS = 10
+"""Number of bins of the confidence."""
 _GALLERY_SOURCES = 4
+"""Number of sources of each set that are shown in the report."""
 _GALLERY_WIDTH = 240
+"""Width of their pictures, px."""
 _POLARITY_EXAMPLES = 12
+"""Number of examples of each set on which the polarity of the truth is checked."""
 _COST_SIZE = (480, 640)
+"""Height and width in px of the photograph on which time and memory of a new process are measured."""
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """What is run: a method (or a peer) with a preset and weights, None for its own."""
+    """A method (or a peer) with its settings.
+
+    Attributes
+    ----------
+    name : name in the report.
+    method : name of the method or peer.
+    preset : name of the preset, followed by any number of `+PARAMETER=VALUE`; None for the default.
+    weights : path of a weights file; None for the method's own.
+    """
 
     name: str
     method: str
@@ -92,30 +106,30 @@ class Configuration:
         if "," in name:
             raise DefocusError(f"{name!r} is several names: give each NAME=METHOD by itself, with its own --methods.")
         method, preset, weights = [*rest.split(":", 2), "", ""][:3]
-        made = cls(name, method, preset or None, weights or None)
+        configuration = cls(name, method, preset or None, weights or None)
         if method in PEERS:
             if preset or weights:
                 raise DefocusError(f"{method} takes neither preset nor weights: write {method} alone.")
-            return made
+            return configuration
         if method not in METHODS:
             raise DefocusError(f"There is no method {method!r}: choose of {', '.join([*METHODS, *PEERS])}.")
         if weights and not Path(weights).is_file():
             raise DefocusError(f"There is no weights file {weights}: check the path in {text!r}.")
-        made.parameters()
-        return made
+        configuration.parameters()
+        return configuration
 
     @property
     def in_px(self) -> bool:
-        """Whether it gives sigma in px, or a score without unit."""
+        """Whether the method gives sigma in px, and not a score without unit."""
         return self.method in METHODS and METHODS[self.method].unit == "px"
 
     def parameters(self) -> Any:
-        """The parameters to give to the method: the preset with its changes."""
+        """Return the parameters of the method: the preset with its changes."""
         preset, *changes = (self.preset or "default").split("+")
         return set_parameters(find_parameters(find_method(self.method), preset), changes)
 
     def identity(self) -> dict[str, Any]:
-        """What must be equal for earlier values to count as this configuration's."""
+        """Return what has to be unchanged if earlier values are to be reused."""
         digest = None
         if self.method in METHODS:
             digest = METHODS[self.method].weights_sha256(Path(self.weights) if self.weights else None)
@@ -124,15 +138,15 @@ class Configuration:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a configuration says about one photograph.
+    """The result of a configuration for one photograph.
 
     Attributes
     ----------
     values : H x W, larger = more blurred.
     in_px : whether values are sigma in px.
     probability : whether they are a probability 0..1 instead.
-    confidence, seeds : H x W or None.
-    span : range the method can tell.
+    confidence, seeds : H x W, or None.
+    span : smallest and largest value that the method can return.
     """
 
     values: NDArray[np.float32]
@@ -149,22 +163,28 @@ def estimate(configuration: Configuration, image: NDArray[np.uint8]) -> Outcome:
         return Outcome(PEERS[configuration.method](image))
     import defocus
 
-    m = defocus.estimate(
+    defocus_map = defocus.estimate(
         image, method=configuration.method, parameters=configuration.parameters(), weights=configuration.weights
     )
-    in_px = m.unit == "px"
-    return Outcome(m.sigma, in_px, not in_px, m.confidence, m.seeds.sigma, m.sigma_range)
+    return Outcome(
+        defocus_map.sigma,
+        in_px=defocus_map.unit == "px",
+        probability=defocus_map.unit != "px",
+        confidence=defocus_map.confidence,
+        seeds=defocus_map.seeds.sigma,
+        span=defocus_map.sigma_range,
+    )
 
 
 def measure(configuration: Configuration, kind: str, example: Example, gallery: Path | None = None) -> dict[str, Any]:
-    """All metrics of one configuration on one example, by name; None where a metric has no value here.
+    """Return all metrics of one configuration on one example, by name; None where a metric is undefined.
 
     Parameters
     ----------
-    configuration : what to run.
-    kind : of the set.
+    configuration : method and settings.
+    kind : kind of the set.
     example : photograph and truth.
-    gallery : path that the names of small pictures begin with; None keeps none.
+    gallery : path and start of the name of the files of small pictures; None keeps none.
     """
     import warnings
 
@@ -296,22 +316,28 @@ def _keep_pictures(stem: Path, configuration: Configuration, example: Example, o
 
 
 def slug(name: str) -> str:
-    """A name that any file system takes."""
+    """Return a file name that is valid on every file system.
+
+    Examples
+    --------
+    >>> slug("dhde: released")
+    'dhde_released'
+    """
     return re.sub(r"[^\w.@-]+", "_", name)
 
 
 def polarity(data: DataSet) -> float | None:
-    """Mean rank correlation of the truth with a plain blur score, over the first examples of a set.
+    """Return the mean rank correlation of the truth with a simple blur score, over the first examples of a set.
 
-    The variance of the Laplacian is a poor detector, but no set of photographs has it run against the truth: below 0
-    the truth most likely is inverted. None if no example has an order to correlate with.
+    The variance of the Laplacian is a poor detector, but on no set of photographs is it correlated negatively with the
+    truth: below 0 the truth most likely is inverted. None if no example has an order to correlate with.
     """
-    found = []
+    correlations = []
     for _, e in zip(range(_POLARITY_EXAMPLES), data.examples(), strict=False):
-        of = _or_none(metrics.spearman, laplacian_score(e.image), e.truth.astype(np.float64), e.valid)
-        if of is not None:
-            found.append(of)
-    return float(np.mean(found)) if found else None
+        correlation = _or_none(metrics.spearman, laplacian_score(e.image), e.truth.astype(np.float64), e.valid)
+        if correlation is not None:
+            correlations.append(correlation)
+    return float(np.mean(correlations)) if correlations else None
 
 
 @dataclass(frozen=True)
@@ -322,7 +348,7 @@ class _Task:
 
 
 def _tasks(sets: Sequence[DataSet], limit: int | None) -> Iterator[_Task]:
-    """Every example of every set; `limit` sources of each."""
+    """Yield every example of every set; `limit` sources of each."""
     for data in sets:
         sources: dict[str, int] = {}
         of_source: Counter[str] = Counter()
@@ -331,7 +357,7 @@ def _tasks(sets: Sequence[DataSet], limit: int | None) -> Iterator[_Task]:
             index = sources.setdefault(source, len(sources))
             if limit is not None and index >= limit:
                 break
-            # The first sources; of each another rendering, so that all sizes of blur are seen.
+            # Of each of the first sources another rendering is shown, so that all sizes of blur appear.
             shown = index < _GALLERY_SOURCES and of_source[source] == (index if data.kind == "sigma" else 0)
             of_source[source] += 1
             yield _Task(data, e, shown)
@@ -348,18 +374,18 @@ def run(
     costs: bool = True,
     report: Progress = lambda line, fraction: None,
 ) -> dict[str, Any]:
-    """Measure what the folder does not hold yet.
+    """Measure everything that the folder does not contain yet.
 
     Parameters
     ----------
-    sets : with names that differ.
-    configurations : with names that differ.
-    folder : made if need be; continued if it holds an earlier run.
-    limit : sources of each set, None for all.
-    jobs : processes; each keeps to one thread when there are several, which seconds then tell.
+    sets : data sets with different names.
+    configurations : configurations with different names.
+    folder : folder of the results, created if it does not exist; an earlier run in it is continued.
+    limit : number of sources of each set, None for all.
+    jobs : number of processes; if there are several, each uses one thread, which the measured seconds reflect.
     fresh : names of configurations whose earlier values are dropped.
-    costs : also time a cold process of each configuration and its peak memory.
-    report : called with a line and the fraction done (unknown before the end of a set: counted by sets).
+    costs : also measure time and peak memory of a new process of each configuration.
+    report : called with a line and the fraction done, which is counted in whole sets.
 
     Returns
     -------
@@ -396,7 +422,7 @@ def run(
             fraction = [d.name for d in sets].index(task.data.name) / len(sets)
             no_order = task.example.truth.min() == task.example.truth.max()
             for configuration in configurations:
-                # A score without unit says nothing about a photograph that is equally blurred throughout.
+                # A score without unit cannot be evaluated on a photograph that is blurred uniformly.
                 if no_order and task.data.kind == "sigma" and not configuration.in_px:
                     continue
                 if (configuration.name, task.data.name, task.example.name) not in done:
@@ -428,7 +454,7 @@ def run(
             at_work[place] = configuration, task
             yield configuration, task.data.kind, task.example, gallery_stem(task)
 
-    # Peers, too, start as many threads as there are cores that they may use.
+    # Peers too start as many threads as they have cores.
     with closing(processes.run(arguments(), _attempt_job, jobs, one_core_each=True)) as results:
         for place, outcome in results:
             store(*at_work.pop(place), {"error": str(outcome)} if isinstance(outcome, WorkerLost) else outcome)
@@ -447,7 +473,7 @@ def _attempt_job(job: tuple[Configuration, str, Example, Path | None]) -> dict[s
 
 
 def _attempt(configuration: Configuration, kind: str, example: Example, gallery: Path | None) -> dict[str, Any]:
-    """Measure, and turn a failure into a record, so that one bad picture does not end the run."""
+    """Measure, and turn an error into a record, so that one bad picture does not end the run."""
     try:
         return measure(configuration, kind, example, gallery)
     except Exception as error:
@@ -455,11 +481,11 @@ def _attempt(configuration: Configuration, kind: str, example: Example, gallery:
 
 
 def _cost(configuration: Configuration, image: NDArray[np.uint8]) -> dict[str, float]:
-    """Seconds and peak memory of a whole new process that estimates one 640 x 480 photograph (cut or mirrored to it).
+    """Return time and peak memory of a new process that estimates one 640 x 480 photograph (cropped or mirrored to it).
 
     Returns
     -------
-    {"seconds": ..., "megabytes": ...}, 10^6 bytes of the largest resident set; {} where it cannot be measured.
+    {"seconds": ..., "megabytes": ...}, megabytes of the largest resident set; {} where it cannot be measured.
     """
     rows, columns = (max(wanted - have, 0) for wanted, have in zip(_COST_SIZE, image.shape, strict=False))
     picture = np.pad(image, ((0, rows), (0, columns), (0, 0)), "symmetric")[: _COST_SIZE[0], : _COST_SIZE[1]]
@@ -486,7 +512,7 @@ def _cost(configuration: Configuration, image: NDArray[np.uint8]) -> dict[str, f
 
 
 def peak_megabytes() -> float:
-    """Largest resident set of this process so far, 10^6 bytes; NaN where the system does not tell."""
+    """Return the largest resident set of this process so far, megabytes; NaN where the system does not report it."""
     status = Path("/proc/self/status")
     if status.is_file():  # Linux: getrusage would count the parent's memory before exec
         line = next(x for x in status.read_text().splitlines() if x.startswith("VmHWM"))
@@ -530,17 +556,17 @@ def _write_head(folder: Path, head: dict[str, Any]) -> None:
 
 
 def read_values(folder: Path) -> list[dict[str, Any]]:
-    """The values a run has kept so far; of two for the same configuration and example the later one.
+    """Return the values that a run has stored so far; of two for the same configuration and example the later one.
 
     A line that a killed run left unfinished is dropped.
     """
     path = folder / "values.jsonl"
-    found: dict[tuple[str, str, str], dict[str, Any]] = {}
+    values: dict[tuple[str, str, str], dict[str, Any]] = {}
     if path.is_file():
         for line in path.read_text(encoding="utf-8").splitlines():
             try:
                 v = json.loads(line)
             except ValueError:
                 continue
-            found[v["configuration"], v["set"], v["name"]] = v
-    return list(found.values())
+            values[v["configuration"], v["set"], v["name"]] = v
+    return list(values.values())

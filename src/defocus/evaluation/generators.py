@@ -1,6 +1,6 @@
 """Data sets whose truth is exact because the blur was added: uniform, with noise, by regions, and by depth.
 
-Built on `defocus.evaluation.render`; seeded, so that every run sees the same pixels.
+They are rendered by `defocus.evaluation.render` with fixed seeds, so that every run uses the same pixels.
 """
 
 from __future__ import annotations
@@ -33,29 +33,31 @@ __all__ = [
 ]
 
 _UNIFORM_SIGMAS = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
-"""px."""
+"""Sigmas of the sets of uniform blur, px."""
 _NOISE_SIGMAS = (0.0, 1.0, 2.0, 4.0)
-"""px, blur under the noise of the set `noise`."""
+"""Sigmas of the set `noise`, px."""
 _NOISE_LEVELS = (0.0, 2.0, 5.0, 10.0)
-"""Standard deviations of white noise, of 255."""
+"""Standard deviations of the white noise of the set `noise`, of 255."""
 DISC_RADII = tuple(np.arange(0.5, 6.01, 0.25).tolist())
-"""px, the 23 of D'Andres' table."""
+"""Radii of the discs of the set `rtf-like`, px: the 23 of D'Andres' table."""
 _DISC_NOISE = (0.0, 1.0, 1.6)
-"""Standard deviations of white noise over the set `rtf-like`, of 255."""
+"""Standard deviations of the white noise of the set `rtf-like`, of 255."""
 _DISC_SCENES = ("steps", "ramp")
+"""Kinds of scenes of the set `rtf-like`."""
 _DISC_SHAPES = 8
+"""Number of shapes in each scene."""
 _DISC_PICTURE = (480, 640)
-"""px, largest picture of the set `rtf-like`: the middle of larger ones."""
+"""Largest height and width of the pictures of the set `rtf-like`, px; larger ones are cropped to their centre."""
 _DEPTH_LARGEST = (2.0, 4.0)
-"""px, sigma of the surface farthest out of focus."""
+"""Sigmas of the surface farthest out of focus, px."""
 SENSORS: dict[str, tuple[float, int | None]] = {"clean": (0.0, None), "noise 2 + JPEG 92": (2 / 255, 92)}
-"""What is done to a rendering at the end: noise (a fraction of full scale), JPEG quality."""
+"""Noise (a fraction of full scale) and JPEG quality that are applied to a rendering."""
 SHARP_SCENES = ("Aloe", "Baby1", "Baby2", "Baby3", "Cloth1", "Cloth2", "Cloth4")
-"""Of the development set `depth`, those whose strong edges read 0.45 px or less by the re-blur ratio."""
+"""Scenes of the development set `depth` whose strong edges have a sigma of 0.45 px or less by the re-blur ratio."""
 _SHARP_PICTURES = {
     "astronaut": 1, "brick": 2, "camera": 1, "coffee": 1, "grass": 1, "gravel": 2, "motorcycle_left": 2,
 }  # fmt: skip
-"""Of the pictures that come with scikit-image, with the factor that makes them sharp (or, for motorcycle, small)."""
+"""Pictures of scikit-image, with the factor by which they are reduced to be sharp (or, for motorcycle, small)."""
 
 
 def uniform(
@@ -67,21 +69,21 @@ def uniform(
     rule: RadiusRule = "second_moment",
     linear_light: bool = True,
 ) -> DataSet:
-    """Sharp pictures, each blurred as a whole by every sigma.
+    """Return sharp pictures, each blurred uniformly by every sigma.
 
     Parameters
     ----------
-    name : of the set.
-    sharp : gives the pictures.
+    name : name of the set.
+    sharp : function that yields the pictures.
     kernel : "gaussian" or "disc".
-    sigmas : px.
+    sigmas : sigmas, px.
     rule : which disc has that sigma: the one with this standard deviation on the pixel grid (`kernels.disc_radius`), or
         the one that a Gaussian of sigma fits best, by D'Andres' table.
-    linear_light : blur light, as a lens does, or the display-referred values.
+    linear_light : blur linear light, as a lens does, or the display-referred values.
 
     Returns
     -------
-    DataSet of kind "sigma". The truth is what was added; blur that the picture had is not in it.
+    DataSet of kind "sigma". The truth is the added blur, without the blur that the picture already had.
     """
     radius_of: Callable[[float], float]
     if rule == "second_moment":
@@ -111,18 +113,18 @@ def noisy(
     sigmas: Sequence[float] = _NOISE_SIGMAS,
     levels: Sequence[float] = _NOISE_LEVELS,
 ) -> DataSet:
-    """Sharp pictures, each blurred as a whole by every sigma (Gaussian, linear light), under every level of noise.
+    """Return sharp pictures, each blurred uniformly by every sigma (Gaussian, linear light), with every level of noise.
 
     Parameters
     ----------
-    name : of the set.
-    sharp : gives the pictures.
-    sigmas : px; 0 leaves the picture as it is, whose own blur nobody knows: no pixel of it is valid.
+    name : name of the set.
+    sharp : function that yields the pictures.
+    sigmas : sigmas, px; 0 leaves the picture as it is, whose own blur is unknown, so that no pixel of it is valid.
     levels : standard deviations of white Gaussian noise on the display values, of 255.
 
     Returns
     -------
-    DataSet of kind "sigma"; the truth is what was added. Noise is seeded by the example's name.
+    DataSet of kind "sigma"; the truth is the added blur. The seed of the noise is the example's name.
     """
 
     def examples() -> Iterator[Example]:
@@ -204,7 +206,7 @@ def disc_depths(shape: tuple[int, ...], ramp: bool, random: np.random.Generator)
     ----------
     shape : H, W.
     ramp : whether the background's blur changes along it.
-    random : of the draw.
+    random : generator of the random choices.
 
     Returns
     -------
@@ -240,7 +242,7 @@ def _blurred_evenly(e: Example, image: NDArray[np.uint8], sigma: float, conditio
 
 
 def _with_noise(e: Example, level: float) -> Example:
-    """The example under white noise of `level` of 255, seeded by its name."""
+    """Return the example with white noise of `level` of 255, whose seed is its name."""
     if level == 0:
         return e
     return replace(e, image=render.add_noise(e.image, level / 255, zlib.crc32(e.name.encode())))

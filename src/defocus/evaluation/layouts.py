@@ -1,4 +1,4 @@
-"""What a folder of photographs with truth holds, in the layouts people have.
+"""Recognition of the layouts of folders of photographs with truth.
 
 `open_data(folder)` recognises
 
@@ -17,8 +17,8 @@ public sets             the word `public`, where no folder has      sigma and ma
                         that name
 ======================  ==========================================  ============================================
 
-Every reader turns its truth so that **larger is more blurred** and in px of sigma where it has a unit. A polarity that
-looks wrong is reported by the benchmark (`polarity`), never turned round here.
+Every reader converts its truth so that **larger is more blurred**, and to sigma in px where it has a unit. The
+benchmark reports a polarity that looks wrong (`polarity`); it is never inverted here.
 """
 
 from __future__ import annotations
@@ -66,20 +66,21 @@ _TRUTH_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".jpg", ".npy", ".mat")
 
 @dataclass(frozen=True)
 class Declaration:
-    """What `dataset.toml` in a folder says about pairs of photographs and truths of the same name.
+    """The contents of `dataset.toml`, which describes pairs of photographs and truths of the same name.
 
     Attributes
     ----------
-    name : of the set; the folder's if empty.
+    name : name of the set; that of the folder if empty.
     kind : "mask", "sigma" or "relative".
     images, truths : folders, relative to the file.
-    pattern : which files of `images` belong to it.
-    truth_suffix : what is added to a photograph's name (without ending) to get its truth's.
+    pattern : pattern of the names of the photographs in `images`.
+    truth_suffix : text that is appended to a photograph's name (without suffix) to get the name of its truth.
     blurred : for masks and relative truths, "white" if large values mean blurred, "black" if small ones do.
-    unit : for kind "sigma", one of `_UNITS`, after multiplication with `scale`.
+    unit : for kind "sigma", the unit after multiplication with `scale`: "sigma", "disc radius", "disc radius
+        (D'Andres)", "circle of confusion" or "circle of confusion (SYNDOF)".
     scale : truth = value in the file x scale.
-    ignore : values in the file that do not count.
-    description : for the report.
+    ignore : values in the file that are not valid.
+    description : description for the report.
     """
 
     name: str = ""
@@ -133,15 +134,15 @@ _KNOWN: dict[str, Declaration] = {
 
 
 def open_data(folder: str | Path) -> list[DataSet]:
-    """Tell what a folder holds and open it.
+    """Recognise the layout of a folder and open its data sets.
 
     Parameters
     ----------
-    folder : one of the layouts of this module's table, or "public".
+    folder : folder with one of the layouts in the table of this module, or "public".
 
     Returns
     -------
-    The data sets in it, at least one. Files are only read when examples are asked for.
+    The data sets in it, at least one. Files are only read when examples are requested.
 
     Raises
     ------
@@ -174,7 +175,7 @@ def open_data(folder: str | Path) -> list[DataSet]:
 
 
 def read_declaration(path: str | Path) -> Declaration:
-    """Read a `dataset.toml`: the fields of `Declaration`, and `like`, the name of one of `_KNOWN` to start from.
+    """Read a `dataset.toml`: the fields of `Declaration`, and `like`, a known set that gives the other fields.
 
     Raises
     ------
@@ -242,8 +243,8 @@ def _truth_of(photograph: Path, truths: Path, suffix: str) -> Path:
 
 
 def _development_sets(root: Path) -> list[DataSet]:
-    """The sets of the development root that are there; sharp scenes of `depth` are also blurred by known amounts."""
-    made: dict[str, Callable[[], list[DataSet]]] = {
+    """Return the development sets in a folder; sharp scenes of `depth` are also blurred by known amounts."""
+    makers: dict[str, Callable[[], list[DataSet]]] = {
         "masks": lambda: [
             DataSet("masks", "mask", "Photographs with human masks, white = blurred.", lambda: read_masks(root))
         ],
@@ -269,7 +270,7 @@ def _development_sets(root: Path) -> list[DataSet]:
             generators.depth_rendered("depth", lambda: read_depth(root)),
         ],
     }
-    return [data for name, make in made.items() if (root / name).is_dir() for data in make()]
+    return [data for name, make in makers.items() if (root / name).is_dir() for data in make()]
 
 
 def _blurred_sets(sharp: Callable[[], Iterator[Example]]) -> list[DataSet]:

@@ -1,8 +1,8 @@
-"""The edges of a JPEG's blocks: found by their period of 8 px, and taken out before the blur is read.
+"""Removal of the edges of a JPEG's blocks, which are detected by their period of 8 px, before blur is read.
 
-Strong compression leaves steps between blocks of 8 x 8 px, which read as sharp edges however blurred the photograph
-is. Wherever the photograph was cropped or saved again, they keep their period, so they are found in the pixels and not
-in the file.
+Strong compression leaves steps between blocks of 8 x 8 px, which look like sharp edges however blurred the photograph
+is. They keep their period when a photograph is cropped or saved again, so they are detected in the pixels and not in
+the file.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ _Floats = NDArray[np.float32]
 
 _PERIOD = 8
 _LEAST_STEP = 2.5 / 255
-"""Mean step over the edges of blocks, beyond what is usual between neighbours, from which on they are taken out. Of the
-qualities of JPEG 25 and below it is more; of 50 and above less."""
+"""Least mean step across the edges of blocks, beyond that between other neighbours, that is removed. It is larger at
+JPEG qualities of 25 and below, and smaller at 50 and above."""
 _LEAST_STEP_OF_SOFT = 1.5 / 255
-"""The same where it exceeds the mean step between all neighbours: in soft photographs mild blocks are all there is."""
+"""The same where it exceeds the mean step between all neighbours, as in soft photographs."""
 _LEAST_SPREADS = 2.0
-"""Times the spread of the other seven places of the period that the step has to be, so that a tiled facade is none."""
+"""Least ratio of the step to the spread of the other seven positions of the period, so that a tiled facade is kept."""
 _WIDEST_STEP = 3.0
-"""Times the mean step; up to it a step is of the blocks, from twice it on it is of the photograph."""
+"""Ratio to the mean step up to which a step belongs to the blocks; from twice it on, it belongs to the photograph."""
 _TILE, _MOST_TILES, _LEAST_DEVIATION = 64, 600, 4 / 255
 _LARGEST = 20 / 255
 _RAMP = (np.array([3.5, 2.5, 1.5, 0.5]) / 8).astype(np.float32)
@@ -32,8 +32,8 @@ _RAMP = (np.array([3.5, 2.5, 1.5, 0.5]) / 8).astype(np.float32)
 def without_block_edges(grey: _Floats) -> _Floats:
     """Return luma without the steps between a JPEG's blocks; luma itself where there are none.
 
-    A step between two blocks becomes a ramp over four pixels on each side, so that blocks of one colour become what
-    they were sampled from. Steps much larger than the usual one are edges of the photograph, and stay.
+    A step between two blocks becomes a ramp over four pixels on each side. Steps much larger than the mean one are
+    edges of the photograph, and stay.
 
     Parameters
     ----------
@@ -42,7 +42,13 @@ def without_block_edges(grey: _Floats) -> _Floats:
     Returns
     -------
     H x W float32
-        The very array where the compression is mild.
+        The given array itself where the compression is mild.
+
+    Examples
+    --------
+    >>> grey = np.random.default_rng(0).random((64, 64)).astype(np.float32)  # no blocks
+    >>> without_block_edges(grey) is grey
+    True
     """
     if min(grey.shape) < 4 * _PERIOD:
         return grey
@@ -56,7 +62,7 @@ def without_block_edges(grey: _Floats) -> _Floats:
 
 
 def _grid(grey: _Floats) -> tuple[int, float] | None:
-    """Where along the rows blocks begin, 0..7, and the mean step there; None where no period of 8 px shows."""
+    """Return where along the rows blocks begin, 0..7, and the mean step there; None without a period of 8 px."""
     height, width = grey.shape
     rows = np.arange(0, max(height - _TILE, 0) + 1, _TILE)
     columns = np.arange(0, max(width - _TILE, 0) + 1, _TILE)
@@ -66,7 +72,7 @@ def _grid(grey: _Floats) -> tuple[int, float] | None:
     slopes, tiles = 0.0, 0
     for y, x in places:
         tile = grey[y : y + _TILE, x : x + _TILE]
-        if tile.std() < _LEAST_DEVIATION:  # a dark sky has no steps, and says nothing of the compression
+        if tile.std() < _LEAST_DEVIATION:  # a dark sky has no steps at any compression
             continue
         steps = np.abs(np.diff(tile, axis=1))
         slopes, tiles = slopes + float(steps.mean()), tiles + 1

@@ -1,8 +1,8 @@
-"""Camera shake: blur along one direction, the same all over the photograph, which is not defocus.
+"""Detection of camera shake: blur along one direction, the same in all of the photograph, which is not defocus.
 
-A map of defocus reads a shaken photograph by the edges that lie along the movement, which stay sharp. In the spectrum
-it shows: fine detail is missing in one direction, where coarse detail is not, and in every part of the photograph.
-Scenes of stripes have a direction too, but not the same one in every part.
+Edges along the movement stay sharp, so a map of defocus does not show shake. The spectrum does: fine detail is missing
+in one direction, where coarse detail is not, in every part of the photograph. Scenes of stripes have a direction too,
+but not the same one in every part.
 """
 
 from __future__ import annotations
@@ -21,33 +21,36 @@ from defocus.photograph.content import find_content
 __all__ = ["Shake", "camera_shake"]
 
 _WINDOW = 128
-"""px a side of the parts that are compared."""
+"""Side in px of the windows that are compared."""
 _SHAKEN = 1.3
-"""Score from which on a photograph counts as shaken. Chosen on photographs for training, of which one in a hundred had
-more than 1.1."""
+"""Least score of a shaken photograph. It was chosen on training photographs, of which one in a hundred had a score
+above 1.1."""
 _DIRECTIONS = 18
+"""Number of directions."""
 _BANDS = np.array([0.012, 0.024, 0.048, 0.096, 0.19, 0.35])
-"""Cycles per px."""
+"""Limits of the frequency bands, cycles per px."""
 _FINEST = 3
-"""The band that says whether a window has detail."""
+"""Index of the band whose power decides whether a window has detail."""
 _NOISE = 4.0 / 255**2
+"""Power of the noise."""
 _DETAIL = 1.5
-"""By how much, in logarithm, detail has to exceed the noise for a window to count."""
+"""Least logarithm of the ratio of detail to noise of a window that counts."""
 _LEAST_WINDOWS, _LEAST_FRACTION, _MOST_WINDOWS = 6, 0.25, 240
+"""Least number and fraction of windows with detail, and largest number of windows that are compared."""
 _LARGEST = 3_000_000
-"""Pixels; larger photographs are looked at on blocks, since shake grows with the photograph."""
+"""Number of pixels above which a photograph is reduced, since shake is wider in larger photographs."""
 _SMOOTHING = np.array([1.0, 2.0, 3.0, 2.0, 1.0]) / 9
 
 
 @dataclass(frozen=True)
 class Shake:
-    """What a photograph shows of movement.
+    """Camera shake measured in a photograph.
 
     Attributes
     ----------
-    score : how much more fine than coarse detail is missing along one direction, against the direction across it, in
-        logarithm; nine tenths of the photograph's parts show at least this. 0 where there is no detail to tell by.
-    direction : degrees, 0..180, of the movement: 0 along the rows, 90 along the columns.
+    score : logarithm of how much more fine than coarse detail is missing along one direction, relative to the direction
+        across it; nine tenths of the photograph's windows show at least this. 0 without detail.
+    direction : direction of the movement, degrees, 0..180: 0 along the rows, 90 along the columns.
     """
 
     score: float
@@ -55,16 +58,16 @@ class Shake:
 
     @property
     def shaken(self) -> bool:
-        """Whether the score exceeds what photographs held still have."""
+        """Whether the score exceeds that of photographs without shake."""
         return self.score >= _SHAKEN
 
 
 def camera_shake(photograph: Photograph) -> Shake:
-    """Measure blur along one direction that a whole photograph shares.
+    """Measure blur along one direction in all of a photograph.
 
     Parameters
     ----------
-    photograph : any size; smaller than 128 px a side there is nothing to compare, and the score is 0.
+    photograph : photograph of any size; with a side below 128 px the score is 0.
 
     Returns
     -------
@@ -73,10 +76,11 @@ def camera_shake(photograph: Photograph) -> Shake:
     Notes
     -----
     Of 30 sharp photographs shaken by a straight line of 6, 10, 16 and 24 px with little noise, 62, 78, 80 and 69 % were
-    found, and two of them were called shaken as they are (`benchmarks/shake.py`); of 133 others, one. Movement of the
-    subject alone, curved movement and photographs that are out of focus too are not found.
+    detected, and two of the unshaken originals were (`benchmarks/shake.py`); of 133 other photographs, one was.
+    Movement of the subject alone, curved movement, and shake in photographs that are also out of focus are not
+    detected.
     """
-    content = find_content(photograph)  # bars, and what is filled in, have a direction of their own
+    content = find_content(photograph)  # bars and filled-in pixels have directions of their own
     grey = luma(content.cut(photograph).as_float(np.float32)).astype(np.float32)
     if content.hidden is not None:
         grey[content.hidden[content.rows, content.columns]] = np.nan
@@ -101,7 +105,7 @@ def camera_shake(photograph: Photograph) -> Shake:
 
 
 def _power_by_direction(grey: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Mean power of every window in each band and direction: windows x bands x directions."""
+    """Return the mean power of every window in each band and direction, windows x bands x directions."""
     height, width = grey.shape
     bands = len(_BANDS) - 1
     places = [
@@ -121,14 +125,14 @@ def _power_by_direction(grey: NDArray[np.float32]) -> NDArray[np.float64]:
     bins = (band * _DIRECTIONS + direction)[inside]
     size = bands * _DIRECTIONS
     counts = _smoothed(np.bincount(bins, minlength=size).reshape(bands, _DIRECTIONS).astype(np.float64))
-    found = np.empty((len(places), bands, _DIRECTIONS))
+    power = np.empty((len(places), bands, _DIRECTIONS))
     for k, (y, x) in enumerate(places):
         window = grey[y : y + _WINDOW, x : x + _WINDOW]
         spectrum = np.abs(fft.rfft2((window - window.mean()) * fade)) ** 2 / (fade**2).sum()
-        found[k] = _smoothed(np.bincount(bins, spectrum[inside], size).reshape(bands, _DIRECTIONS).astype(np.float64))
-    return found / np.maximum(counts, 1e-9)
+        power[k] = _smoothed(np.bincount(bins, spectrum[inside], size).reshape(bands, _DIRECTIONS).astype(np.float64))
+    return power / np.maximum(counts, 1e-9)
 
 
 def _smoothed(by_direction: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Add up neighbouring directions, which wrap round."""
+    """Average neighbouring directions, cyclically."""
     return np.sum([w * np.roll(by_direction, k - 2, axis=-1) for k, w in enumerate(_SMOOTHING)], axis=0)

@@ -1,4 +1,4 @@
-"""Lamps out of focus: discs of one brightness whose outline is as sharp as the aperture's, whatever the blur."""
+"""Detection of lamps out of focus: discs of even brightness whose outline is sharp whatever the blur."""
 
 from __future__ import annotations
 
@@ -14,35 +14,38 @@ __all__ = ["outlined_discs"]
 _Floats = NDArray[np.float32]
 
 _LEVELS = 8
-"""Brightnesses at which the photograph is cut into shapes."""
+"""Number of brightness thresholds at which the photograph is divided into shapes."""
 _LEAST_RADIUS, _LARGEST_RADIUS = 4.0, 0.08
-"""Of a disc: px, and a fraction of the longer side."""
+"""Least radius of a disc in px, and largest as a fraction of the longer side of the photograph."""
 _LEAST_FILLED, _MOST_ELONGATED = 0.965, 1.35
-"""How much of the ellipse of its second moments a disc fills (a square .955, a disc 1), and longer to shorter axis."""
+"""Least fraction of the ellipse of its second moments that a disc fills (a square .955, a disc 1), and largest ratio of
+its axes."""
 _LEAST_CONTRAST = 15 / 255
+"""Least difference of brightness between a disc and its surroundings."""
 _MOST_UNEVEN = 0.2
-"""Deviation inside, as a fraction of the contrast with what is around."""
+"""Largest standard deviation inside a disc, as a fraction of that contrast."""
 _LEAST_STEEP = 0.2
-"""Slope of the outline, as a fraction of the contrast per px."""
+"""Least slope of the outline per px, as a fraction of the contrast."""
 _MARGIN = 12
-"""px around a disc within which its outline is read."""
+"""Distance in px around a disc within which its outline influences readings."""
 _MOST_PIXELS = 400_000
+"""Number of pixels above which the photograph is reduced."""
 
 
 def outlined_discs(rgb: _Floats) -> NDArray[np.bool_]:
-    """Return where there are discs of even brightness with a sharp outline, brighter than what is around: H x W bool.
+    """Return discs of even brightness with a sharp outline, brighter than their surroundings: H x W bool.
 
-    They are what points of light out of focus become, and their outlines look sharp at any blur. Round things in focus
-    look the same, so the outline is no evidence for either.
+    Points of light out of focus become such discs, whose outlines look sharp at any blur. Round objects in focus look
+    the same, so the outline is no evidence for either.
 
     Parameters
     ----------
-    rgb : H x W x 3 float32, 0..1. More than 0.4 megapixels are looked at on blocks of pixels.
+    rgb : H x W x 3 float32, 0..1.
     """
     height, width = rgb.shape[:2]
     factor = max(1, int(np.ceil(np.sqrt(height * width / _MOST_PIXELS))))
     small = rgb if factor == 1 else np.asarray(block_average(rgb, factor), np.float32)
-    # The least of the channels shows pale lamps before coloured things.
+    # In the minimum of the channels, pale lamps contrast with coloured surroundings.
     found = _discs(luma(small).astype(np.float32)) | _discs(small.min(axis=2))
     return np.asarray(np.repeat(np.repeat(found, factor, axis=0), factor, axis=1)[:height, :width])
 

@@ -1,4 +1,4 @@
-"""Areas of exactly one colour: clipped skies, drawn surfaces, the ground that an object was cut out on."""
+"""Detection of areas of exactly one colour: clipped skies, drawn surfaces, the background of a cut-out object."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ __all__ = ["one_colour"]
 
 
 def one_colour(grey: NDArray[np.float32], stride: int) -> NDArray[np.bool_]:
-    """Tell where luma is the same at every pixel of a block and of the eight around it.
+    """Return where luma is the same at every pixel of a block and of the eight blocks around it.
 
     Parameters
     ----------
     grey : H x W float32, luma 0..1.
-    stride : px a side of a block.
+    stride : side of a block, px.
 
     Returns
     -------

@@ -1,8 +1,8 @@
-"""Grain: noise whose neighbouring pixels are alike, as film has it, and photographs whose noise was smoothed.
+"""Detection of grain: noise that is correlated between neighbouring pixels, as of film or of smoothed noise.
 
-It has detail at one scale everywhere, so a patch of it looks like a photograph that is blurred by about that scale.
-What tells it from the texture of things: it is as strong everywhere (within a third), and its values are spread as
-chance spreads them (kurtosis 3), where things have edges (kurtosis well above).
+It has detail at one scale everywhere, so a patch of it looks like a photograph that is blurred by about that scale. It
+differs from the texture of objects in two ways: its strength is the same everywhere (within a third), and its values
+are distributed normally (kurtosis 3), while objects have edges (kurtosis well above 3).
 """
 
 from __future__ import annotations
@@ -18,25 +18,29 @@ __all__ = ["Grain", "find_grain"]
 _Floats = NDArray[np.float32]
 
 _WINDOW = 32
-"""px a side of the windows that are compared."""
+"""Side in px of the windows that are compared."""
 _FINE = 2.0
-"""px; what a Gaussian of this sigma takes away is looked at."""
+"""Sigma in px of the Gaussian high-pass filter whose output is analysed."""
 _LEAST_DEVIATION, _MOST_DEVIATION = 1.5 / 255, 6 / 255
-"""Of what is looked at; weaker grain does not outweigh what the photograph shows, and stronger is gravel or grass. (A
-frame filled evenly by such things, blurred, cannot be told from grain.)"""
+"""Limits of the standard deviation of grain after that filter: weaker grain does not affect readings, and what is
+stronger is gravel or grass. (A frame filled evenly with such objects, blurred, cannot be distinguished from grain.)"""
 _STRONGER = 1.35
-"""Times the weakest windows' deviation up to which a window may hold nothing but grain."""
+"""Largest standard deviation of a window of grain alone, relative to the weakest windows."""
 _KURTOSIS = (2.3, 3.6)
+"""Limits of the kurtosis of grain."""
 _LEAST_CORRELATION = 0.3
-"""Of neighbours; that of white noise is about 0, and blur is read through white noise well."""
+"""Least correlation of neighbouring pixels. White noise, which does not affect readings, has about 0."""
 _MOST_ALIKE = 0.82
-"""Fraction of the weakest windows that have to look like grain. Measured: grain over blurred photographs .86 and more,
-photographs without .79 at most."""
+"""Least fraction of the weakest windows that have the statistics of grain. Measured: .86 and more for grain over
+blurred photographs, .79 at most for photographs without grain."""
 _MOST = 0.6
-"""Fraction of the windows around a place that have to look like grain for the place to hold nothing else."""
+"""Least fraction of the windows around a position that have the statistics of grain, if it shows grain alone."""
 _MOST_WINDOWS = 600
+"""Largest number of windows that are compared."""
 _SCALES = np.array([0.0, 0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 3.0])
+"""Sigmas in px of a Gaussian that smooths white noise..."""
 _CORRELATIONS = np.array([0.0, 0.30, 0.62, 0.71, 0.82, 0.88, 0.92, 0.94])
+"""...and the correlations of neighbouring pixels, after the high-pass filter, that it causes."""
 
 
 @dataclass(frozen=True)
@@ -45,20 +49,20 @@ class Grain:
 
     Attributes
     ----------
-    deviation : of luma, 0..1, in what is finer than `_FINE`.
-    scale : px, sigma of the Gaussian that would make white noise so smooth.
+    deviation : standard deviation of high-pass filtered luma, 0..1.
+    scale : sigma in px of the Gaussian that would make white noise equally smooth.
     """
 
     deviation: float
     scale: float
 
     def covers(self, grey: _Floats, stride: int) -> NDArray[np.bool_]:
-        """Tell where a photograph shows nothing finer than `_FINE` but grain.
+        """Return where grain is the only fine detail of a photograph.
 
         Parameters
         ----------
         grey : H x W float32, luma 0..1.
-        stride : px; one answer for every block of so many pixels a side.
+        stride : side in px of the blocks for each of which a value is returned.
 
         Returns
         -------
@@ -71,13 +75,13 @@ class Grain:
         kurtosis = fourth / np.maximum(second * second, 1e-20)
         strength = np.sqrt(np.maximum(second, 0)) / self.deviation
         alike = (strength < _STRONGER) & (kurtosis > _KURTOSIS[0]) & (kurtosis < _KURTOSIS[1])
-        # Single windows are strong, or unevenly spread, by chance: most of those around decide.
+        # Single windows exceed the limits by chance, so the majority of those around decides.
         most = ndimage.uniform_filter(alike.astype(np.float32), 1 + 2 * (_WINDOW // stride), mode="nearest")
         return np.asarray(most > _MOST)
 
 
 def find_grain(grey: _Floats) -> Grain | None:
-    """Return the grain of a photograph, or None where it has none that matters.
+    """Return the grain of a photograph, or None where it has none that affects readings.
 
     Parameters
     ----------

@@ -39,10 +39,10 @@ __all__ = ["PRESETS", "Karaali2018Parameters", "estimate", "scales_of_edges", "s
 
 _EDGE_SCALES = (1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0)
 _LEAST_SCALES = 4
-"""Smoothing scales of Canny, px, and over how many of the first an edge must last."""
+"""Smoothing scales of Canny, px, and the least number of consecutive scales at which an edge has to be detected."""
 _RE_BLUR_OF_LASTING_EDGES = 4.5
 _CONFIDENCE_LEAK = 0.01
-"""Seeds per pixel nearby at which the confidence has fallen to half."""
+"""Number of seeds per pixel nearby at which the confidence is halved."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def estimate(
     weights: Path | None = None,
     progress: Progress | None = None,
 ) -> DefocusMap:
-    """Defocus map of a photograph after Karaali & Jung.
+    """Estimate the defocus map of a photograph after Karaali & Jung.
 
     Parameters
     ----------
@@ -167,7 +167,7 @@ def estimate(
 
 
 def scales_of_edges(grey: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Over how many of `_EDGE_SCALES`, counted from the first without a gap, each pixel is an edge.
+    """Return at how many consecutive edge scales, counted from the first, each pixel is an edge.
 
     Thresholds are MATLAB's: the high one is the 70th percentile of the gradient magnitude, the low one 0.4 of it.
 
@@ -182,7 +182,7 @@ def scales_of_edges(grey: NDArray[np.float64]) -> NDArray[np.int64]:
         largest = magnitude.max()
         if largest == 0:
             break
-        # A photograph mostly of one colour has this percentile at 0; any gradient above rounding then counts.
+        # In a photograph mostly of one colour this percentile is 0; then any gradient above rounding counts.
         high = max(float(np.quantile(magnitude, 0.7)) / largest, 1e-3)
         lasting &= relative_edges(magnitude, maxima, 0.4 * high, high)
         count += lasting
@@ -221,6 +221,6 @@ def smooth_along_edges(
     diagonal = 2 * smoothing * joined.sum(axis=0) + trust
     matrix = sparse.diags_array(diagonal) - 2 * smoothing * joined
     start = values[seeds]
-    # Diagonally dominant, so a few dozen steps do whatever the size.
+    # The matrix is diagonally dominant, so a few dozen steps suffice for any size.
     solution, _ = cg(matrix.tocsr(), trust * start, x0=start, rtol=1e-6, M=sparse.diags_array(1 / diagonal))
     return np.clip(solution, start.min(), start.max())

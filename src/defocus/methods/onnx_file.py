@@ -1,4 +1,4 @@
-"""What is taken from somebody's ONNX file: numbers by name, and the text beside them; never its graph."""
+"""Reading of ONNX files that users supply: arrays by name and metadata, but never the graph."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ __all__ = ["OnnxContents", "read_onnx", "trusted_model"]
 
 @dataclass(frozen=True)
 class OnnxContents:
-    """The parts of an ONNX model that weights are made of.
+    """The parts of an ONNX model that weights are read from.
 
     Attributes
     ----------
-    parameters : float32 arrays by name, those of the branches of an `If` included.
-    operations : names of the nodes' outputs of the outermost graph, each with its type of operation.
+    parameters : float32 arrays by name, including those of the branches of an `If`.
+    operations : type of operation of each node of the outermost graph, by the names of its outputs.
     inputs : names of the model's inputs.
-    properties : its metadata.
+    properties : metadata of the model.
     """
 
     parameters: Mapping[str, NDArray[np.float32]]
@@ -39,12 +39,13 @@ def read_onnx(contents: bytes, path: Path) -> OnnxContents:
 
     Parameters
     ----------
-    contents : of the file.
-    path : for the messages.
+    contents : bytes of the file.
+    path : path of the file, for messages.
 
     Raises
     ------
-    WeightsError : the bytes are not an ONNX model, an array is stored outside the file or is not what it says it is.
+    WeightsError
+        If the bytes are not an ONNX model, or an array is stored outside the file or differs from its description.
     """
     try:
         import onnx
@@ -65,7 +66,7 @@ def read_onnx(contents: bytes, path: Path) -> OnnxContents:
             continue
         try:
             parameters[each.name] = np.array(onnx.numpy_helper.to_array(each), np.float32)
-        except Exception as error:  # the size that an array says it has is not the one it has
+        except Exception as error:  # the stated size of the array is not its real one
             raise WeightsError(f"{path} is damaged: its array {each.name} is not of the size that it says.") from error
     operations = {name: node.op_type for node in model.graph.node for name in node.output}
     properties = {each.key: each.value for each in model.metadata_props}
@@ -74,29 +75,30 @@ def read_onnx(contents: bytes, path: Path) -> OnnxContents:
 
 @lru_cache(maxsize=4)
 def trusted_model(contents: bytes, path: Path, rebuilt: Callable[[OnnxContents, Path], bytes]) -> bytes:
-    """Return the model of this package with the numbers of somebody's file.
+    """Return the model of this package with the numbers of a file that a user supplies.
 
-    A graph can hold anything: a loop without end, or an array as large as the memory. So only the numbers of a file are
-    used, and the graph that runs is always one that this package made of them.
+    A graph can contain anything: an endless loop, or an array as large as the memory. So only the numbers of a file are
+    used, and the graph that runs is always built by this package.
 
     Parameters
     ----------
     contents, path : as in `read_onnx`.
-    rebuilt : makes the model of a file's parts.
+    rebuilt : function that builds the model from the parts of a file.
 
     Raises
     ------
-    WeightsError : the numbers are not those of the network.
+    WeightsError
+        If the numbers are not those of the network.
     """
     return rebuilt(read_onnx(contents, path), path)
 
 
 def _initialisers(graph: Any, depth: int = 0) -> list[Any]:
-    """All constants of an ONNX graph, those of the branches of an `If` included."""
-    found = list(graph.initializer)
+    """Return all constants of an ONNX graph, including those of the branches of an `If`."""
+    initialisers = list(graph.initializer)
     if depth < 1:
         for node in graph.node:
             for attribute in node.attribute:
                 if node.op_type == "If" and attribute.HasField("g"):
-                    found += _initialisers(attribute.g, depth + 1)
-    return found
+                    initialisers += _initialisers(attribute.g, depth + 1)
+    return initialisers

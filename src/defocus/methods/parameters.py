@@ -1,7 +1,7 @@
 """The parameters of a method: declared once, checked, described, and set from texts such as `name=value`.
 
-A method's parameters are a frozen dataclass that inherits `Parameters`. Each field's annotation says what values it may
-have (`Positive`, `NotNegative`, `Thresholds`, a `Literal`, ...) and the class's docstring says what it means.
+A method's parameters are a frozen dataclass that inherits `Parameters`. The annotation of a field states which values
+are allowed (`Positive`, `NotNegative`, `Thresholds`, a `Literal`, ...), and the docstring of the class what it means.
 """
 
 from __future__ import annotations
@@ -39,13 +39,29 @@ AnyParameters = TypeVar("AnyParameters", bound="Parameters")
 
 @dataclasses.dataclass(frozen=True)
 class Ascending:
-    """A constraint on a tuple: its numbers rise, and lie between two bounds, which are excluded."""
+    """A constraint on a tuple: its numbers increase, and lie between two bounds, which are excluded.
+
+    Attributes
+    ----------
+    above, below : the bounds.
+
+    Examples
+    --------
+    >>> Ascending(0, 1).holds((0.1, 0.2)), Ascending(0, 1).holds((0.2, 0.1))
+    (True, False)
+    """
 
     above: float
     below: float
 
     def holds(self, values: tuple[float, ...]) -> bool:
-        """Tell whether a tuple satisfies it."""
+        """Return whether a tuple satisfies the constraint.
+
+        Examples
+        --------
+        >>> Ascending(0, 1).holds((0.5, 1.0))
+        False
+        """
         bounded = (self.above, *values, self.below)
         return all(low < high for low, high in itertools.pairwise(bounded))
 
@@ -70,7 +86,7 @@ _BOUNDS: tuple[tuple[type, str, Any, str], ...] = (
 
 
 class Parameters:
-    """What all classes of parameters share: every field is checked by its annotation when an object is made.
+    """Base class of parameters: every field is checked against its annotation when an object is created.
 
     Raises
     ------
@@ -97,14 +113,21 @@ class Parameters:
 
 
 class Parameter(NamedTuple):
-    """One parameter, for people to read.
+    """Description of one parameter.
 
     Attributes
     ----------
-    name : as `--set` takes it.
-    default : its value in the default preset, as `--set` takes it.
-    allowed : what values it may have, such as "a number above 0".
-    meaning : what it does, from the docstring of the class.
+    name : name, as `--set` takes it.
+    default : value in the default preset, as `--set` takes it.
+    allowed : allowed values, such as "a number above 0".
+    meaning : meaning, from the docstring of the class.
+
+    Examples
+    --------
+    >>> from defocus import DHDEParameters
+    >>> parameter = describe_parameters(DHDEParameters())[2]
+    >>> parameter.name, parameter.default, parameter.allowed
+    ('local_window', '65', 'a whole number at least 0')
     """
 
     name: str
@@ -114,15 +137,15 @@ class Parameter(NamedTuple):
 
 
 def describe_parameters(parameters: Parameters) -> list[Parameter]:
-    """Describe every parameter of a method: its value, what it may be and what it does.
+    """Describe every parameter of a method: its value, its allowed values and its meaning.
 
     Parameters
     ----------
-    parameters : an object whose values count as the defaults.
+    parameters : object whose values are described as the defaults.
 
     Returns
     -------
-    In the order of the fields.
+    One `Parameter` per field, in the order of the fields.
 
     Examples
     --------
@@ -142,9 +165,9 @@ def set_parameters(parameters: AnyParameters, settings: Iterable[str]) -> AnyPar
 
     Parameters
     ----------
-    parameters : the values to start from.
+    parameters : object with the other values.
     settings : texts ``name=value``. A value is a number, true or false, or a word; several numbers are separated by
-        commas; "none" where None is allowed.
+        commas; "none" stands for None where it is allowed.
 
     Raises
     ------
@@ -179,7 +202,7 @@ def _annotations(kind: type) -> dict[str, Any]:
 
 
 def _bare(annotation: Any) -> tuple[Any, tuple[Any, ...]]:
-    """The type of an annotation and its constraints."""
+    """Return the type of an annotation and its constraints."""
     if get_origin(annotation) is Annotated:
         kind, *constraints = get_args(annotation)
         return kind, tuple(constraints)
@@ -187,7 +210,7 @@ def _bare(annotation: Any) -> tuple[Any, tuple[Any, ...]]:
 
 
 def _options(kind: Any) -> tuple[Any, ...]:
-    """The types of a union, None last; the type itself where it is none."""
+    """Return the types of a union, None last; of any other type, the type alone."""
     if get_origin(kind) in (Union, UnionType):
         return tuple(sorted(get_args(kind), key=lambda each: each is NoneType))
     return (kind,)
@@ -224,7 +247,7 @@ def _fits_tuple(values: Any, kinds: tuple[Any, ...]) -> bool:
 
 
 def _allowed(annotation: Any) -> str:
-    """What values an annotation allows, in words."""
+    """Describe the values that an annotation allows."""
     kind, constraints = _bare(annotation)
     if len(_options(kind)) > 1:
         return " or ".join("none" if each is NoneType else _allowed(each) for each in _options(kind))
@@ -234,14 +257,14 @@ def _allowed(annotation: Any) -> str:
         inner = get_args(kind)
         count = "numbers separated by commas" if inner[-1] is Ellipsis else f"{len(inner)} numbers separated by a comma"
         return ", ".join([count, *map(str, constraints)])
-    words = {float: "a number", int: "a whole number", bool: "true or false", str: "a word"}
+    kinds = {float: "a number", int: "a whole number", bool: "true or false", str: "a word"}
     limits = [
         f"{word} {getattr(constraint, bound):g}"
         for constraint in constraints
         for of, bound, _, word in _BOUNDS
         if isinstance(constraint, of)
     ]
-    return f"{words[kind]} {' and '.join(limits)}".strip()
+    return f"{kinds[kind]} {' and '.join(limits)}".strip()
 
 
 def _parse(text: str, annotation: Any) -> Any:
@@ -283,7 +306,7 @@ def _as_text(value: Any) -> str:
 
 
 def _meanings(docstring: str) -> Iterator[tuple[str, str]]:
-    """The entries `name : meaning`, or `name, name : meaning`, of a docstring's section "Attributes"."""
+    """Yield the entries `name : meaning`, or `name, name : meaning`, of the section "Attributes" of a docstring."""
     section = docstring.partition("Attributes\n")[2]
     for names, meaning in re.findall(r"^    (\w[\w, ]*?) : (.*(?:\n {8,}.*)*)", section, flags=re.MULTILINE):
         text = " ".join(meaning.split())

@@ -1,8 +1,8 @@
-"""The methods this package offers. A new one is a folder or file beside this one and one entry in `METHODS`.
+"""The methods of this package. A new one is a folder or file beside this one and one entry in `METHODS`.
 
-A method is the module `defocus.methods.NAME`, which has `PRESETS` (name to parameters, "default" among them) and
-`estimate(photograph, parameters, weights, progress) -> DefocusMap`. Trained weights lie in its folder. The module that
-trains them is `defocus.training.NAME` (see `defocus.training.trainer`).
+A method is the module `defocus.methods.NAME`, which has `PRESETS` (parameters by name, one of them "default") and
+`estimate(photograph, parameters, weights, progress) -> DefocusMap`. Its folder contains the trained weights. The module
+that trains them is `defocus.training.NAME` (see `defocus.training.trainer`).
 """
 
 from __future__ import annotations
@@ -25,11 +25,18 @@ __all__ = ["METHODS", "Method", "MethodModule", "available_methods", "find_metho
 
 
 class MethodModule(Protocol):
-    """What the module of a method offers."""
+    """The interface of the module of a method.
+
+    Examples
+    --------
+    >>> module = find_method("zhuo2011").load()
+    >>> sorted(module.PRESETS)
+    ['default']
+    """
 
     @property
     def PRESETS(self) -> Mapping[str, Any]:
-        """Parameters by name; the key "default" exists."""
+        """Parameters by name of the preset; "default" always exists."""
 
     def estimate(
         self, photograph: Photograph, parameters: Any, weights: Path | None, progress: Progress | None
@@ -43,13 +50,19 @@ class Method:
 
     Attributes
     ----------
-    name : what `estimate(method=...)` and `--method` take, and the name of the method's module.
+    name : name that `estimate(method=...)` and `--method` take, and the name of the method's module.
     summary : one line, with the source.
     unit : unit of the map's values: "px" for the standard deviation of a Gaussian in pixels of the photograph,
         "score" for a blur score from 0 to 1 without a physical unit.
     weights : name of the file in the method's folder with its trained weights; None if the method is not trained.
     tells_depth : whether its maps have a `relative_depth`.
     module : dotted name of its module, for a method of another package; empty for `defocus.methods.NAME`.
+
+    Examples
+    --------
+    >>> method = find_method("shi2014")
+    >>> method.unit, method.weights
+    ('score', 'shi2014.npz')
     """
 
     name: str
@@ -60,7 +73,15 @@ class Method:
     module: str = ""
 
     def weights_file(self, given: Path | None = None) -> Path | None:
-        """Return the file that weights are read from: `given`, or the package's own; None if there are no weights."""
+        """Return the file that weights are read from: `given`, or the package's own; None if there are no weights.
+
+        Examples
+        --------
+        >>> find_method("dhde").weights_file().name
+        'dhde.onnx'
+        >>> find_method("zhuo2011").weights_file() is None
+        True
+        """
         if given is not None or self.weights is None:
             return given
         return Path(__file__).parent / self.name / self.weights
@@ -72,6 +93,11 @@ class Method:
         ------
         WeightsError
             If the file is missing or cannot be read.
+
+        Examples
+        --------
+        >>> len(find_method("dhde").weights_sha256())
+        64
         """
         from defocus.methods.weights_file import read_contents
 
@@ -79,7 +105,13 @@ class Method:
         return None if file is None else read_contents(file).sha256
 
     def load(self) -> MethodModule:
-        """Import the method's module, which may take a second."""
+        """Import the method's module, which may take a second.
+
+        Examples
+        --------
+        >>> find_method("zhuo2011").load().__name__
+        'defocus.methods.zhuo2011'
+        """
         return cast(MethodModule, importlib.import_module(self.module or f"defocus.methods.{self.name}"))
 
     def load_trainer(self) -> Trainer:
@@ -89,6 +121,14 @@ class Method:
         ------
         ParameterError
             If the method has no weights.
+
+        Examples
+        --------
+        >>> find_method("zhuo2011").load_trainer()
+        Traceback (most recent call last):
+        ...
+        defocus.errors.ParameterError: zhuo2011 has no weights to train: choose one of pyramid, dhde, shi2014, \
+shi2015jnb, shi2015tog.
         """
         if self.weights is None:
             trained = ", ".join(method.name for method in METHODS.values() if method.weights)
@@ -101,7 +141,7 @@ METHODS: dict[str, Method] = {
     for method in (
         Method(
             "pyramid",
-            "This package's own: DHDE carried on to blur of any size, read at every pixel and at five resolutions",
+            "This package's own: DHDE extended to blur of any size, read at every pixel and at five resolutions",
             "px",
             weights="pyramid.onnx",
         ),
@@ -150,7 +190,12 @@ def find_method(name: str) -> Method:
     Raises
     ------
     ParameterError
-        If there is none; the message lists those there are.
+        If there is none; the message lists all methods.
+
+    Examples
+    --------
+    >>> find_method("dhde").unit
+    'px'
     """
     if name not in METHODS:
         raise ParameterError(f"There is no method {name!r}: choose one of {', '.join(METHODS)}.")
@@ -158,11 +203,11 @@ def find_method(name: str) -> Method:
 
 
 def available_methods() -> dict[str, str]:
-    """Return the methods on offer.
+    """Return the available methods.
 
     Returns
     -------
-    Name to one line that says what the method is and where it was published.
+    One line for each name: what the method is and where it was published.
 
     Examples
     --------

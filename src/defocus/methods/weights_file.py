@@ -1,7 +1,7 @@
-"""Files of trained weights: reading them once, and those that are plain arrays.
+"""Files of trained weights: reading any of them once, and reading and writing those that are plain arrays.
 
 The networks of pyramid and DHDE are ONNX files (`defocus.methods.onnx_file`). The naive Bayes classifier, dictionary
-and edgelets of the older methods are compressed .npz files with a card that says where they come from.
+and edgelets of the older methods are compressed .npz files with a model card that states where they come from.
 """
 
 from __future__ import annotations
@@ -37,19 +37,20 @@ __all__ = [
 ]
 
 LARGEST = 64 * 2**20
-"""Bytes of a weights file, packed and unpacked; those of this package have under 2 MB."""
+"""Largest size in bytes of a weights file, compressed and uncompressed; those of this package have under 2 MB."""
 _MOST_ARRAYS = 32
+"""Largest number of arrays in a weights file."""
 Layout: TypeAlias = Mapping[str, tuple[int | str, ...]]
-"""The arrays of a method's weights and their shapes; a letter is a size that training chooses."""
+"""Shapes of the arrays of a method's weights, by name; a letter is a size that training chooses."""
 
 
 class Contents(NamedTuple):
-    """A weights file as it is on disk.
+    """The contents of a weights file.
 
     Attributes
     ----------
-    data : its bytes.
-    sha256 : of the bytes, hexadecimal; maps keep it to tell which weights made them.
+    data : bytes of the file.
+    sha256 : SHA-256 of the bytes, hexadecimal; maps keep it to record which weights they were made with.
     """
 
     data: bytes
@@ -57,11 +58,11 @@ class Contents(NamedTuple):
 
 
 def read_contents(path: Path) -> Contents:
-    """Read a weights file; one that has not changed is read and hashed only once in a process.
+    """Read a weights file; a file that has not changed is read and hashed only once in a process.
 
     Parameters
     ----------
-    path : the file.
+    path : file to read.
 
     Returns
     -------
@@ -97,10 +98,10 @@ class ArrayWeights:
 
     Attributes
     ----------
-    method : name of the method they belong to.
-    arrays : by name; shapes and units are the method's to say.
-    card : where they come from (photographs, command, parameters, held-out figures), as JSON knows it.
-    sha256 : of the file, to tell which weights made a map.
+    method : name of the method.
+    arrays : arrays by name; the method defines their shapes and units.
+    card : model card with photographs, command, parameters and held-out figures, as plain JSON.
+    sha256 : SHA-256 of the file, to record which weights a map was made with.
     """
 
     method: str
@@ -115,8 +116,8 @@ def read_array_weights(method: str, layout: Layout, path: Path | None = None) ->
     Parameters
     ----------
     method : name of the method.
-    layout : the arrays that it needs.
-    path : a .npz file of `defocus train`; None for the weights of this package.
+    layout : arrays that the method needs.
+    path : .npz file of `defocus train`; None for the weights of this package.
 
     Raises
     ------
@@ -142,7 +143,7 @@ def read_array_weights(method: str, layout: Layout, path: Path | None = None) ->
 
 
 def _check_sizes(contents: bytes) -> None:
-    """Refuse an archive of which anything is large, or larger than it says, before it is unpacked."""
+    """Refuse, before it is unpacked, an archive with arrays that are large or larger than stated."""
     with zipfile.ZipFile(io.BytesIO(contents)) as archive:
         members = archive.infolist()
         if len(members) > _MOST_ARRAYS or sum(member.file_size for member in members) > LARGEST:
@@ -167,7 +168,7 @@ def _check_arrays(arrays: Mapping[str, NDArray[Any]], layout: Layout, path: Path
             raise WeightsError(f"{path} lacks the array {name}; give a file of `defocus train`.")
         array = arrays[name]
         fits = array.dtype.kind == "f" and array.ndim == len(shape) and array.size > 0
-        # A letter stands for a size that training may choose; it is the same wherever the letter is.
+        # A letter stands for a size that training chooses; equal letters stand for equal sizes.
         if not fits or any(
             size != (sizes.setdefault(wanted, size) if isinstance(wanted, str) else wanted)
             for size, wanted in zip(array.shape, shape, strict=True)
@@ -179,14 +180,14 @@ def _check_arrays(arrays: Mapping[str, NDArray[Any]], layout: Layout, path: Path
 
 
 def write_array_weights(path: Path, method: str, arrays: Mapping[str, NDArray[Any]], card: Mapping[str, Any]) -> None:
-    """Write the weights of `method`; the file appears whole or not at all.
+    """Write the weights of a method; the file is written whole or not at all.
 
     Parameters
     ----------
-    path : a .npz file; replaced if it exists.
+    path : .npz file to write; an existing one is replaced.
     method : name of the method, kept in the card.
-    arrays : by name, none called "card".
-    card : plain JSON; the package's version is added.
+    arrays : arrays by name, none of them called "card".
+    card : model card as plain JSON; the package's version is added.
 
     Raises
     ------

@@ -82,7 +82,7 @@ def estimate(
     weights: Path | None = None,
     progress: Progress | None = None,
 ) -> DefocusMap:
-    """Defocus map of a photograph after Zhuo & Sim.
+    """Estimate the defocus map of a photograph after Zhuo & Sim.
 
     Parameters
     ----------

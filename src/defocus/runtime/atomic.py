@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Writing of files so that they appear complete or not at all."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ __all__ = ["atomic_write", "write_bytes", "write_text"]
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
-    """Open a new file for `path` that takes its place only once the block has ended well.
+    """Open a new file that replaces `path` once the block has ended without an exception.
 
     The bytes go to a hidden ``.NAME.xxxxxxxx.part`` in the same folder, so that the final step is one rename
-    and a reader never meets half a file. On any exception, Ctrl-C included, the hidden file is removed and
-    what was at `path` before stays.
+    and no reader sees an incomplete file. On any exception, including Ctrl-C, the hidden file is removed and
+    the previous file at `path` stays.
 
     Parameters
     ----------
-    path : where the file will be.
+    path : path of the file to write.
 
     Yields
     ------
@@ -33,15 +33,24 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     ------
     OSError
         If the folder does not exist or cannot be written, or the disk is full.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with atomic_write(Path(folder) / "numbers.txt") as file:
+    ...         _ = file.write(b"1 2 3")
+    ...     [path.name for path in Path(folder).iterdir()]
+    ['numbers.txt']
     """
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         with part.open("xb+") as file:
             yield file
-            # Its bytes before its name: else a power cut could leave an empty file in the place of the old one.
+            # The bytes are written before the rename: else a power cut could leave an empty file at `path`.
             file.flush()
             os.fsync(file.fileno())
-        os.replace(part, path)  # noqa: PTH105 (the name of the guarantee: atomic on every platform)
+        os.replace(part, path)  # noqa: PTH105 (documented as atomic)
         _sync_folder(path.parent)
     except BaseException:
         with suppress(OSError):
@@ -50,7 +59,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Have the rename itself written to the disk, where the system can."""
+    """Write the rename itself to the disk, where the system supports it."""
     if not hasattr(os, "O_DIRECTORY"):
         return
     with suppress(OSError):

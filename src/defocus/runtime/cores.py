@@ -1,4 +1,4 @@
-"""How many CPU cores this process works on."""
+"""The number of CPU cores that this process uses, and work on all of them."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ _single_limit: _BlasLimit | None = None
 
 
 def available_cores() -> int:
-    """CPU cores this process may use, 1 or more.
+    """Return the number of CPU cores that this process may use, 1 or more.
 
-    The least of those the system lets it run on, what the CPU quota of its container amounts to (cgroup versions 1 and
-    2, rounded up), the environment's OMP_NUM_THREADS and what `limit_cores` was given.
+    It is the least of the cores that the system allows, the CPU quota of the container (cgroup versions 1 and 2,
+    rounded up), OMP_NUM_THREADS in the environment, and the limit set by `limit_cores`.
     """
     given = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    limits = (_quota_of_this_process(), _wished(os.environ.get("OMP_NUM_THREADS", "")), _most)
+    limits = (_quota_of_this_process(), _requested(os.environ.get("OMP_NUM_THREADS", "")), _most)
     return max(1, min([given, *(limit for limit in limits if limit is not None)]))
 
 
-def _wished(omp_num_threads: str) -> int | None:
-    """Threads that OMP_NUM_THREADS asks for: its first number, as nested regions do not matter here."""
+def _requested(omp_num_threads: str) -> int | None:
+    """Return the first number of OMP_NUM_THREADS; the others are for nested regions."""
     first = omp_num_threads.split(",")[0].strip()
     return int(first) if first.isascii() and first.isdigit() and int(first) > 0 else None
 
@@ -46,12 +46,12 @@ def _quota_of_this_process() -> int | None:
 
 
 def cpu_quota(membership: Path, root: Path) -> int | None:
-    """Cores that the control groups of a process allow it, rounded up; None without a limit.
+    """Return the number of cores that the control groups of a process allow, rounded up; None without a limit.
 
     Parameters
     ----------
-    membership : the process's /proc/PID/cgroup.
-    root : where the control groups are mounted, /sys/fs/cgroup.
+    membership : file /proc/PID/cgroup of the process.
+    root : mount point of the control groups, /sys/fs/cgroup.
     """
     try:
         lines = [line.split(":", 2) for line in membership.read_text().splitlines()]
@@ -95,10 +95,10 @@ def _quota(group: Path) -> float | None:
 
 @contextmanager
 def single_blas_thread() -> Iterator[None]:
-    """Let BLAS work in the calling threads only; afterwards it has the threads it had before.
+    """Restrict BLAS to the calling threads within a block; afterwards it has as many threads as before.
 
-    Several threads may be within at once: the first to enter sets the limit and the last to leave lifts it. If each
-    did so for itself, one that entered later would take the limit for what was there before, and leave it behind.
+    Several threads may be within such blocks at once: the first to enter sets the limit and the last to leave lifts it.
+    If each did so for itself, one that entered later would restore the limit of another as the previous state.
     """
     global _single_users, _single_limit
     with _single_lock:
@@ -116,10 +116,10 @@ def single_blas_thread() -> Iterator[None]:
 
 
 class _BlasLimit:
-    """One BLAS thread from now until `lift`, set and lifted by one thread of its own.
+    """A limit of one BLAS thread until `lift`, set and lifted by the same thread, which it owns.
 
-    OpenBLAS, as threadpoolctl drives it, heeds only the thread that set a limit when the limit is to be lifted, and the
-    last to leave need not be the first that entered.
+    OpenBLAS, as used by threadpoolctl, lets only the thread that set a limit lift it, and the last to leave need not be
+    the first that entered.
     """
 
     def __init__(self) -> None:
@@ -144,16 +144,22 @@ class _BlasLimit:
 
 
 def on_all_cores(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """Do `work` on every item, in threads that have ended when this returns, also on Ctrl-C.
+    """Call `work` on every item, in threads that have ended when this returns, also on Ctrl-C.
 
     Parameters
     ----------
-    work : gains where it leaves Python's lock. Items that had not begun when one failed are not begun.
-    items : small enough that Ctrl-C need not wait long for those that have begun.
+    work : function of one item, which runs in parallel where it releases Python's global lock. When it raises an
+        exception, items that have not been started are skipped.
+    items : items so small that Ctrl-C does not have to wait long for those that have been started.
 
     Returns
     -------
-    What `work` returned, in the order of the items. An exception of any is raised.
+    The results in the order of the items. The exception of any item is raised.
+
+    Examples
+    --------
+    >>> on_all_cores(abs, [-1, 2, -3])
+    [1, 2, 3]
     """
     with ThreadPoolExecutor(available_cores()) as pool:
         futures = [pool.submit(work, item) for item in items]
@@ -166,28 +172,34 @@ def on_all_cores(work: Callable[[Item], Result], items: Iterable[Item]) -> list[
 def limit_cores(most: int) -> None:
     """Use no more than `most` cores (1 or more) from now on, in ONNX Runtime, BLAS and OpenMP too.
 
-    For processes that work beside others of their kind: threads of all of them on all cores slow each other down.
+    For worker processes: if each of them used all cores, their threads would slow each other down.
     """
     global _most
     from threadpoolctl import threadpool_limits
 
     _most = most
-    # Libraries that are not loaded yet read these when they are.
+    # Libraries that are not loaded yet read these variables when they load.
     os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(most)))
     threadpool_limits(most)
 
 
 def at_once(first: Callable[[], Any], *others: Callable[[], Any]) -> list[Any]:
-    """Do tasks at once, if there are cores to: the first in this thread, where signals are heard, the others beside it.
+    """Run tasks in parallel if there are cores: the first in this thread, which gets signals, the others in another.
 
     Parameters
     ----------
-    first : may be left by any exception, Ctrl-C included. Those of the others that had not begun are then not begun.
-    others : one after another, in a thread of their own. They gain where they leave Python's lock.
+    first : task that may end with any exception, including Ctrl-C. Others that have not been started are then skipped.
+    others : tasks that run one after another in one thread. They run in parallel where they release Python's global
+        lock.
 
     Returns
     -------
-    What they return, in their order. An exception of any is raised.
+    The results in the order of the tasks. The exception of any task is raised.
+
+    Examples
+    --------
+    >>> at_once(lambda: 1, lambda: 2)
+    [1, 2]
     """
     if available_cores() == 1:
         return [first(), *(task() for task in others)]

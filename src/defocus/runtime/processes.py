@@ -1,4 +1,4 @@
-"""Many jobs at once: processes that can be ended cleanly, and a pool that survives the death of any of them."""
+"""Parallel processes: they can be ended cleanly, and the pool of them survives the death of any of them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 _GRACE = 5.0
-"""Seconds that a process has to stop its work and remove unfinished files before it is killed."""
+"""Time in seconds after which a process that was told to stop is killed; until then it removes unfinished files."""
 
 
 def _nothing() -> None:
@@ -35,7 +35,7 @@ def _nothing() -> None:
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Let SIGTERM unwind the stack, as Ctrl-C does, so that unfinished files are removed."""
+    """Let SIGTERM unwind the stack within a block, as Ctrl-C does, so that unfinished files are removed."""
 
     def leave(number: int, _frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
@@ -48,7 +48,7 @@ def terminable() -> Iterator[None]:
 
 
 class WorkerLost(DefocusError):
-    """The system ended the process that worked on a job, twice."""
+    """The system ended the process that worked on a job, and again on the second attempt."""
 
 
 def run(
@@ -60,31 +60,36 @@ def run(
     prepare: Callable[[], None] = _nothing,
     one_core_each: bool = False,
 ) -> Generator[tuple[int, Result | WorkerLost], None, None]:
-    """Do `work` on every job and yield results as they come.
+    """Call `work` on every job and yield results as they become ready.
 
-    A process takes one job after another, so what it has loaded for one serves the next; results are not kept here.
-    When the system ends a process (out of memory, say), a new one takes its place and the job is tried once more at
+    A process takes one job after another, so what it has loaded for one serves the next; results are not kept.
+    When the system ends a process (out of memory, for example), a new one replaces it and the job is tried once more at
     the end, alone.
 
     Parameters
     ----------
-    jobs : taken one by one as processes become free. With `processes` above 1 they, and the results, travel between
+    jobs : jobs, taken one by one as processes become free. With `processes` above 1, jobs and results are sent between
         processes and must be picklable.
-    work : with `processes` above 1 a function of a module, or `functools.partial` of one. Catches what may go wrong
-        with a job: an exception of it is raised here and ends everything.
-    processes : 1 works in this process, one job after another, and so does any number for a single job (unless
-        `one_core_each`). More works in that many processes, but in no more than there are jobs or cores, and shares
-        the cores among them.
-    started : called with a job's place in `jobs` when work on it begins.
-    prepare : called in every process that works, before its first job; picklable like `work`.
-    one_core_each : keep every process to one core, where the system can, so that what it measures does not depend on
-        what runs beside it.
+    work : function of one job; with `processes` above 1 a function of a module, or `functools.partial` of one. It has
+        to catch expected errors of a job: an exception is raised here and ends all work.
+    processes : number of processes. 1 works in this process, one job after another, and so does any number for a single
+        job (unless `one_core_each`). There are never more processes than jobs or cores, and they divide the cores among
+        them.
+    started : called with the index of a job in `jobs` when work on it begins.
+    prepare : called in every worker process before its first job; picklable like `work`.
+    one_core_each : keep every process to one core, where the system can, so that its measurements do not depend on
+        other processes.
 
     Yields
     ------
     place, result
-        The job's place in `jobs` and what `work` returned, or a `WorkerLost` for a job whose process was ended twice.
-        Close the generator (`contextlib.closing`) to be sure that no process outlives a loop that is left early.
+        The index of the job in `jobs` and the result of `work`, or a `WorkerLost` for a job whose process was ended
+        twice. Close the generator (`contextlib.closing`) so that no process outlives a loop that is left early.
+
+    Examples
+    --------
+    >>> list(run([1, 2, 3], abs, processes=1))
+    [(0, 1), (1, 2), (2, 3)]
     """
     remaining = enumerate(jobs)
     first = list(islice(remaining, max(1, processes)))
@@ -104,7 +109,7 @@ def run(
                 lost.append((place, job))
             else:
                 yield place, result
-    # When several processes fill the memory, the system may have ended the wrong one.
+    # When several processes together filled the memory, the system may have ended any of them.
     with closing(_pool(lost, serve, 1, started)) as results:
         for place, _, result in results:
             yield place, result
@@ -116,7 +121,7 @@ def run_in_order(
     processes: int,
     prepare: Callable[[], None] = _nothing,
 ) -> Iterator[Result]:
-    """Do `work` on every job and yield the results in the order of the jobs.
+    """Call `work` on every job and yield the results in the order of the jobs.
 
     Parameters
     ----------
@@ -125,7 +130,12 @@ def run_in_order(
     Raises
     ------
     WorkerLost
-        If the system ended the process that worked on a job, twice.
+        If the system ended the process that worked on a job twice.
+
+    Examples
+    --------
+    >>> list(run_in_order([-1, 2], abs, processes=1))
+    [1, 2]
     """
     early: dict[int, Result] = {}
     due = 0
@@ -145,7 +155,7 @@ def _pool(
     count: int,
     started: Callable[[int], None],
 ) -> Generator[tuple[int, Job, Any], None, None]:
-    """Yield place, job and result or `WorkerLost`, as they come."""
+    """Yield index, job and result or `WorkerLost`, as they become ready."""
     waiting = iter(jobs)
     processes: dict[Connection, SpawnProcess] = {}
     at_work: dict[Connection, tuple[int, Job]] = {}
@@ -159,13 +169,13 @@ def _pool(
             )
             process.start()
             processes[ours] = process
-        theirs.close()  # or the end of the process would not close the pipe
+        theirs.close()  # else the end of the process would not close the pipe
         hand_out(ours, place, job)
 
     def hand_out(connection: Connection, place: int, job: Job) -> None:
         at_work[connection] = place, job
         started(place)
-        with suppress(ConnectionError):  # the process has ended: that shows when its answer is read
+        with suppress(ConnectionError):  # the process has ended, which is noticed when its answer is read
             connection.send(job)
 
     try:
@@ -182,7 +192,7 @@ def _pool(
                     for next_job in islice(waiting, 1):
                         start_process(*next_job)
                 else:
-                    # Before the result is dealt with: the process need not wait for that.
+                    # Before the result is yielded, so that the process does not wait for the caller.
                     for next_job in islice(waiting, 1) if done else ():
                         hand_out(ready, *next_job)
                 if not done:
@@ -207,7 +217,7 @@ def _serve(
     cores: int,
     pinned: bool,
 ) -> None:
-    """What a process does: it takes jobs and returns results or exceptions, until the pipe or the parent ends."""
+    """Take jobs and return results or exceptions, in a worker process, until the pipe or the parent ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal: the parent decides
     with terminable():
         threading.Thread(target=_leave_with_parent, daemon=True).start()
@@ -235,7 +245,7 @@ def _serve(
 
 
 def _leave_with_parent() -> None:
-    """End this process, unwinding its stack, once the parent is no more, however that ended."""
+    """End this process, unwinding its stack, once the parent has ended, for whatever reason."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
@@ -243,7 +253,7 @@ def _leave_with_parent() -> None:
 
 
 def _lost(process: SpawnProcess) -> WorkerLost:
-    """Say what became of a process whose pipe has ended."""
+    """Return the error for a process whose pipe has ended."""
     process.kill()  # changes nothing where it is ending already
     process.join()
     code = process.exitcode
@@ -255,11 +265,11 @@ def _lost(process: SpawnProcess) -> WorkerLost:
 
 @contextmanager
 def _interrupts_held_back() -> Iterator[None]:
-    """Start a process within: it will not hear a Ctrl-C before it can ignore it; this one hears it afterwards."""
+    """Hold back Ctrl-C while a process starts, which cannot ignore it yet; this process receives it afterwards."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    resource_tracker.ensure_running()  # would be started within, and let interrupts through
+    resource_tracker.ensure_running()  # if it were started within, it would let interrupts through
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield

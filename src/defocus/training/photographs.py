@@ -1,4 +1,4 @@
-"""Which photographs a training reads, and which it holds out."""
+"""Selection of the photographs that a training uses, and of those that it holds out."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ __all__ = ["find_photographs", "split_photographs"]
 
 
 def find_photographs(folder: Path) -> list[Path]:
-    """All photographs below a folder but what this package wrote, in the order of their names.
+    """Return all photographs below a folder except outputs of this package, in the order of their names.
 
     Raises
     ------
-    DefocusError : the folder is missing or has fewer than two photographs.
+    DefocusError
+        If the folder is missing or has fewer than two photographs.
     """
     if not folder.is_dir():
         raise DefocusError(f"There is no folder {folder}; give a folder of sharp photographs.")
@@ -31,13 +32,19 @@ def find_photographs(folder: Path) -> list[Path]:
 
 
 def split_photographs(photographs: Sequence[Path], held_out: float, seed: int) -> tuple[list[Path], list[Path]]:
-    """Photographs to train on and photographs to validate on, at least one each.
+    """Divide photographs into those to train on and those to validate on, at least one each.
 
     Parameters
     ----------
     photographs : at least two files.
     held_out : fraction to validate on, 0..1.
-    seed : of the choice.
+    seed : seed of the random choice.
+
+    Examples
+    --------
+    >>> training, validation = split_photographs([Path(f"{n}.jpg") for n in range(10)], held_out=0.2, seed=0)
+    >>> len(training), len(validation)
+    (8, 2)
     """
     order = np.random.default_rng(seed).permutation(len(photographs))
     count = min(max(1, round(held_out * len(photographs))), len(photographs) - 1)

@@ -129,7 +129,7 @@ def _ideal_steps(sigma: float, random: np.random.Generator) -> NDArray[np.float3
         places = np.flatnonzero(edges)
         chosen = np.zeros(step.shape, bool)
         chosen.flat[random.choice(places, min(_STEP_EDGELETS, len(places)), replace=False)] = True
-        shapes.append(edgelets(step, chosen).shape)
+        shapes.append(edgelets(step, chosen).samples)
     return np.concatenate(shapes)
 
 
@@ -162,7 +162,7 @@ def _edgelets_of(
     chosen.flat[random.choice(places, min(_EDGELETS, len(places)), replace=False)] = True
     found = edgelets(blurred, chosen)
     clear = found.contrast >= _LEAST_CONTRAST
-    return found.shape[clear], np.asarray(step[chosen][clear], np.float64)
+    return found.samples[clear], np.asarray(step[chosen][clear], np.float64)
 
 
 def _equally_many(sigma: _Floats, random: np.random.Generator) -> NDArray[np.intp]:

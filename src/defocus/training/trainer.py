@@ -1,4 +1,4 @@
-"""What trains the weights of a method: one module of this package for each, named like the method."""
+"""The interface of the modules that train the weights of a method: one module for each, named like the method."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Protocol
 __all__ = ["Trainer", "TrainingOptions", "TrainingProgress"]
 
 TrainingProgress = Callable[[str, float, str], None]
-"""Called with a step's name, the fraction of it that is done (0..1), and the latest figures as text."""
+"""A function that is called with the name of a step, the fraction of it that is done (0..1), and the latest figures."""
 
 
 @dataclass(frozen=True)
@@ -19,13 +19,13 @@ class TrainingOptions:
 
     Attributes
     ----------
-    seed : the same seed gives the same result on a CPU.
+    seed : seed of all random choices; the same seed gives the same result on a CPU.
     note : a sentence for the model card, such as the source of the photographs.
-    device : "cpu" or "cuda", where a network is trained.
-    processes : photographs or scenes worked on at once.
+    device : device on which a network is trained, "cpu" or "cuda".
+    processes : number of photographs or scenes processed at once.
     resume : continue from the checkpoint of a training that was stopped.
-    epochs : passes over the data; None for the method's own number.
-    patches : patches of each photograph, for each label and patch size.
+    epochs : number of passes over the data; None for the method's own number.
+    patches : number of patches of each photograph, for each label and patch size.
     released_recipe : make patches as the authors' scripts do.
     scenes : number of scenes to render.
     start : weights to continue training from, instead of random ones.
@@ -44,7 +44,7 @@ class TrainingOptions:
 
 
 class Trainer(Protocol):
-    """What the module `defocus.training.NAME` offers."""
+    """The interface of the module `defocus.training.NAME`."""
 
     @property
     def OPTIONS(self) -> frozenset[str]:
@@ -55,10 +55,10 @@ class Trainer(Protocol):
 
         Parameters
         ----------
-        photos : folder of sharp photographs, searched with all its folders; a tenth is held out to measure on.
-        out : the weights file to write.
+        photos : folder of sharp photographs, searched recursively; a tenth of them is held out for evaluation.
+        out : weights file to write.
         options : see `TrainingOptions`.
-        report : receives the progress.
+        report : called with the progress.
 
         Returns
         -------

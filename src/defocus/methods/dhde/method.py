@@ -4,10 +4,10 @@ Park, Tai, Cho, Kweon, CVPR 2017, arXiv 1704.08992. The steps, in the paper's or
 
 1. edges of the value channel; a 15 x 15 patch at each strong one, a 27 x 27 patch at each weak one
 2. DCT, gradient and SVD features and a CNN feature of each patch
-3. a classifier over 11 blur labels gives each edge pixel its sigma and how probable it is
+3. a classifier over 11 blur labels gives each edge pixel its sigma and the probability of that sigma
 4. a probability-joint bilateral filter smooths this sparse map
-5. the matting Laplacian of the rolling-guidance-filtered photograph spreads it to every pixel
-6. a joint weighted median removes what is left of the seeds' errors
+5. the matting Laplacian of the rolling-guidance-filtered photograph propagates it to every pixel
+6. a joint weighted median removes remaining errors of the seeds
 
 `PRESETS["released"]` follows the authors' code; the default departs from it where a measurement says so
 (docs/research/dhde.md has each departure and its gain).
@@ -42,7 +42,9 @@ __all__ = ["PRESETS", "DHDEParameters", "SparseMap", "estimate"]
 _SIGMA_RANGE = (BLUR_LABELS[0], BLUR_LABELS[-1])
 _LABEL_STEP = BLUR_LABELS[1] - BLUR_LABELS[0]
 _CONFIDENCE_REDUCTION = 4
+"""Side in px of the blocks on which the confidence is propagated."""
 _CONFIDENCE_LEAK = 3e-3
+"""Leak of the propagation of the confidence; see `defocus.propagation.propagate`."""
 
 
 @dataclass(frozen=True)
@@ -52,25 +54,43 @@ class DHDEParameters(Parameters):
     Attributes
     ----------
     weak_thresholds, strong_thresholds : (low, high) of Canny, as fractions of the photograph's largest gradient.
-    local_window : px, odd; edges are also looked for with `weak_thresholds` relative to the largest gradient in a
-        window of this width, so that a blurred background gets seeds. 0 does without.
-    local_noise_factor : such an edge's gradient is at least this many standard deviations of the noise's.
-    contrast_exponent : seeds weigh by this power of their gradient relative to the higher weak threshold, at most 1;
-        faint edges then fill regions without strong ones and yield to strong ones elsewhere. 0 weighs all alike.
-    checkerboard : read only the edge pixels on the black squares of a checkerboard, half of them: neighbours say much
-        the same. `matting_lambda` wants doubling with it.
+    local_window : width in px, odd, of a window relative to whose largest gradient edges are detected too, with
+        `weak_thresholds`, so that a blurred background gets seeds. 0 detects no such edges.
+    local_noise_factor : least gradient of such an edge, in standard deviations of the noise of the gradient.
+    contrast_exponent : power of a seed's gradient, relative to the higher weak threshold and at most 1, in its weight;
+        faint edges then matter only in regions without strong ones. 0 gives all seeds the same weight.
+    checkerboard : use only the edge pixels on the black squares of a checkerboard, half of them, since neighbours are
+        much the same. `matting_lambda` has to be doubled with it.
     expected_sigma : a seed's sigma is the probability-weighted mean of the labels; False takes the most probable label.
-    bilateral_radius : of the window of the probability-joint bilateral filter, px.
-    bilateral_sigma_space, bilateral_sigma_colour, bilateral_sigma_probability : of that filter: distance in px, colour
-        difference 0..1, and difference of probability.
-    bilateral_red_only : its range term looks at the red channel alone.
-    guidance_sigma_space, guidance_sigma_colour, guidance_iterations : of the rolling guidance filter; px and 0..1.
-    matting_eps : of the matting Laplacian.
-    matting_lambda : weight of the seeds against it.
-    probability_weighted : seeds weigh by how probable they are; False gives each the weight 1.
-    reduction : the propagation is solved on blocks of this many px a side; 1 solves it exactly.
-    tolerance : relative, of the solver.
-    median_radius, median_sigma, median_iterations : of the joint weighted median: px, 0..1; 0 iterations leave it out.
+    bilateral_radius : radius of the window of the probability-joint bilateral filter, px.
+    bilateral_sigma_space, bilateral_sigma_colour, bilateral_sigma_probability : standard deviations of that filter:
+        distance in px, colour difference 0..1, and difference of probability.
+    bilateral_red_only : the range term of that filter uses the red channel alone.
+    guidance_sigma_space, guidance_sigma_colour, guidance_iterations : standard deviations (px, 0..1) and number of
+        iterations of the rolling guidance filter.
+    matting_eps : regularisation of the matting Laplacian.
+    matting_lambda : weight of the seeds relative to the matting Laplacian.
+    probability_weighted : weight seeds by their probability; False gives each the weight 1.
+    reduction : side in px of the blocks on which the propagation is solved; 1 solves it exactly.
+    tolerance : relative tolerance of the solver.
+    median_radius, median_sigma, median_iterations : radius (px), standard deviation (0..1) and number of iterations of
+        the joint weighted median; 0 iterations leave it out.
+
+    Raises
+    ------
+    ParameterError
+        If a value is of another type than its field, or out of range.
+
+    Examples
+    --------
+    >>> import defocus
+    >>> parameters = defocus.DHDEParameters(reduction=1, median_iterations=3)
+    >>> parameters.reduction
+    1
+    >>> defocus.DHDEParameters(reduction=0)
+    Traceback (most recent call last):
+    ...
+    defocus.errors.ParameterError: reduction must be a whole number above 0; got 0.
     """
 
     weak_thresholds: Thresholds = (0.117, 0.176)
@@ -122,22 +142,22 @@ def estimate(
     weights: Path | None = None,
     progress: Progress | None = None,
 ) -> DefocusMap:
-    """Defocus map of a photograph by DHDE.
+    """Estimate the defocus map of a photograph by DHDE.
 
     Parameters
     ----------
-    photograph : upright sRGB.
+    photograph : upright photograph in sRGB.
     parameters : see `DHDEParameters`.
-    weights : an ONNX file of `defocus train` or the authors' `.caffemodel`; None for this package's own.
+    weights : ONNX file of `defocus train`, or the authors' `.caffemodel`; None for this package's own.
     progress : called with the step at hand and the fraction of the work done.
 
     Returns
     -------
     DefocusMap with sigma in 0.5..2.0 px.
-        `confidence` of a seed is the probability the classifier gives to sigmas within 0.15 px of the seed's own;
-        it is spread like sigma but fades with the distance from the seeds, so it is low where nothing was measured.
+        `confidence` of a seed is the probability that the classifier gives to sigmas within 0.15 px of the seed's own;
+        it is propagated like sigma but fades with the distance from the seeds, so it is low where nothing was measured.
         `saturated` marks a sigma closer to 2.0 px than to the label before it: the blur is that or more.
-        `seeds` has the sparse map of step 3.
+        `seeds` is the sparse map of step 3.
 
     Warns
     -----
@@ -257,12 +277,12 @@ def _find_edges(
 
 @dataclass(frozen=True)
 class SparseMap:
-    """What the classifier says at edge pixels; H x W float32 each, 0 away from them.
+    """Output of the classifier at edge pixels; H x W float32 each, 0 elsewhere.
 
     Attributes
     ----------
-    sigma : px.
-    probability : of the most probable label.
+    sigma : sigma, px.
+    probability : probability of the most probable label.
     within_a_label : probability of all labels within one label step of `sigma`.
     """
 

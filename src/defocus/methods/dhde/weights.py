@@ -20,12 +20,13 @@ from defocus.runtime.atomic import write_bytes
 __all__ = ["BLUR_LABELS", "CNN_FEATURE_SIZE", "CNN_PATCH_WIDTH", "SHAPES", "DHDEWeights", "read_metadata", "rebuilt"]
 
 BLUR_LABELS = tuple(round(0.5 + 0.15 * index, 2) for index in range(11))
-"""Gaussian sigma in px that each of the 11 classes stands for: 0.50, 0.65, ..., 2.00."""
+"""Gaussian sigma in px of each of the 11 classes: 0.50, 0.65, ..., 2.00."""
 
 CNN_PATCH_WIDTH = 27
-"""The CNN reads RGB patches of this width; the small patch is continued by its border to it."""
+"""Width in px of the RGB patches that the CNN takes; smaller patches are padded by their border to it."""
 
 CNN_FEATURE_SIZE = 25
+"""Length of the CNN's feature."""
 SHAPES: Mapping[str, tuple[int, ...]] = {
     "conv1.weight": (25, 3, 3, 3),
     "conv1.bias": (25,),
@@ -50,7 +51,7 @@ _KIND = "dhde"
 
 @dataclass(frozen=True)
 class DHDEWeights:
-    """Everything the classifier has learnt.
+    """Parameters of the trained classifier.
 
     Attributes
     ----------

@@ -32,23 +32,23 @@ from defocus.runtime.cores import available_cores
 __all__ = ["BlurReader", "Readings", "halve_repeatedly", "summarise"]
 
 _LEVELS = 5
-"""Of the pyramid, where the photograph is large enough; the coarsest is a sixteenth as wide."""
+"""Largest number of levels of the pyramid; the coarsest of them is a sixteenth as wide as the photograph."""
 _SMALLEST_LEVEL = 16
-"""px, narrowest level that is read."""
+"""Least side in px of a level."""
 _TILE = 1024
-"""px, side of what is read at once: 130 MB of responses."""
+"""Side in px of the tiles that are read at once, with 130 MB of responses."""
 _HALO = 32
-"""px around a tile that are read with it. A reading looks 26 px far, so tiles leave no seam."""
+"""Width in px of the margin around a tile that is read with it. A reading depends on 26 px, so tiles leave no seam."""
 _Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Readings:
-    """What the network says of each 4 x 4 px; ceil(H / 4) x ceil(W / 4) float32 each.
+    """Output of the network for each 4 x 4 px; ceil(H / 4) x ceil(W / 4) float32 each.
 
     Attributes
     ----------
-    log2_sigma : median of log2 of sigma in px: blur is as likely more as it is less.
+    log2_sigma : median of log2 of sigma in px.
     certainty : probability that sigma is within a tenth, or 0.15 px, of 2**log2_sigma; 0..1.
     """
 
@@ -61,18 +61,20 @@ class BlurReader:
 
     Parameters
     ----------
-    path : an ONNX file of `defocus train --method pyramid`, or None for the weights of this package.
-    threads : that ONNX Runtime may use; None for all cores this process may use. The result does not depend on it.
+    path : ONNX file of `defocus train --method pyramid`, or None for the weights of this package.
+    threads : number of threads of ONNX Runtime; None for all cores that this process may use. The result does not
+        depend on it.
 
     Raises
     ------
-    WeightsError : the file is missing, damaged, or another network.
+    WeightsError
+        If the file is missing, damaged, or another network.
     """
 
     card: Mapping[str, Any]
-    """Where the weights come from."""
+    """Model card of the weights."""
     sha256: str
-    """Of the weights file, to tell which weights made a map."""
+    """SHA-256 of the weights file, to record which weights a map was made with."""
 
     def __init__(self, path: Path | None = None, threads: int | None = None) -> None:
         source = find_method("pyramid").weights_file(path)
@@ -84,14 +86,14 @@ class BlurReader:
                 model,
                 threads=available_cores() if threads is None else threads,
                 providers=("CUDAExecutionProvider", "CPUExecutionProvider"),
-                sizes_vary=True,  # tiles at the rim have sizes of their own
+                sizes_vary=True,  # tiles at the border are smaller
             )
         except Exception as error:  # ONNX Runtime raises its own classes, which share no base but Exception
             raise WeightsError(f"ONNX Runtime cannot open {source}: {' '.join(str(error).split())[:200]}.") from error
         self.card = read_card(self._session.get_modelmeta().custom_metadata_map, source)
 
     def confidence(self, certainty: _Floats) -> _Floats:
-        """How often readings of a certainty were right on held-out scenes; the certainty itself if never measured."""
+        """Return how often readings of a certainty were right on held-out scenes; the certainty itself if unknown."""
         curve = self.card.get("calibration")
         if curve is None:
             return certainty
@@ -104,7 +106,7 @@ class BlurReader:
         ----------
         luma : H x W float32, 0..1, display-referred.
         done : called with the fraction of the work that is done, 0..1.
-        tile : px, a multiple of 8: side of what is read at once. The result does not depend on it.
+        tile : side in px of the tiles, a multiple of 8. The result does not depend on it.
         """
         pyramid = halve_repeatedly(luma)
         work = sum(level.size for level in pyramid)
@@ -130,9 +132,9 @@ class BlurReader:
                         next_state[(slice(None), *place)] = tile_state
                         next_logits[(slice(None), *place)] = tile_logits
                     else:
-                        found = summarise(tile_logits)
-                        finest.log2_sigma[place] = found.log2_sigma
-                        finest.certainty[place] = found.certainty
+                        readings = summarise(tile_logits)
+                        finest.log2_sigma[place] = readings.log2_sigma
+                        finest.certainty[place] = readings.certainty
                     read += (rows.stop - rows.start) * (columns.stop - columns.start)
                     done(read / work)
             if number:
@@ -144,7 +146,7 @@ class BlurReader:
     def _read_tile(
         self, level: _Floats, state: _Floats, logits: _Floats, rows: slice, columns: slice, is_finest: bool
     ) -> tuple[Any, Any]:
-        """State and logits of a tile; it is read with a halo, which is then cut off."""
+        """Return state and logits of a tile, which is read with a margin that is then cut off."""
         wide = [
             slice(max(span.start - _HALO, 0), min(span.stop + _HALO, side))
             for span, side in zip((rows, columns), level.shape, strict=True)
@@ -169,9 +171,9 @@ class BlurReader:
 
 
 def halve_repeatedly(luma: _Floats) -> list[_Floats]:
-    """The levels of the pyramid, the finest first: means of 2 x 2 px, sides divisible by 8, mirrored to that size.
+    """Return the levels of the pyramid, the finest first: means of 2 x 2 px, mirrored to sides divisible by 8.
 
-    As many as leave `_SMALLEST_LEVEL` px, up to `_LEVELS`.
+    There are up to 5 levels, each with sides of at least 16 px.
     """
     count = 1
     while count < _LEVELS and min(luma.shape) >> count >= _SMALLEST_LEVEL:
@@ -185,12 +187,12 @@ def halve_repeatedly(luma: _Floats) -> list[_Floats]:
 
 
 def summarise(logits: NDArray[np.floating]) -> Readings:
-    """Median and certainty of what 37 x h x w log-likelihoods say."""
+    """Return median and certainty for 37 x h x w log-likelihoods."""
     sigmas = bin_sigmas().astype(np.float32)
     probability = np.exp(logits - logits.max(0))
     probability /= probability.sum(0)
-    # Of readings torn between two sizes the mean is neither; the median is one of them, and the best guess by absolute
-    # error. Probability is spread evenly within a bin: a bin below one half counts whole, the one that crosses it in
+    # Where two sigmas are probable, the median is one of them and has the least expected absolute error, while the mean
+    # is neither. Probability is uniform within a bin: a bin below one half counts whole, the one that crosses it in
     # part.
     place, left = np.full(logits.shape[1:], -0.5, np.float32), np.full(logits.shape[1:], 0.5, np.float32)
     for part in probability:
@@ -200,7 +202,7 @@ def summarise(logits: NDArray[np.floating]) -> Readings:
     fraction, px = RIGHT_WITHIN
     sigma = np.exp2(median)
     tolerance = np.maximum(fraction * sigma, px)
-    # Bins are a seventh of their sigma wide, about as wide as the tolerance: count the part of each that lies within.
+    # A bin is a seventh of its sigma wide, about as wide as the tolerance, so the part of each within it is counted.
     half = np.float32(2 ** (0.5 / BINS_PER_LEVEL))
     certainty = np.zeros_like(median)
     for bin_sigma, part in zip(sigmas, probability, strict=True):

@@ -1,16 +1,17 @@
 """Pyramid: the blur of every pixel, of any size, read by one small network at all levels of a resolution pyramid.
 
-DHDE (Park et al., CVPR 2017) carried on: its patches of two sizes become five levels, its edges every pixel, its 11
-labels a probability over 37 sigmas from 0.27 to 39 px. The steps:
+It extends DHDE (Park et al., CVPR 2017): five levels replace the patches of two sizes, every pixel is read and not only
+edges, and the result is a probability over 37 sigmas from 0.27 to 39 px and not 11 labels. The steps:
 
-1. a pyramid of the photograph's luma, without the edges of a JPEG's blocks, each level the mean of 2 x 2 px of the one
-   before
-2. the network reads each level, the coarsest first; blur that is 2 px at one level is 1 px at the next, so each adds
-   what it sees to the log-likelihoods that the coarser one hands down. One reading per 4 x 4 px of the photograph
-3. median of log sigma, and certainty: the probability to be right within a tenth or 0.15 px; none where what was read
+1. a pyramid of the photograph's luma, without the edges of a JPEG's blocks; each level is the mean over 2 x 2 px of the
+   one before
+2. the network reads each level, the coarsest first. Blur of 2 px at one level is 1 px at the next, so each level adds
+   its evidence to the log-likelihoods of the coarser one. There is one reading per 4 x 4 px of the photograph
+3. median of log sigma, and certainty: the probability that it is right within a tenth or 0.15 px; 0 where the reading
    is no evidence of the lens (`defocus.evidence`)
-4. the matting Laplacian of the photograph spreads what is certain to where nothing could be read; three times, from the
-   second on with what was found as one more colour, so that blur may also change where no colour does
+4. the matting Laplacian of the photograph propagates certain readings to where nothing could be read. This is done
+   three times, from the second time on with the result as one more colour, so that blur may also change where colour
+   does not
 5. guided upsampling to every pixel
 
 docs/methods/pyramid.md says where it fails, docs/research/pyramid.md what each step gains.
@@ -43,17 +44,18 @@ from defocus.version import __version__
 __all__ = ["PRESETS", "SIGMA_RANGE", "PyramidParameters", "estimate"]
 
 SIGMA_RANGE = (0.3, 32.0)
+"""Smallest and largest sigma of a map, px."""
 _NOTHING = 0.5 / 255
-"""A photograph whose luma varies by less than this shows nothing."""
+"""Range of luma below which a photograph has nothing to measure."""
 _STRIP = 64
-"""Rows worked on at once where whole photographs would take too much memory."""
+"""Number of rows processed at once where whole photographs would take too much memory."""
 _LEAST_WEIGHT = 1e-4
-"""Of a reading that says nothing, so that the propagation always has a solution."""
+"""Weight of a reading without certainty, so that the propagation always has a solution."""
 _ROUNDS = (1e-3, 1e-3, 1e-4)
-"""Of propagation, each along the colours and what the round before found: the solver's relative tolerance. What only
-becomes a colour moves the map by a ten-thousandth of sigma."""
+"""Relative tolerance of the solver in each round of the propagation. The first two results are used only as a further
+colour of the guide, so their error changes the map by a ten-thousandth of sigma."""
 _FILL_WEIGHT = 0.05
-"""Of what a round found beside a reading, where both together are the fourth colour of the next."""
+"""Weight of the result of a round, relative to that of a certain reading, in the further colour of the next round."""
 
 
 @dataclass(frozen=True)
@@ -62,16 +64,17 @@ class PyramidParameters(Parameters):
 
     Attributes
     ----------
-    matting_lambda : weight of the readings against smoothness along the photograph's colours.
-    matting_eps : of the matting Laplacian.
-    least_certainty : a reading weighs by how far its certainty exceeds this, or the photograph's median certainty if
-        that is less, so that what was seen fills what was not. 0.3 is about what a bare surface is read with.
-    certainty_power : the weight is that excess, as a fraction of the largest there can be, to this power.
-    octave_as_colour : the difference of colour, of 0..1, that a doubling of sigma counts as from the second round on.
-    largest_grid : nodes on which the propagation is solved; a photograph of more readings is solved on blocks of them.
-    upsampling_radius : of the guided upsampling, in readings of 4 px.
-    upsampling_eps : of the guided upsampling, in squared units of the photograph's 0..1.
-    seed_confidence : places of at least this confidence are the map's `seeds`.
+    matting_lambda : weight of the readings relative to smoothness along the photograph's colours.
+    matting_eps : regularisation of the matting Laplacian.
+    least_certainty : certainty at which a reading has no weight (or the photograph's median certainty if that is less),
+        so that certain readings fill the rest. Plain surfaces are read with a certainty of about 0.3.
+    certainty_power : power of the excess over that certainty, as a fraction of the largest possible excess, that is the
+        weight of a reading.
+    octave_as_colour : difference of colour, of 0..1, that equals a doubling of sigma from the second round on.
+    largest_grid : largest number of nodes of the propagation; with more readings it is solved on blocks of them.
+    upsampling_radius : radius of the guided upsampling, in readings of 4 px.
+    upsampling_eps : regularisation of the guided upsampling, in squared units of the photograph's 0..1.
+    seed_confidence : least confidence of the readings that become the map's `seeds`.
     """
 
     matting_lambda: Positive = 1.0
@@ -98,7 +101,7 @@ def estimate(
 
     Parameters
     ----------
-    photograph : any size from 3 px a side.
+    photograph : upright photograph in sRGB.
     parameters : see `PyramidParameters`.
     weights : ONNX file of `defocus train --method pyramid`; None for this package's own.
     progress : called with the step at hand and the fraction of the work done.
@@ -107,8 +110,8 @@ def estimate(
     -------
     DefocusMap with sigma in 0.3..32 px.
         `confidence` is the probability that sigma is within a tenth of the truth, or 0.15 px.
-        `seeds` are where it is at least `parameters.seed_confidence`: sigma after step 4, at the middle of the 4 x 4 px
-        of a reading.
+        `seeds` has sigma after step 4 where the confidence is at least `parameters.seed_confidence`, at the centre of
+        the 4 x 4 px of a reading.
 
     Warns
     -----
@@ -147,7 +150,7 @@ def estimate(
         planes, coarse, rgb, reduction=STRIDE, radius=parameters.upsampling_radius, eps=parameters.upsampling_eps
     )
     del rgb
-    # In place: of a large photograph each plane more is a tenth of the memory.
+    # In place, since each further plane of a large photograph takes a tenth of the memory.
     sigma, confident = lifted[..., 0], lifted[..., 1]
     np.clip(np.exp2(sigma, out=sigma), *SIGMA_RANGE, out=sigma)
     np.clip(confident, 0, 1, out=confident)
@@ -164,7 +167,7 @@ def estimate(
 
 
 def _luma(rgb: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Luma by strips: of a large photograph, a whole one in float64 would be the most memory of all."""
+    """Return luma, computed in strips: a whole plane in float64 would increase the peak memory."""
     grey = np.empty(rgb.shape[:2], np.float32)
     for top in range(0, len(grey), _STRIP):
         grey[top : top + _STRIP] = luma(rgb[top : top + _STRIP])
@@ -172,7 +175,7 @@ def _luma(rgb: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _spread(readings: Readings, guide: NDArray[np.float32], parameters: PyramidParameters) -> NDArray[np.float32]:
-    """Step 4: log2 of sigma of every reading, h x w, the uncertain ones filled in along the guide's colours."""
+    """Step 4: return log2 of sigma of every reading, h x w, with uncertain ones filled in along the guide's colours."""
     height, width = readings.log2_sigma.shape
     if min(height, width) < 3:
         return readings.log2_sigma
@@ -182,7 +185,7 @@ def _spread(readings: Readings, guide: NDArray[np.float32], parameters: PyramidP
     reduction = max(1, int(np.ceil(np.sqrt(height * width / parameters.largest_grid))))
 
     def along(colours: NDArray[np.float32], rtol: float) -> NDArray[np.float32]:
-        # Sums over a block would make blocks of many readings follow them more closely than single ones do.
+        # Weights are summed over a block: without the division, blocks would follow their readings more closely.
         return propagate(
             readings.log2_sigma,
             weight / reduction**2,
@@ -193,11 +196,11 @@ def _spread(readings: Readings, guide: NDArray[np.float32], parameters: PyramidP
             rtol=rtol,
         )
 
-    found = along(guide, _ROUNDS[0])
+    log2_sigma = along(guide, _ROUNDS[0])
     for rtol in _ROUNDS[1:]:
-        filled = (weight * readings.log2_sigma + _FILL_WEIGHT * found) / (weight + _FILL_WEIGHT)
-        found = along(np.dstack([guide, np.float32(parameters.octave_as_colour) * filled]), rtol)
-    return found
+        filled = (weight * readings.log2_sigma + _FILL_WEIGHT * log2_sigma) / (weight + _FILL_WEIGHT)
+        log2_sigma = along(np.dstack([guide, np.float32(parameters.octave_as_colour) * filled]), rtol)
+    return log2_sigma
 
 
 def _seeds(

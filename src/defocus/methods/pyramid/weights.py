@@ -32,27 +32,29 @@ __all__ = [
 ]
 
 STEM_CHANNELS, DEPTH_CHANNELS = 32, 64
+"""Numbers of channels of the first and of the later layers."""
 _READERS = ("finest", "coarser")
-"""The finest level has weights of its own; all coarser ones share theirs."""
+"""Sets of weights: one for the finest level, and one for all coarser levels."""
 BINS_PER_LEVEL = 5
-"""Bins of an octave of blur: a level of the pyramid halves the photograph, so shifts them by this many."""
+"""Number of bins per octave of blur: a level of the pyramid halves the photograph, so it shifts bins by this many."""
 BINS = 37
+"""Number of bins of sigma."""
 LOG2_SHARPEST = -1.9
-"""log2 of the first bin's sigma in px, 0.268; the last one's is 39.4."""
+"""log2 of the first bin's sigma in px, 0.268; that of the last bin is 39.4 px."""
 STRIDE = 4
-"""px of a level that one reading stands for, on each side."""
+"""Side in px of the block of a level that one reading is for."""
 
 _METADATA_KEY = "defocus"
 _KIND = "pyramid"
 
 
 def bin_sigmas() -> NDArray[np.float64]:
-    """Sigma in px that each of the 37 bins stands for."""
+    """Return the sigma of each of the 37 bins, px."""
     return np.asarray(2 ** (LOG2_SHARPEST + np.arange(BINS) / BINS_PER_LEVEL))
 
 
 def shapes() -> dict[str, tuple[int, ...]]:
-    """Names and shapes of all parameters."""
+    """Return the names and shapes of all parameters."""
     stem, depth = STEM_CHANNELS, DEPTH_CHANNELS
     kernels = {
         "stem1": (stem, 1, 6, 6),
@@ -74,7 +76,7 @@ def shapes() -> dict[str, tuple[int, ...]]:
 
 @dataclass(frozen=True)
 class PyramidWeights:
-    """Everything the network has learnt.
+    """Parameters of the trained network.
 
     Attributes
     ----------

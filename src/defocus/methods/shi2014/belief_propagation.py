@@ -30,17 +30,17 @@ def layered_beliefs(odds: _Floats, coupling: float, sweeps: int) -> _Floats:
     L x H x W float64, 0..1.
     """
     different = np.exp(-coupling)
-    # For each axis, what each node hears from the one before it and from the one after it.
-    heard = {(axis, side): np.zeros_like(odds) for axis in range(3) for side in (-1, 1)}
+    # For each axis, the messages that each node receives from the node before it and from the node after it.
+    messages = {(axis, side): np.zeros_like(odds) for axis in range(3) for side in (-1, 1)}
     for _ in range(sweeps):
-        total = odds + sum(heard.values())
-        told = {}
-        for (axis, side), message in heard.items():
-            # A node forwards everything but what it heard from that side itself.
+        total = odds + sum(messages.values())
+        received = {}
+        for (axis, side), message in messages.items():
+            # A node forwards everything except what it received from that side itself.
             sent = _passed_on(total - message, different)
-            told[axis, -side] = _shifted(sent, axis, side)
-        heard = told
-    total = odds + sum(heard.values())
+            received[axis, -side] = _shifted(sent, axis, side)
+        messages = received
+    total = odds + sum(messages.values())
     return np.asarray(0.5 * (1 + np.tanh(total / 2)))
 
 
@@ -51,7 +51,7 @@ def _passed_on(odds: _Floats, different: float) -> _Floats:
 
 
 def _shifted(sent: _Floats, axis: int, side: int) -> _Floats:
-    """Messages at their receivers: one node on along `axis`, towards `side`; nodes at the rim hear nothing."""
+    """Return messages at their receivers, one node on along `axis` towards `side`; nodes at the border receive 0."""
     received = np.zeros_like(sent)
     ahead, behind = [slice(None)] * 3, [slice(None)] * 3
     ahead[axis], behind[axis] = slice(1, None), slice(None, -1)

@@ -38,9 +38,9 @@ from defocus.version import __version__
 __all__ = ["LAYOUT", "PATCH_SIZES", "PRESETS", "Shi2014Parameters", "estimate", "probability_of_blur"]
 
 PATCH_SIZES = (11, 15, 21)
-"""px."""
+"""Sides of the patches, px."""
 LAYOUT: Layout = {f"filters_{w}": (w * w, 2) for w in PATCH_SIZES} | {f"classes_{w}": (2, 2, 5) for w in PATCH_SIZES}
-"""The arrays of its weights: for each patch size two filters, and mean and variance of five features in two classes."""
+"""Arrays of the weights: for each patch size two filters, and mean and variance of five features in two classes."""
 _SCORE_RANGE = (0.0, 1.0)
 _DETAIL_WINDOW = 21
 _DETAIL_NOISE_FACTOR = 3.0
@@ -53,11 +53,11 @@ class Shi2014Parameters(Parameters):
 
     Attributes
     ----------
-    coupling : of the belief propagation; the paper's alpha.
-    node_weight : of the posterior against it: a node's potentials are exp(-node_weight |1 - X|) and
-        exp(-node_weight |X|), X the posterior of "blurred", 0..1.
-    sweeps : of the belief propagation.
-    upsampling_eps : of the guided filter that lifts the grid to the photograph, squared units of 0..1.
+    coupling : coupling of neighbours in the belief propagation; the paper's alpha.
+    node_weight : weight of the posterior relative to the coupling: a node's potentials are
+        exp(-node_weight |1 - X|) and exp(-node_weight |X|), X the posterior of "blurred", 0..1.
+    sweeps : number of sweeps of the belief propagation.
+    upsampling_eps : regularisation of the guided upsampling to the photograph's grid, in squared units of 0..1.
     """
 
     coupling: NotNegative = 0.5
@@ -75,20 +75,20 @@ def estimate(
     weights: Path | None = None,
     progress: Progress | None = None,
 ) -> DefocusMap:
-    """Blur score of a photograph after Shi, Xu, Jia 2014.
+    """Estimate the blur score of a photograph after Shi, Xu, Jia 2014.
 
     Parameters
     ----------
-    photograph : upright sRGB.
+    photograph : upright photograph in sRGB.
     parameters : see `Shi2014Parameters`.
-    weights : a .npz file of `defocus train --method shi2014`; None for this package's own.
+    weights : .npz file of `defocus train --method shi2014`; None for this package's own.
     progress : called with the step at hand and the fraction of the work done.
 
     Returns
     -------
     DefocusMap whose `sigma` is the blur score, 0 sharp to 1 blurred, and whose `unit` is "score".
-        `confidence` says how decided the score is, |2 score - 1|, times how far the detail of the surroundings stands
-        above the noise: a smooth region scores as blurred, with little confidence. No seeds, nothing saturated.
+        `confidence` is |2 score - 1|, times how far the detail of the surroundings is above the noise: a smooth region
+        counts as blurred, with little confidence. There are no seeds, and no pixel is saturated.
 
     Warns
     -----
@@ -136,7 +136,7 @@ def estimate(
 
 
 def probability_of_blur(features: NDArray[np.float64], classes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Step 2: posterior of "blurred" by Gaussian naive Bayes with equal priors.
+    """Step 2: return the posterior of "blurred" by Gaussian naive Bayes with equal priors.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ def probability_of_blur(features: NDArray[np.float64], classes: NDArray[np.float
 
 
 def _detail_above_noise(grey: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Fraction of the local contrast that is not noise, 0..1: c^2 / (c^2 + (3 noise)^2), c the local deviation."""
+    """Return the fraction of the local contrast that is not noise: c^2 / (c^2 + (3 noise)^2), c the local deviation."""
     mean = ndimage.uniform_filter(grey, _DETAIL_WINDOW, mode="nearest")
     contrast = np.maximum(ndimage.uniform_filter(grey**2, _DETAIL_WINDOW, mode="nearest") - mean**2, 0)
     return np.asarray(contrast / (contrast + (_DETAIL_NOISE_FACTOR * noise_deviation(grey)) ** 2))

@@ -50,21 +50,21 @@ __all__ = [
 ]
 
 PATCH = 8
-"""px a side."""
+"""Side of a patch, px."""
 LAYOUT: Layout = {
     "dictionary": (64, "k"),
     "sigma": ("s",),
     "count_relative": ("s",),
     "count_absolute": ("s",),
 }
-"""The arrays of its weights: k atoms, and the curve of s sigmas for each kind of tolerance."""
+"""Arrays of the weights: k atoms, and the curve of s sigmas for each kind of tolerance."""
 _NOISE_FACTOR = 1.15
-"""What is left of a patch that is explained down to the noise is this many times the noise's length."""
+"""Length of the residual of a patch that is explained down to the noise, relative to the length of the noise."""
 MOST_ATOMS = 40
 LEAST_LENGTH = 40 / 255
-"""Length of the shortest patch, less its mean, that is taken for texture; the curve was measured on such patches."""
+"""Least length of a patch, less its mean, that counts as texture; the curve was measured on such patches."""
 _CONFIDENCE_LEAK = 0.01
-"""Seeds per pixel nearby at which the confidence has fallen to half."""
+"""Number of seeds per pixel nearby at which the confidence is halved."""
 _ROWS_AT_ONCE = 64
 
 _Tolerance = Literal["relative", "absolute"]
@@ -108,7 +108,7 @@ def estimate(
     weights: Path | None = None,
     progress: Progress | None = None,
 ) -> DefocusMap:
-    """Defocus map of a photograph by JNB.
+    """Estimate the defocus map of a photograph by JNB.
 
     Parameters
     ----------
@@ -191,7 +191,7 @@ def estimate(
 
 
 def patch_tolerance(length: NDArray[np.float32], kind: str) -> NDArray[np.float32]:
-    """Length of what may be left of patches of the given lengths (less their mean), for "relative" or "absolute"."""
+    """Return the largest length of the residual of patches of the given lengths, for "relative" or "absolute"."""
     if kind == "relative":
         return RELATIVE_TOLERANCE * length
     return np.full_like(length, _ABSOLUTE_TOLERANCE)
@@ -200,7 +200,7 @@ def patch_tolerance(length: NDArray[np.float32], kind: str) -> NDArray[np.float3
 def sigma_of_count(
     counts: NDArray[np.floating], sigmas: NDArray[np.floating], counts_of_sigmas: NDArray[np.floating]
 ) -> NDArray[np.float64]:
-    """Equation 4: the sigma at which patches need that many atoms on average.
+    """Equation 4: return the sigma at which patches need that many atoms on average.
 
     Parameters
     ----------
@@ -217,7 +217,7 @@ def sigma_of_count(
 def _patches(
     grey: NDArray[np.float32], stride: int
 ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32], float]]:
-    """By strips: rows and columns of the patches' centres, the patches less their mean (n x 64), the fraction done."""
+    """Yield by strips rows and columns of the patches' centres, the patches less their mean (n x 64), and progress."""
     windows = sliding_window_view(grey, (PATCH, PATCH))[::stride, ::stride]
     for top in range(0, windows.shape[0], _ROWS_AT_ONCE):
         strip = windows[top : top + _ROWS_AT_ONCE]

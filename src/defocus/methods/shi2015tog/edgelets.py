@@ -1,8 +1,7 @@
-"""Edgelets: short oriented pieces of edges, turned, moved and scaled until only their shape is left.
+"""Edgelets: short oriented pieces of edges, normalised in direction, position and contrast.
 
-After the idea of Shi, Tao, Xu, Jia, *Break Ames Room Illusion*, TOG 34(6), 2015: the shape of a piece of edge,
-looked up among pieces of known blur, tells its blur. Size and sampling are our choice;
-the publication does not give them.
+After the idea of Shi, Tao, Xu, Jia, *Break Ames Room Illusion*, TOG 34(6), 2015: a piece of edge has the blur of the
+most similar pieces of known blur. Size and sampling are chosen here, since the publication does not give them.
 """
 
 from __future__ import annotations
@@ -18,12 +17,15 @@ __all__ = ["Edgelets", "edgelets"]
 _Floats = NDArray[np.float64]
 
 _ACROSS = np.arange(-7.0, 8.0)
-"""px from the edge, along its normal from dark to bright, of an edgelet's samples."""
+"""Positions of an edgelet's samples along the normal of the edge, from dark to bright, px."""
 _ALONG = np.arange(-3.0, 3.1, 1.5)
-"""px along the edge."""
+"""Positions of the samples along the edge, px."""
 _DIRECTION_SCALE = 1.5
+"""Sigma in px of the gradient that gives the direction of an edge."""
 _LARGEST_OFFSET = 1.0
+"""Largest distance in px between an edge pixel and the centre of its edge."""
 _AT_ONCE = 50_000
+"""Number of edgelets sampled at once, which bounds the memory."""
 _LEAST_CONTRAST = 1e-6
 
 
@@ -32,19 +34,19 @@ class Edgelets(NamedTuple):
 
     Attributes
     ----------
-    shape : n x 75 float32, `_ALONG` x `_ACROSS` samples of mean 0 and deviation 1.
-    contrast : n float32, the deviation they were divided by, in the unit of the photograph.
+    samples : n x 75 float32, 5 positions along the edge x 15 across it, with mean 0 and standard deviation 1.
+    contrast : n float32, the standard deviation that the samples were divided by, in the unit of the photograph.
     """
 
-    shape: NDArray[np.float32]
+    samples: NDArray[np.float32]
     contrast: NDArray[np.float32]
 
 
 def edgelets(grey: _Floats, edges: NDArray[np.bool_]) -> Edgelets:
-    """Edgelets at edge pixels, in the order of `np.nonzero(edges)`.
+    """Sample edgelets at edge pixels, in the order of `np.nonzero(edges)`.
 
-    The normal is the direction of the smoothed gradient, dark to bright; the middle is moved by up to a pixel onto the
-    crest of the gradient, where its second derivative is 0. Values between pixels are cubic splines'.
+    The normal is the direction of the smoothed gradient, dark to bright. The centre is moved by up to a pixel to where
+    the gradient is largest and the second derivative is 0. Values between pixels are interpolated by cubic splines.
 
     Parameters
     ----------
@@ -65,21 +67,21 @@ def edgelets(grey: _Floats, edges: NDArray[np.bool_]) -> Edgelets:
     slope = np.maximum(np.hypot(dx, dy), np.finfo(np.float64).tiny)
     ny, nx = dy / slope, dx / slope
     bend = derivative(2, 0) * ny**2 + derivative(0, 2) * nx**2 + 2 * derivative(1, 1) * nx * ny
-    # Exact for a sharp step; a blurred one is moved too little, but its shape minds that less.
+    # Exact for a sharp step. A blurred one is moved too little, but its samples depend less on the position.
     crest = np.clip(bend / slope * 1.2 * _DIRECTION_SCALE**2, -_LARGEST_OFFSET, _LARGEST_OFFSET)
 
-    # A spline reaches far; the mirror beyond the frame is what its prefilter assumes.
+    # The prefilter of the spline assumes that the image is mirrored beyond its frame.
     spline = ndimage.spline_filter(grey, order=3, mode="mirror")
-    shape = np.empty((len(rows), len(_ALONG) * len(_ACROSS)), np.float32)
+    samples = np.empty((len(rows), len(_ALONG) * len(_ACROSS)), np.float32)
     contrast = np.empty(len(rows), np.float32)
     along, across = (grid.ravel() for grid in np.meshgrid(_ALONG, _ACROSS, indexing="ij"))
     for start in range(0, len(rows), _AT_ONCE):
         span = slice(start, start + _AT_ONCE)
         y, x, v, u, c = (a[span, None] for a in (rows, columns, ny, nx, crest))
         at = y + v * (across + c) + u * along, x + u * (across + c) - v * along
-        samples = ndimage.map_coordinates(spline, at, order=3, mode="mirror", prefilter=False)
-        samples -= samples.mean(axis=1, keepdims=True)
-        deviation = samples.std(axis=1)
-        shape[span] = samples / np.maximum(deviation, _LEAST_CONTRAST)[:, None]
+        values = ndimage.map_coordinates(spline, at, order=3, mode="mirror", prefilter=False)
+        values -= values.mean(axis=1, keepdims=True)
+        deviation = values.std(axis=1)
+        samples[span] = values / np.maximum(deviation, _LEAST_CONTRAST)[:, None]
         contrast[span] = deviation
-    return Edgelets(shape, contrast)
+    return Edgelets(samples, contrast)

@@ -1,15 +1,16 @@
 """After Shi, Tao, Xu, Jia: Break Ames room illusion, depth from general single images, TOG 34(6), 2015.
 
-Re-derived: no code was ever published, and the project page names the stages but no numbers. The stages are theirs; how
-each is done here is our reading (docs/methods/shi2015tog.md).
+Re-derived: no code was published, and the project page names the stages but no numbers. The stages are those of the
+paper; how each is computed is this package's reading (docs/methods/shi2015tog.md).
 
-1. Canny edges, at each an edgelet: a short oriented piece of edge, turned and scaled to a standard form
-2. its nearest neighbours among edgelets of known blur say how probable each sigma is (non-parametric matching)
-3. by turns: every edgelet takes the sigma that agrees best with its matches, with edgelets of like colour nearby and
-   with the dense map; the dense map is spread from them along the photograph (alternating optimisation)
-4. relative depth: the dense map, with the sign that the order cue says, smoothed along the photograph's edges
+1. Canny edges, and at each an edgelet: a short oriented piece of edge, rotated and scaled to a standard form
+2. the probability of each sigma, from the edgelet's nearest neighbours among edgelets of known blur (non-parametric
+   matching)
+3. alternating optimisation: every edgelet takes the sigma that agrees best with its matches, with edgelets of similar
+   colour nearby and with the dense map; then the dense map is propagated from them along the photograph
+4. relative depth: the dense map, with the sign of the order cue, smoothed without crossing the photograph's edges
 
-The collection of edgelets is made here (`defocus train --method shi2015tog`).
+The collection of edgelets comes from `defocus train --method shi2015tog`.
 """
 
 from __future__ import annotations
@@ -56,25 +57,31 @@ __all__ = [
 _Floats = NDArray[np.float64]
 
 SIGMAS = np.round(np.arange(0.3, 3.01, 0.1), 1)
-"""px, the blurs of the collection."""
+"""Sigmas of the edgelets of the collection, px."""
 LAYOUT: Layout = {"mean": (75,), "basis": (75, "d"), "codes": ("n", "d"), "sigma": ("n",)}
-"""The arrays of its weights: n edgelets in d principal components, and their blurs."""
+"""Arrays of the weights: n edgelets in d principal components, and their sigmas."""
 EDGE_SIGMA = 1.5
+"""Sigma in px of the smoothing of Canny."""
 EDGE_THRESHOLDS = (0.04, 0.1)
+"""Thresholds of Canny, as fractions of the largest gradient."""
 _NOISE_FACTOR = 3.0
-"""An edgelet whose contrast is this many times the noise counts half."""
+"""Ratio of contrast to noise at which an edgelet has half its weight."""
 _CONFIDENCE_LEAK = 3e-3
+"""Leak of the propagation of the confidence; see `defocus.propagation.propagate`."""
 _FLAT = 0.15
-"""px; a map that spans less has no depth to tell."""
+"""Range of sigma in px below which a map has no measurable depth."""
 _DepthOrder = Literal["auto", "sharp near", "sharp far"]
 _CLEAR_ORDER = 0.6
 """Blur that grows downwards turns the order where its rank correlation with the row, and the fraction of the blur's
 range that rows span, are above this."""
 _AT_ONCE = 2_000
-"""Edgelets whose neighbours one thread looks for at a time: 0.1 s, as long as Ctrl-C has to wait."""
+"""Number of edgelets that one thread matches at a time, which takes 0.1 s: so long Ctrl-C has to wait."""
 _COLOUR_STEP = 0.08
+"""Difference of colour that counts as much as `_DISTANCE_STEP` in the search for similar edgelets."""
 _DISTANCE_STEP = 40.0
+"""Distance in px that counts as much as `_COLOUR_STEP`."""
 _LEAST_WEIGHT = 1e-3
+"""Least weight of an edgelet."""
 
 
 @dataclass(frozen=True)
@@ -83,14 +90,14 @@ class Shi2015TOGParameters(Parameters):
 
     Attributes
     ----------
-    neighbours : matches an edgelet takes from the collection.
+    neighbours : number of matches of each edgelet in the collection.
     approximation : a match may be this fraction farther than the nearest; 0 is exact and several times slower.
-    rounds : of the alternating optimisation.
-    dense_weight : pull of the dense map on the edgelets, per px^2, against the log probability of their matches.
-    alike_weight : pull of edgelets of like colour nearby, per px^2.
+    rounds : number of rounds of the alternating optimisation.
+    dense_weight : weight of the dense map, per px^2, relative to the log probability of the matches.
+    alike_weight : weight of edgelets of similar colour nearby, per px^2.
     alike : number of those edgelets.
-    matting_eps : of the matting Laplacian.
-    matting_lambda : weight of the seeds against it.
+    matting_eps : regularisation of the matting Laplacian.
+    matting_lambda : weight of the seeds relative to the matting Laplacian.
     depth_order : "sharp near", "sharp far", or "auto": sharp is near, unless blur clearly grows downwards in the frame.
     """
 
@@ -114,21 +121,21 @@ def estimate(
     weights: Path | None = None,
     progress: Progress | None = None,
 ) -> DefocusMap:
-    """Defocus map and relative depth of a photograph, after Shi, Tao, Xu, Jia 2015.
+    """Estimate the defocus map and relative depth of a photograph, after Shi, Tao, Xu, Jia 2015.
 
     Parameters
     ----------
-    photograph : upright sRGB.
+    photograph : upright photograph in sRGB.
     parameters : see `Shi2015TOGParameters`.
-    weights : a .npz file of `defocus train --method shi2015tog`; None for this package's own.
+    weights : .npz file of `defocus train --method shi2015tog`; None for this package's own.
     progress : called with the step at hand and the fraction of the work done.
 
     Returns
     -------
     DefocusMap with sigma in 0.3..3 px, and `relative_depth`, 0 near to 1 far.
-        `confidence` of a seed is how peaked its matches are, times how far its contrast stands above the noise; it
-        is spread like sigma but fades with the distance from the seeds. `saturated` marks the largest sigma.
-        Blur alone cannot tell before from behind the plane of focus: one order holds for the whole photograph.
+        `confidence` of a seed is how well its matches agree, times how far its contrast is above the noise; it is
+        propagated like sigma but fades with the distance from the seeds. `saturated` marks the largest sigma.
+        Blur alone does not distinguish front and back of the plane of focus: one order holds for the whole photograph.
 
     Warns
     -----
@@ -159,12 +166,12 @@ def estimate(
         return replace(unknown, relative_depth=np.full(grey.shape, 0.5, np.float32))
 
     report("edgelets", 0.05)
-    found = edgelets(grey, edges)
-    codes = (found.shape - trained.arrays["mean"]) @ trained.arrays["basis"]
+    pieces = edgelets(grey, edges)
+    codes = (pieces.samples - trained.arrays["mean"]) @ trained.arrays["basis"]
     report("matching", 0.2)
     collection = cKDTree(trained.arrays["codes"].astype(np.float64))
     cost = match(codes, collection, trained.arrays["sigma"], parameters.neighbours, parameters.approximation)
-    above_noise = found.contrast**2 / (found.contrast**2 + (_NOISE_FACTOR * noise_deviation(grey)) ** 2)
+    above_noise = pieces.contrast**2 / (pieces.contrast**2 + (_NOISE_FACTOR * noise_deviation(grey)) ** 2)
     certain = np.maximum(peakedness(cost) * above_noise, _LEAST_WEIGHT)
 
     report("alternating optimisation", 0.5)
@@ -173,7 +180,7 @@ def estimate(
     alike = _edgelets_alike(rgb, edges, parameters.alike)
     sparse, dense = choose(cost), np.full(grey.shape, np.nan)
     for turn in range(parameters.rounds):
-        # The least of a sum of pulls p_i (s - t_i)^2 is that of one pull sum(p_i) towards the mean target.
+        # The sum of terms p_i (s - t_i)^2 is, up to a constant, sum(p_i) (s - t)^2 with the weighted mean target t.
         target = np.average(sparse[alike], axis=1, weights=certain[alike])
         pull = np.full(len(sparse), parameters.alike_weight)
         if turn:
@@ -215,17 +222,17 @@ def estimate(
 def match(
     codes: NDArray[np.floating], collection: cKDTree, sigmas: NDArray[np.floating], neighbours: int, eps: float
 ) -> _Floats:
-    """Step 2: how improbable each sigma is for each edgelet.
+    """Step 2: return the negative log probability of each sigma for each edgelet.
 
-    The neighbours vote for their sigma with exp(-d^2 / h^2), h^2 the mean of their squared distances; votes are spread
-    over the neighbouring blurs by a tenth of the blur, the accuracy of a match.
+    The neighbours vote for their sigma with exp(-d^2 / h^2), h^2 the mean of their squared distances; the votes are
+    smoothed over the neighbouring sigmas by a tenth of sigma, the accuracy of a match.
 
     Parameters
     ----------
-    codes : n x D, the edgelets in the space of the collection.
+    codes : n x D, principal components of the edgelets.
     collection : m points of D dimensions.
-    sigmas : m, px, of `SIGMAS`.
-    neighbours : votes of each edgelet.
+    sigmas : m values of `SIGMAS`, px.
+    neighbours : number of votes for each edgelet.
     eps : allowed excess of the neighbours' distance, a fraction.
 
     Returns
@@ -250,21 +257,21 @@ def match(
 
 
 def peakedness(cost: _Floats) -> _Floats:
-    """1 where the matches agree on one sigma, 0 where they name all alike: 1 - entropy / log(number of sigmas)."""
+    """Return 1 - entropy / log(number of sigmas): 1 where all matches agree, 0 where all sigmas are as probable."""
     return np.asarray(1 - (np.exp(-cost) * cost).sum(axis=1) / np.log(len(SIGMAS)))
 
 
 def choose(cost: _Floats, target: _Floats | None = None, pull: _Floats | None = None) -> _Floats:
-    """Step 3, sparse: sigma of each edgelet, the mean of exp(-cost - pull (sigma - target)^2) over `SIGMAS`."""
+    """Step 3, sparse: return sigma of each edgelet, the mean under exp(-cost - pull (sigma - target)^2) of `SIGMAS`."""
     energy = cost if target is None or pull is None else cost + pull[:, None] * (SIGMAS - target[:, None]) ** 2
     probability = np.exp(energy.min(axis=1, keepdims=True) - energy)
-    # Twice sharpened: the floor of the votes would draw the mean to the middle of the range.
+    # Squared, since the least probability of every sigma would draw the mean to the middle of the range.
     probability **= 2
     return np.asarray(probability @ SIGMAS / probability.sum(axis=1))
 
 
 def _edgelets_alike(rgb: NDArray[np.float32], edges: NDArray[np.bool_], number: int) -> NDArray[np.intp]:
-    """N x K: for each edgelet those nearest in colour and place together, itself among them."""
+    """Return, for each of N edgelets, the K nearest in colour and position, including itself: N x K."""
     rows, columns = np.nonzero(edges)
     place = np.stack([rows, columns], axis=1) / _DISTANCE_STEP
     described = np.concatenate([place, rgb[rows, columns] / _COLOUR_STEP], axis=1)
@@ -277,7 +284,7 @@ def _edgelets_alike(rgb: NDArray[np.float32], edges: NDArray[np.bool_], number: 
 
 
 def relative_depth(sigma: NDArray[np.float32], rgb: NDArray[np.float32], order: str) -> NDArray[np.float32]:
-    """Step 4: 0 near to 1 far, H x W float32; .5 throughout where sigma spans less than 0.15 px.
+    """Step 4: return depth from 0 near to 1 far, H x W float32; .5 throughout where sigma spans less than 0.15 px.
 
     Inverse depth is affine in sigma on one side of the plane of focus; scale and offset cannot be known, so they are
     those that put the 1st and 99th percentile at 0 and 1.
