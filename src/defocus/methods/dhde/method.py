@@ -58,7 +58,8 @@ class DHDEParameters(Parameters):
     strong_thresholds : likewise, of the edges that are read with the small patch.
     local_window : width in px, odd, of a window relative to whose largest gradient edges are detected too, with
         `weak_thresholds`, so that a blurred background gets seeds. 0 detects no such edges.
-    local_noise_factor : least gradient of an edge found in `local_window`, in standard deviations of the noise of the gradient.
+    local_noise_factor : least gradient of an edge found in `local_window`, in standard deviations of the noise of the
+        gradient.
     contrast_exponent : power of a seed's gradient, relative to the higher weak threshold and at most 1, in its weight;
         faint edges then matter only in regions without strong ones. 0 gives all seeds the same weight.
     checkerboard : use only the edge pixels on the black squares of a checkerboard, half of them, since neighbours are
