@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from defocus.evaluation.benchmark import Configuration, read_values, run
+from defocus.evaluation.figures import figures
 from defocus.evaluation.layouts import open_data
-from defocus.evaluation.report import figures
 from defocus.runtime.atomic import write_text
 from defocus.runtime.cores import available_cores
 

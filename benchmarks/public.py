@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import fmean
 
+from defocus.evaluation.figures import METRICS, Figure
 from defocus.evaluation.public import DISCS, DRAWINGS, GAUSSIANS
-from defocus.evaluation.report import METRICS, Figure
 
 ROWS = (
     ("public-masks", "AP"),

@@ -12,7 +12,7 @@ from scipy import ndimage
 from skimage import data
 
 from defocus.errors import DefocusError
-from defocus.evaluation import benchmark, generators, layouts, metrics, peers, render, report
+from defocus.evaluation import benchmark, figures, generators, layouts, metrics, peers, render, report
 from defocus.evaluation.benchmark import Configuration, Outcome
 from defocus.evaluation.datasets import DataSet, Example
 from defocus.optics.kernels import disc_radius
@@ -123,7 +123,7 @@ def test_inverted_truth_is_reported_and_not_turned(cuhk, tmp_path):
     assert head["polarity"]["wrong"] < 0
     report.write_report(tmp_path / "out")
     assert "polarity is probably inverted" in (tmp_path / "out/report.html").read_text(encoding="utf-8")
-    (ap,) = [f.mean for f in report.figures(benchmark.read_values(tmp_path / "out")) if f.metric == "AP"]
+    (ap,) = [f.mean for f in figures.figures(benchmark.read_values(tmp_path / "out")) if f.metric == "AP"]
     assert ap < 0.5
 
 
@@ -262,13 +262,13 @@ def test_the_shortfall_of_one_threshold_by_hand():
         )
         for k, (c, f) in enumerate(zip(curves, (0.9, 0.95, 0.7), strict=True))
     ]
-    of = {f.metric: f for f in report.figures(values)}
+    of = {f.metric: f for f in figures.figures(values)}
     assert of["F at one threshold"].mean == pytest.approx((0.8 + 1 + 1) / 3)
     assert of["F short of its own threshold"].mean == pytest.approx(0.1 / 3)
     assert of["the one threshold"].mean == pytest.approx(thresholds[60])
     assert of["worst max F"].mean == 0.7
     assert of["worst max F"].low is None
-    assert not report._best("the one threshold", [of["the one threshold"]])
+    assert not figures.best_configurations("the one threshold", [of["the one threshold"]])
 
 
 def test_confidence_is_pooled_over_pixels():
@@ -279,14 +279,14 @@ def test_confidence_is_pooled_over_pixels():
         return {"confidence": table, "confidence, truth clipped to the range": table}
 
     values = [record("a", **bins((9, 900, 0.95, 1.0), (1, 100, 0.15, 0.0))), record("b", **bins((8, 100, 0.85, 0.0)))]
-    of = {f.metric: f for f in report.figures(values)}
+    of = {f.metric: f for f in figures.figures(values)}
     assert of["right where confidence >= 0.8"].mean == pytest.approx(0.9)  # of images it would be 0.5
     assert of["right where confidence >= 0.8"].per_source == {"a": 1.0, "b": 0.0}
     assert of["share of confidence >= 0.8"].mean == pytest.approx(1000 / 1100)
     pooled = (900 * 0.05 + 100 * 0.15 + 100 * 0.85) / 1100
     assert of["calibration error, pooled"].mean == pytest.approx(pooled)
     head = {"configurations": ["c"], "sets": {"s": {"description": ""}}, "costs": {}}
-    text = report.markdown(head, values, report.figures(values))
+    text = figures.markdown(head, values, figures.figures(values))
     assert "| 0.8 and more | 0.900 (0.909) |" in text
     assert "| 0.9 to 1 | 1.000 (0.818) |" in text
     assert "| 0.8 and more, truth clipped to the range | 0.900 (0.909) |" in text
@@ -298,7 +298,7 @@ def test_conditions_are_told_apart():
         for s, shift in (("a", 0.0), ("b", 0.5))
         for c, r in (("10 px", 9.0), ("2 px", 2.0 + shift), ("1 px", 1.0 + shift))  # as several processes leave them
     ]
-    made = report.figures(values)
+    made = figures.figures(values)
     of = {(f.metric, f.condition): f.mean for f in made}
     assert of["median reading", "1 px"] == pytest.approx(1.25)
     assert of["median reading", "2 px"] == pytest.approx(2.25)
@@ -306,7 +306,7 @@ def test_conditions_are_told_apart():
     assert list(dict.fromkeys(f.condition for f in made)) == ["", "1 px", "2 px", "10 px"]
     assert ("median reading", "") not in of  # over all conditions it means nothing
     head = {"configurations": ["c"], "sets": {"s": {"description": ""}}, "costs": {}}
-    assert "| 2 px | 2.250 ±" in report.markdown(head, values, made)
+    assert "| 2 px | 2.250 ±" in figures.markdown(head, values, made)
 
 
 def test_iou_boundary_error_and_rmse_by_hand():
@@ -376,8 +376,8 @@ def test_a_killed_run_goes_on_and_every_number_is_traced(cuhk, tmp_path):
 
     made = report.write_report(out)
     page = (out / "report.html").read_text(encoding="utf-8")
-    targets = set(re.findall(r"id='([^']+)'", page))
-    links = re.findall(r"href='#([^']+)'", page)
+    targets = set(re.findall(r'id="([^"]+)"', page))
+    links = re.findall(r'href="#([^"]+)"', page)
     assert links
     assert set(links) <= targets
     assert not re.findall(r"(?:src|href)=['\"]?https?:", page)  # opens offline

@@ -200,7 +200,7 @@ def provenance_of(file: BinaryIO) -> Provenance | None:
     file.seek(0)
     try:
         text = _stored(file, file.read(32))
-    except (ValueError, struct.error):
+    except (ValueError, LookupError, struct.error):  # damaged or cut short
         return None
     return None if text is None else Provenance.from_json(text)
 
