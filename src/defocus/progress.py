@@ -1,8 +1,10 @@
-"""How a long computation reports how far it is, without knowing who listens."""
+"""How a long computation reports its progress to the caller."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+__all__ = ["Progress"]
+
 Progress = Callable[[str, float], None]
-"""Called with the name of the step at hand and the share of the whole work that is done, 0..1."""
+"""A function that is called with the name of the current step and the fraction of the whole work done, 0..1."""

@@ -1,7 +1,7 @@
 """Provenance: what a file that this package wrote was made from, kept inside the file.
 
-By it a file is known as an output whatever it is called, so it is never taken for a photograph, and `--skip-existing`
-knows whether it is what would be made again. Every format keeps it where programs that do not know it pass over it: a
+It identifies a file as an output whatever its name, so that no output is taken for a photograph, and lets
+`--skip-existing` see whether a file is what would be made again. Each format keeps it where other programs ignore it: a
 text chunk (PNG), a comment (JPEG, GIF, PLY), a private tag (TIFF), a chunk or box of its own (WebP; AVIF, JPEG 2000 and
 JPEG XL), extras (GLB), a meta element (HTML).
 """
@@ -21,6 +21,8 @@ from typing import Any, BinaryIO
 
 from defocus.version import __version__
 
+__all__ = ["TIFF_TAG", "Provenance", "is_output", "read_provenance", "stamp"]
+
 TIFF_TAG = 65042
 """Private TIFF tag, of type ASCII, that holds `Provenance.to_json`."""
 
@@ -28,9 +30,9 @@ _OUTPUT = re.compile(r"\.defocus(\.[a-z]+)?\.(tiff?|png|jpe?g|webp|gif|avif|jp2|
 _KEYWORD = b"defocus"
 _UUID = bytes.fromhex("5f1f0d6ad7c34a6c9a556465666f6375")
 _MOST_BYTES = 65_000
-"""Of the JSON: what fits into one JPEG segment."""
+"""Largest size of the JSON, which has to fit into one JPEG segment."""
 _MOST_PARTS = 2000
-"""Segments, chunks or boxes looked at before a file counts as not ours."""
+"""Number of segments, chunks or boxes that are read before a file counts as not an output."""
 _PNG, _JPEG, _GIF, _GLB = b"\x89PNG\r\n\x1a\n", b"\xff\xd8", b"GIF89a", b"glTF"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PLY = b"ply\n"
@@ -51,8 +53,8 @@ class Provenance:
     photograph_sha256 : SHA-256 of the photograph's file, or None where it did not come from a file.
     map : how the map was made: method, parameters and SHA-256 of the weights; or the SHA-256 of a map file that was
         given.
-    options : all else that the output depends on.
-    version : of the package that wrote it.
+    options : everything else that the output depends on.
+    version : version of the package that wrote it.
 
     Examples
     --------
@@ -126,13 +128,19 @@ def stamp(contents: bytes, provenance: Provenance) -> bytes:
 
     Parameters
     ----------
-    contents : of a PNG, JPEG, GIF, WebP, AVIF, JPEG 2000, JPEG XL (in its container), GLB, PLY or HTML file.
+    contents : bytes of a PNG, JPEG, GIF, WebP, AVIF, JPEG 2000, JPEG XL (in its container), GLB, PLY or HTML file.
     provenance : what it was made from.
 
     Raises
     ------
     ValueError
         If the contents are of another format. A TIFF takes the provenance as the tag `TIFF_TAG` when it is written.
+
+    Examples
+    --------
+    >>> page = stamp(b"<!doctype html><head></head>", Provenance("page"))
+    >>> page[22:36].decode()
+    '<meta name="de'
     """
     text = provenance.to_json().encode("ascii")
     if contents.startswith(_PNG):
@@ -170,11 +178,20 @@ def stamp(contents: bytes, provenance: Provenance) -> bytes:
 def read_provenance(path: Path) -> Provenance | None:
     """Return the provenance inside a file, or None where there is none or the file cannot be read.
 
-    Reads the headers of the file only, and no more than a few thousand of these; never waits for a pipe.
+    Reads only the headers of the file, a few thousand at most, and never waits for a pipe.
 
     Parameters
     ----------
     path : any file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     page = Path(folder) / "page.html"
+    ...     _ = page.write_bytes(stamp(b"<!doctype html><head></head>", Provenance("page")))
+    ...     read_provenance(page).kind
+    'page'
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):

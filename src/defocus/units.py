@@ -1,6 +1,6 @@
-"""Between sigma and what optics speaks of: the radius and the diameter of the blur disc.
+"""Conversions between sigma and the radius or diameter of the blur disc.
 
-A defocused point becomes a disc (the circle of confusion), and this package gives the sigma of the Gaussian
+A lens images a defocused point as a disc (the circle of confusion), and this package gives the sigma of the Gaussian
 that best explains its blur. Which Gaussian goes with which disc is a convention, and several are in use:
 
 ========================  =============================================================================
@@ -10,7 +10,8 @@ that best explains its blur. Which Gaussian goes with which disc is a convention
 ``"syndof"``              sigma = (diameter - 1) / 4, SYNDOF of Lee et al., CVPR 2019: one pixel is sharp
 ========================  =============================================================================
 
-All lengths are in px of the photograph. Numbers or arrays in, the same out, as float64.
+All lengths are in px of the photograph. Every function takes a number or an array of any shape and returns float64 of
+the same shape.
 """
 
 from __future__ import annotations
@@ -22,10 +23,21 @@ from numpy.typing import ArrayLike, NDArray
 
 from defocus.errors import ParameterError
 
-RadiusRule = Literal["second_moment", "dandres"]
-DiameterRule = Literal["second_moment", "syndof"]
+__all__ = [
+    "DiameterRule",
+    "RadiusRule",
+    "circle_of_confusion_from_sigma",
+    "disc_radius_from_sigma",
+    "sigma_from_circle_of_confusion",
+    "sigma_from_disc_radius",
+]
 
-# D'Andres et al. 2016, published with the RTF data set. Zero is ours, so that no blur stays no blur.
+RadiusRule = Literal["second_moment", "dandres"]
+"""Convention that relates sigma to the radius of a disc."""
+DiameterRule = Literal["second_moment", "syndof"]
+"""Convention that relates sigma to the diameter of a disc."""
+
+# The table of D'Andres et al. 2016, published with the RTF data set, with (0, 0) added so that no blur stays no blur.
 _DANDRES_RADIUS = np.concatenate([[0.0], np.arange(0.5, 6.01, 0.25)])
 _DANDRES_SIGMA = np.array(
     "0 .3 .5 .65 .775 .875 .975 1.125 1.275 1.375 1.525 1.65 1.8 1.925 2.05 2.2 2.325 2.45 2.6 2.725 2.875 "
@@ -35,17 +47,28 @@ _DANDRES_SIGMA = np.array(
 
 
 def sigma_from_disc_radius(radius: ArrayLike, rule: RadiusRule = "second_moment") -> NDArray[np.float64]:
-    """Return the sigma that goes with a uniform disc of `radius`.
+    """Return the sigma that corresponds to a uniform disc of `radius`.
 
     Parameters
     ----------
-    radius : px, 0 or more.
+    radius : px, 0 or more; a number or an array of any shape.
     rule : "second_moment" or "dandres" (linear between the table's entries, the last ratio beyond 6 px).
+
+    Returns
+    -------
+    px, float64 of the shape of `radius`.
 
     Raises
     ------
     ParameterError
         If the rule is unknown or a radius is negative or not finite.
+
+    Examples
+    --------
+    >>> sigma_from_disc_radius([1.0, 4.0])
+    array([0.5, 2. ])
+    >>> sigma_from_disc_radius([1.0, 4.0], rule="dandres")
+    array([0.65, 2.2 ])
     """
     r = _lengths("radius", radius)
     if rule == "second_moment":
@@ -56,17 +79,26 @@ def sigma_from_disc_radius(radius: ArrayLike, rule: RadiusRule = "second_moment"
 
 
 def disc_radius_from_sigma(sigma: ArrayLike, rule: RadiusRule = "second_moment") -> NDArray[np.float64]:
-    """Return the radius of the uniform disc that goes with `sigma`; the inverse of `sigma_from_disc_radius`.
+    """Return the radius of the uniform disc that corresponds to `sigma`; the inverse of `sigma_from_disc_radius`.
 
     Parameters
     ----------
-    sigma : px, 0 or more.
+    sigma : px, 0 or more; a number or an array of any shape.
     rule : "second_moment" or "dandres".
+
+    Returns
+    -------
+    px, float64 of the shape of `sigma`.
 
     Raises
     ------
     ParameterError
         If the rule is unknown or a sigma is negative or not finite.
+
+    Examples
+    --------
+    >>> disc_radius_from_sigma([0.0, 0.5, 2.0])
+    array([0., 1., 4.])
     """
     s = _lengths("sigma", sigma)
     if rule == "second_moment":
@@ -77,17 +109,28 @@ def disc_radius_from_sigma(sigma: ArrayLike, rule: RadiusRule = "second_moment")
 
 
 def sigma_from_circle_of_confusion(diameter: ArrayLike, rule: DiameterRule = "second_moment") -> NDArray[np.float64]:
-    """Return the sigma that goes with a circle of confusion of `diameter`.
+    """Return the sigma that corresponds to a circle of confusion of `diameter`.
 
     Parameters
     ----------
-    diameter : px, 0 or more.
+    diameter : px, 0 or more; a number or an array of any shape.
     rule : "second_moment" (diameter / 4) or "syndof" ((diameter - 1) / 4, and 0 below 1 px).
+
+    Returns
+    -------
+    px, float64 of the shape of `diameter`.
 
     Raises
     ------
     ParameterError
         If the rule is unknown or a diameter is negative or not finite.
+
+    Examples
+    --------
+    >>> sigma_from_circle_of_confusion([1.0, 9.0])
+    array([0.25, 2.25])
+    >>> sigma_from_circle_of_confusion([1.0, 9.0], rule="syndof")
+    array([0., 2.])
     """
     c = _lengths("diameter", diameter)
     if rule == "second_moment":
@@ -98,17 +141,26 @@ def sigma_from_circle_of_confusion(diameter: ArrayLike, rule: DiameterRule = "se
 
 
 def circle_of_confusion_from_sigma(sigma: ArrayLike, rule: DiameterRule = "second_moment") -> NDArray[np.float64]:
-    """Return the diameter of the circle of confusion that goes with `sigma`.
+    """Return the diameter of the circle of confusion that corresponds to `sigma`.
 
     Parameters
     ----------
-    sigma : px, 0 or more.
+    sigma : px, 0 or more; a number or an array of any shape.
     rule : "second_moment" (4 sigma) or "syndof" (4 sigma + 1).
+
+    Returns
+    -------
+    px, float64 of the shape of `sigma`.
 
     Raises
     ------
     ParameterError
         If the rule is unknown or a sigma is negative or not finite.
+
+    Examples
+    --------
+    >>> circle_of_confusion_from_sigma([0.0, 2.0])
+    array([0., 8.])
     """
     s = _lengths("sigma", sigma)
     if rule == "second_moment":
@@ -121,7 +173,7 @@ def circle_of_confusion_from_sigma(sigma: ArrayLike, rule: DiameterRule = "secon
 def _lengths(name: str, values: ArrayLike) -> NDArray[np.float64]:
     lengths = np.asarray(values, dtype=np.float64)
     if not np.all((lengths >= 0) & (lengths < np.inf)):
-        raise ParameterError(f"{name} must be finite and 0 or more: check the values, NaN among them.")
+        raise ParameterError(f"{name} must be finite and 0 or more: check the values for negative ones and NaN.")
     return lengths
 
 

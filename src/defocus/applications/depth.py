@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 Side = Literal["behind", "front", "auto"]
 SIDES: tuple[Side, ...] = ("behind", "front", "auto")
 FLOOR = 0.5
-"""px, sigma that a method reads in focus; taken off in squares before the lens equation."""
+"""Sigma in px that a method reads where the photograph is in focus; subtracted in squares before the lens equation."""
 UNCERTAIN_PX, UNCERTAIN_FRACTION = 0.15, 0.1
 AMBIGUITIES = (
     "Blur does not tell whether a thing lies before or behind the plane of focus (one side is taken for all), nor "
@@ -91,6 +91,15 @@ def depth(
     ------
     ParameterError
         If side or floor are none of these, the map is a score without unit or of another size.
+
+    Examples
+    --------
+    >>> import defocus
+    >>> photo = np.random.default_rng(1).integers(0, 256, (60, 90, 3), np.uint8)
+    >>> lens = defocus.Lens(focal_length=50, f_number=2, focus_distance=1.5, sensor_width=36)
+    >>> d = defocus.depth(photo, lens=lens, side="behind")
+    >>> d.unit, d.depth.shape, round(float(np.median(d.depth)), 1)  # all in focus
+    ('m', (60, 90), 1.5)
     """
     report = progress if progress is not None else lambda step, fraction: None
     if side not in SIDES:

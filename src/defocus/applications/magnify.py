@@ -25,19 +25,19 @@ if TYPE_CHECKING:
     from defocus.maps.defocus_map import DefocusMap
 
 UNSURE, SURE = 0.15, 0.35
-"""Confidence of which no blur, and all of it, is added. A sigma that is a little wrong hardly shows in blur."""
+"""Confidence at which no blur is added, and at which all of it is. Blur hardly shows a sigma that is slightly wrong."""
 HIGHLIGHT = 0.98
 """sRGB value that all channels of a highlight exceed where it is clipped."""
 LAMP_CONFIDENCE = 0.5
 """Confidence from which on a place is surely out of focus."""
 WIDEST_LAMP = 1 / 30
-"""Of the longer side; highlights wider and higher than this are surfaces, and stay as they are."""
+"""Largest lamp as a fraction of the longer side: wider and higher highlights are surfaces, and stay as they are."""
 FAINT, CLEAR = 0.15, 0.3
-"""How much brighter than its surroundings, sRGB, a lamp has to be to shine not at all, and fully."""
+"""Contrast with its surroundings (sRGB, 0..1) at which a highlight is no lamp, and at which it fully is one."""
 IN_FOCUS = 0.3
-"""px beyond what the sharpest parts have, below which a pixel is in focus."""
+"""Blur in px beyond that of the sharpest parts, below which a pixel is in focus."""
 HIGHLIGHT_GAIN = 2.0
-"""Times its value that a fully clipped highlight is taken to have had on top."""
+"""Light added to a fully clipped highlight, as a multiple of its value."""
 
 
 Side = Literal["both", "behind", "front"]
@@ -67,8 +67,8 @@ def magnify(
         amount times the difference from sigma there. What has to become sharper than it is is deconvolved (`sharpen`).
     side : blur only what lies "behind" the plane of focus, or "front" of it, or "both". A photograph does not say which
         is which: what lies lower in the frame than the lowest thing in focus of its column is taken to be in front.
-    highlights : let lamps shine that are clipped in all channels and surely out of focus, so that they become discs as
-        a lens makes them.
+    highlights : brighten lamps that are clipped in all channels and surely out of focus before blurring, so that they
+        become bright discs, as with a lens.
     progress : called with the name of the step and the fraction of the work done, 0..1.
 
     Returns
@@ -85,6 +85,14 @@ def magnify(
     More blur is taken to be farther away: what is blurred in front of the subject is treated as if behind it. Where the
     map is not confident of its sigma, less is added, and nothing where it does not know (`edit_strength`). The grain of
     the photograph is put back where blur has removed it.
+
+    Examples
+    --------
+    >>> import defocus
+    >>> photo = np.random.default_rng(1).integers(0, 256, (60, 90, 3), np.uint8)
+    >>> edited = defocus.magnify(photo, amount=3)
+    >>> edited.shape, edited.dtype
+    ((60, 90, 3), dtype('uint8'))
     """
     report = progress if progress is not None else lambda step, fraction: None
     if not 1 <= amount < np.inf:

@@ -29,9 +29,9 @@ UNDECIDED = 0.25
 """Confidence below which the mask is a guess: there 64 to 70 % of the pixels of half of a set with truth were right,
 above it 82 % and more (`benchmarks/applications.py`). It is also where `rank` stops counting."""
 SOFTNESS = 0.25
-"""Share of the threshold over which an unrefined matte goes from 0 to 1."""
+"""Width of the transition of an unrefined matte from 0 to 1, as a fraction of the threshold."""
 BAND = 0.02
-"""Half width of what is unknown to the refinement, a share of the photograph's longer side."""
+"""Half width of the band that is refined, as a fraction of the photograph's longer side."""
 ONE_CLASS, SHARP_PX = 1.25, 1.0
 LEAST_THRESHOLD = 0.8
 """px; what is less blurred than this is in focus, so no automatic threshold is lower."""
@@ -74,15 +74,15 @@ def segment(
     refine: bool = False,
     progress: Progress | None = None,
 ) -> Segmentation:
-    """Divide a photograph into blurred and sharp.
+    """Divide a photograph into blurred and sharp parts.
 
     Parameters
     ----------
     photo : path, array, PIL image or `Photograph`.
     defocus_map : its map, in px or a score; estimated by the default method if None.
-    threshold : blurred from this value on, in the map's unit.
+    threshold : a pixel is blurred if its value is at least this, in the map's unit.
     auto : find the threshold that divides the map best, which is also done where no rule is given.
-    alpha : 0..1, the paper's rule; 0.3 there. At most one of the three rules may be given.
+    alpha : 0..1, the rule of the DHDE paper, which uses 0.3. At most one of the three rules may be given.
     refine : let the boundary follow the objects: a band around it is matted anew by the photograph's colours
         (closed-form matting, Levin, Lischinski, Weiss, TPAMI 2008).
     progress : called with the name of the step and the fraction of the work done, 0..1.
@@ -95,6 +95,14 @@ def segment(
     ------
     ParameterError
         If two rules are given, a value is out of range, or the map is of another size.
+
+    Examples
+    --------
+    >>> import defocus
+    >>> photo = np.random.default_rng(1).integers(0, 256, (60, 90, 3), np.uint8)
+    >>> s = defocus.segment(photo, threshold=2.0)
+    >>> s.mask.shape, s.threshold, bool(s.mask.mean() < 0.5)  # the photograph is sharp
+    ((60, 90), 2.0, True)
     """
     report = progress if progress is not None else lambda step, fraction: None
     if (threshold is not None) + (alpha is not None) + auto > 1:

@@ -1,4 +1,4 @@
-"""All in focus: defocus taken back where the map says how much there is.
+"""All in focus: deconvolution by the blur that the map gives.
 
 Non-blind deconvolution for each of a few sigmas by a Wiener filter with a prior on gradients (their spectrum falls as
 1/f^2), weighed by the photograph's own noise; every pixel takes the two nearest sigmas' results, in proportion. Ringing
@@ -30,17 +30,17 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 
 UNSURE, SURE = 0.35, 0.6
-"""Confidence of which nothing, and all of sigma, is deconvolved."""
+"""Confidence at which nothing is deconvolved, and at which all of sigma is."""
 SMALLEST, RATIO = 0.5, 1.25
-"""px, the first sigma that is taken back, and the ratio between neighbouring ones."""
+"""Smallest sigma in px that is deconvolved, and the ratio between neighbouring ones."""
 LARGEST = 6.0
-"""px; of more blur nothing is left to bring back."""
+"""Largest sigma in px that is deconvolved: of more blur no detail is left to restore."""
 TILE = 448
 NOISE_FLOOR = 0.5 / 255
 DETAIL = 0.01
-"""Deviation of the gradient, 0..1 per px, that is taken for worth bringing back: low, so for strong regularisation."""
+"""Assumed standard deviation of the gradient, 0..1 per px: low, and so the regularisation strong."""
 OVERSHOOT = 0.25
-"""Share of the local range by which a result may leave it."""
+"""Fraction of the local range of values by which a result may exceed it."""
 
 
 def sharpen(
@@ -50,13 +50,13 @@ def sharpen(
     strength: float = 1.0,
     progress: Progress | None = None,
 ) -> NDArray[Any]:
-    """Return the photograph with its defocus taken back.
+    """Return the photograph with its defocus blur reduced.
 
     Parameters
     ----------
     photo : path, array, PIL image or `Photograph`.
     defocus_map : its map, in px; estimated by the default method if None.
-    strength : 0 returns the photograph, 1 takes back what the map says as far as noise allows; up to 2.
+    strength : 0 = off, 1 = the full estimated blur, as far as noise allows; at most 2.
     progress : called with the name of the step and the fraction of the work done, 0..1.
 
     Returns
@@ -67,6 +67,13 @@ def sharpen(
     ------
     ParameterError
         If the strength is outside 0..2, the map is a score without unit or of another size.
+
+    Examples
+    --------
+    >>> import defocus
+    >>> photo = np.random.default_rng(1).integers(0, 256, (60, 90, 3), np.uint8)
+    >>> bool((defocus.sharpen(photo, strength=0) == photo).all())
+    True
     """
     report = progress if progress is not None else lambda step, fraction: None
     if not 0 <= strength <= 2:

@@ -1,4 +1,4 @@
-"""Edges, where a photograph says something about its blur: what several methods share."""
+"""Detection of edges and measurement of their blur, used by several methods."""
 
 from defocus.edges.canny import canny, gradient_maxima, relative_edges
 from defocus.edges.gradient_ratio import EdgeBlur, chance_of_small_error, edge_blur

@@ -11,24 +11,34 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+__all__ = ["SMOOTHING_SIGMA", "canny", "gradient_maxima", "hysteresis", "relative_edges", "smoothed_gradient"]
+
 SMOOTHING_SIGMA = float(np.sqrt(2.0))
+"""Default sigma of the smoothing, px."""
 _EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=bool)
 
 
 def smoothed_gradient(
     grey: NDArray[np.floating], sigma: float = SMOOTHING_SIGMA
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Horizontal and vertical derivative of a Gaussian-smoothed image.
+    """Return the horizontal and vertical derivative of a Gaussian-smoothed image.
 
     Parameters
     ----------
     grey : H x W float array.
-    sigma : of the Gaussian in px, cut off at ceil(4 sigma); borders are replicated.
+    sigma : sigma of the Gaussian, px, which is cut off at ceil(4 sigma); borders are replicated.
 
     Returns
     -------
     (gx, gy), each H x W float64. The two halves of the derivative kernel each sum to one, so a step of height 1
-    gives a derivative of about 1 at its foot, whatever sigma.
+    gives a derivative of about 1 whatever sigma.
+
+    Examples
+    --------
+    >>> step = np.repeat([[0.0, 1.0]], 8, axis=1).repeat(4, axis=0)
+    >>> gx, gy = smoothed_gradient(step)
+    >>> gx[0].round(1)[6:10], bool(np.allclose(gy, 0))
+    (array([0.6, 1. , 1. , 0.6]), True)
     """
     extent = int(np.ceil(4 * sigma))
     x = np.arange(-extent, extent + 1, dtype=np.float64)
@@ -45,10 +55,10 @@ def smoothed_gradient(
     return separable(1), separable(0)
 
 
-def non_maximum_suppression(
+def _non_maximum_suppression(
     gx: NDArray[np.float64], gy: NDArray[np.float64], magnitude: NDArray[np.float64]
 ) -> NDArray[np.bool_]:
-    """Pixels whose gradient magnitude is not exceeded on either side along the gradient.
+    """Return the pixels whose gradient magnitude is not exceeded on either side along the gradient.
 
     The magnitude on either side is interpolated linearly between the two neighbours the gradient points between.
 
@@ -88,7 +98,7 @@ def non_maximum_suppression(
 
 
 def hysteresis(candidates: NDArray[np.bool_], strong: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Candidates that an 8-connected path of candidates joins to a strong pixel.
+    """Return the candidates that are connected to a strong pixel by an 8-connected path of candidates.
 
     Parameters
     ----------
@@ -97,6 +107,12 @@ def hysteresis(candidates: NDArray[np.bool_], strong: NDArray[np.bool_]) -> NDAr
     Returns
     -------
     H x W bool.
+
+    Examples
+    --------
+    >>> candidates = np.array([[True, True, False, True]])
+    >>> hysteresis(candidates, strong=np.array([[True, False, False, False]]))
+    array([[ True,  True, False, False]])
     """
     labels, count = ndimage.label(candidates, structure=_EIGHT_NEIGHBOURS)
     reached = np.zeros(count + 1, dtype=bool)
@@ -108,37 +124,51 @@ def hysteresis(candidates: NDArray[np.bool_], strong: NDArray[np.bool_]) -> NDAr
 def gradient_maxima(
     grey: NDArray[np.floating], sigma: float = SMOOTHING_SIGMA
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Gradient magnitude of a smoothed image and where it is largest across an edge: what all edge rules start from.
+    """Return the gradient magnitude of a smoothed image and its local maxima across edges.
 
     Parameters
     ----------
     grey : H x W float array.
-    sigma : of the smoothing, px.
+    sigma : sigma of the smoothing, px.
 
     Returns
     -------
     (magnitude, maxima) : H x W float64 in the unit of `grey`, and H x W bool.
+
+    Examples
+    --------
+    >>> step = np.zeros((5, 12))
+    >>> step[:, 6:] = 1
+    >>> magnitude, maxima = gradient_maxima(step)
+    >>> np.flatnonzero(maxima[2])
+    array([5, 6])
     """
     gx, gy = smoothed_gradient(grey, sigma)
     magnitude = np.hypot(gx, gy)
     # A flat photograph leaves rounding errors of about 1e-16 here, which must not be taken for edges.
     magnitude[magnitude < 1e-9] = 0
-    return magnitude, non_maximum_suppression(gx, gy, magnitude)
+    return magnitude, _non_maximum_suppression(gx, gy, magnitude)
 
 
 def relative_edges(
     magnitude: NDArray[np.float64], maxima: NDArray[np.bool_], low: float, high: float
 ) -> NDArray[np.bool_]:
-    """Canny's decision with thresholds relative to the image's strongest gradient.
+    """Return Canny edges for thresholds relative to the largest gradient of the image.
 
     Parameters
     ----------
-    magnitude, maxima : of `gradient_maxima`.
+    magnitude, maxima : H x W arrays from `gradient_maxima`.
     low, high : hysteresis thresholds as fractions (0..1) of the largest gradient magnitude, low < high.
 
     Returns
     -------
     H x W bool. An image without any gradient has no edges.
+
+    Examples
+    --------
+    >>> magnitude = np.array([[0.1, 0.4, 1.0]])
+    >>> relative_edges(magnitude, np.ones((1, 3), bool), low=0.2, high=0.5)
+    array([[False,  True,  True]])
     """
     largest = magnitude.max(initial=0.0)
     if largest == 0:
@@ -148,16 +178,23 @@ def relative_edges(
 
 
 def canny(grey: NDArray[np.floating], low: float, high: float, *, sigma: float = SMOOTHING_SIGMA) -> NDArray[np.bool_]:
-    """Canny edges as MATLAB's `edge(grey, "canny", [low high], sigma)`.
+    """Return Canny edges as MATLAB's `edge(grey, "canny", [low high], sigma)` does.
 
     Parameters
     ----------
     grey : H x W float array.
     low, high : hysteresis thresholds as fractions (0..1) of the largest gradient magnitude, low < high.
-    sigma : of the smoothing, px.
+    sigma : sigma of the smoothing, px.
 
     Returns
     -------
     H x W bool.
+
+    Examples
+    --------
+    >>> step = np.zeros((5, 12))
+    >>> step[:, 6:] = 1
+    >>> np.flatnonzero(canny(step, 0.1, 0.2)[2])
+    array([5, 6])
     """
     return relative_edges(*gradient_maxima(grey, sigma), low, high)

@@ -40,16 +40,33 @@ from defocus.runtime.atomic import write_text
 from defocus.runtime.processes import WorkerLost
 from defocus.version import __version__
 
+__all__ = [
+    "CONFIDENCE_BINS",
+    "CURVE_POINTS",
+    "PX_THRESHOLDS",
+    "SCORE_THRESHOLDS",
+    "SIZE_BINS",
+    "Configuration",
+    "Outcome",
+    "estimate",
+    "measure",
+    "peak_megabytes",
+    "polarity",
+    "read_values",
+    "run",
+    "slug",
+]
+
 PX_THRESHOLDS = np.concatenate([np.linspace(0, 5, 201), np.geomspace(5.1, 40, 60)])
 SCORE_THRESHOLDS = np.unique(np.concatenate([np.linspace(-12, 8, 201), np.linspace(-1, 1, 201)]).round(6))
 SIZE_BINS = (0.0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3.25, 3.75, 4.25, 5.75, 8.25, 11.75, 20.0, 40.0)
 """px of true sigma; error by blur size is told in these."""
 CURVE_POINTS = 101
 CONFIDENCE_BINS = 10
-GALLERY_SOURCES = 4
-GALLERY_WIDTH = 240
-POLARITY_EXAMPLES = 12
-COST_SIZE = (480, 640)
+_GALLERY_SOURCES = 4
+_GALLERY_WIDTH = 240
+_POLARITY_EXAMPLES = 12
+_COST_SIZE = (480, 640)
 
 
 @dataclass(frozen=True)
@@ -263,7 +280,7 @@ def _rounded(values: NDArray[np.float64]) -> list[float]:
 def _keep_pictures(beginning: Path, configuration: Configuration, example: Example, outcome: Outcome) -> None:
     beginning.parent.mkdir(parents=True, exist_ok=True)
     height, width = example.truth.shape
-    size = (min(GALLERY_WIDTH, width), max(1, round(height * min(1.0, GALLERY_WIDTH / width))))
+    size = (min(_GALLERY_WIDTH, width), max(1, round(height * min(1.0, _GALLERY_WIDTH / width))))
 
     def small(plane: NDArray[Any]) -> NDArray[np.float16]:
         resized = Image.fromarray(plane.astype(np.float32)).resize(size, Image.Resampling.BOX)
@@ -290,7 +307,7 @@ def polarity(data: DataSet) -> float | None:
     the truth most likely is inverted. None if no example has an order to correlate with.
     """
     found = []
-    for _, e in zip(range(POLARITY_EXAMPLES), data.examples(), strict=False):
+    for _, e in zip(range(_POLARITY_EXAMPLES), data.examples(), strict=False):
         of = _or_none(metrics.spearman, laplacian_score(e.image), e.truth.astype(np.float64), e.valid)
         if of is not None:
             found.append(of)
@@ -315,7 +332,7 @@ def _tasks(sets: Sequence[DataSet], limit: int | None) -> Iterator[_Task]:
             if limit is not None and index >= limit:
                 break
             # The first sources; of each another rendering, so that all sizes of blur are seen.
-            shown = index < GALLERY_SOURCES and of_source[source] == (index if data.kind == "sigma" else 0)
+            shown = index < _GALLERY_SOURCES and of_source[source] == (index if data.kind == "sigma" else 0)
             of_source[source] += 1
             yield _Task(data, e, shown)
 
@@ -329,7 +346,7 @@ def run(
     jobs: int = 1,
     fresh: Sequence[str] = (),
     costs: bool = True,
-    report: Progress = lambda line, share: None,
+    report: Progress = lambda line, fraction: None,
 ) -> dict[str, Any]:
     """Measure what the folder does not hold yet.
 
@@ -342,7 +359,7 @@ def run(
     jobs : processes; each keeps to one thread when there are several, which seconds then tell.
     fresh : names of configurations whose earlier values are dropped.
     costs : also time a cold process of each configuration and its peak memory.
-    report : called with a line and the share done (unknown before the end of a set: counted by sets).
+    report : called with a line and the fraction done (unknown before the end of a set: counted by sets).
 
     Returns
     -------
@@ -368,15 +385,15 @@ def run(
             report(f"Warning: the truth of {data.name} runs against a plain blur score ({against:+.2f}): inverted?", 0)
     _write_head(folder, head)
 
-    share = 0.0
+    fraction = 0.0
     path = folder / "values.jsonl"
     if path.is_file() and not path.read_bytes().endswith(b"\n"):
         path.write_text("".join(json.dumps(v) + "\n" for v in values), encoding="utf-8")  # a killed run's last line
 
     def pending() -> Iterator[tuple[Configuration, _Task]]:
-        nonlocal share
+        nonlocal fraction
         for task in _tasks(sets, limit):
-            share = [d.name for d in sets].index(task.data.name) / len(sets)
+            fraction = [d.name for d in sets].index(task.data.name) / len(sets)
             no_order = task.example.truth.min() == task.example.truth.max()
             for configuration in configurations:
                 # A score without unit says nothing about a photograph that is equally blurred throughout.
@@ -399,7 +416,7 @@ def run(
         with path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record, allow_nan=False) + "\n")
         outcome = record.get("error") or f"{record['seconds']:.1f} s"
-        report(f"{configuration.name} {task.data.name}/{e.name}: {outcome}", share)
+        report(f"{configuration.name} {task.data.name}/{e.name}: {outcome}", fraction)
 
     def gallery_stem(task: _Task) -> Path | None:
         return folder / "gallery" / slug(task.data.name) / slug(task.example.name) if task.gallery else None
@@ -419,17 +436,17 @@ def run(
         for configuration in configurations:
             if configuration.name not in head["costs"]:
                 example = next(iter(sets[0].examples()))
-                head["costs"][configuration.name] = cost(configuration, example.image)
+                head["costs"][configuration.name] = _cost(configuration, example.image)
                 report(f"{configuration.name}: {head['costs'][configuration.name]}", 1.0)
                 _write_head(folder, head)
     return head
 
 
 def _attempt_job(job: tuple[Configuration, str, Example, Path | None]) -> dict[str, Any]:
-    return attempt(*job)
+    return _attempt(*job)
 
 
-def attempt(configuration: Configuration, kind: str, example: Example, gallery: Path | None) -> dict[str, Any]:
+def _attempt(configuration: Configuration, kind: str, example: Example, gallery: Path | None) -> dict[str, Any]:
     """Measure, and turn a failure into a record, so that one bad picture does not end the run."""
     try:
         return measure(configuration, kind, example, gallery)
@@ -437,15 +454,15 @@ def attempt(configuration: Configuration, kind: str, example: Example, gallery: 
         return {"error": f"{type(error).__name__}: {error}"}
 
 
-def cost(configuration: Configuration, image: NDArray[np.uint8]) -> dict[str, float]:
+def _cost(configuration: Configuration, image: NDArray[np.uint8]) -> dict[str, float]:
     """Seconds and peak memory of a whole new process that estimates one 640 x 480 photograph (cut or mirrored to it).
 
     Returns
     -------
     {"seconds": ..., "megabytes": ...}, 10^6 bytes of the largest resident set; {} where it cannot be measured.
     """
-    rows, columns = (max(wanted - have, 0) for wanted, have in zip(COST_SIZE, image.shape, strict=False))
-    picture = np.pad(image, ((0, rows), (0, columns), (0, 0)), "symmetric")[: COST_SIZE[0], : COST_SIZE[1]]
+    rows, columns = (max(wanted - have, 0) for wanted, have in zip(_COST_SIZE, image.shape, strict=False))
+    picture = np.pad(image, ((0, rows), (0, columns), (0, 0)), "symmetric")[: _COST_SIZE[0], : _COST_SIZE[1]]
     code = (
         "import sys, json, numpy as np\n"
         "from defocus.evaluation.benchmark import Configuration, estimate, peak_megabytes\n"

@@ -20,6 +20,21 @@ from defocus.errors import DefocusError
 from defocus.photograph import read_photograph
 from defocus.photograph.folders import photographs_below
 
+__all__ = [
+    "DataSet",
+    "Example",
+    "Kind",
+    "existing_folder",
+    "photographs_in",
+    "read_depth",
+    "read_masks",
+    "read_multifocus",
+    "read_picture",
+    "read_pixel4",
+    "read_sharp",
+    "read_values",
+]
+
 Kind = Literal["mask", "sigma", "relative"]
 
 

@@ -23,6 +23,18 @@ from defocus.evaluation.benchmark import (
     SCORE_THRESHOLDS,
 )
 
+__all__ = [
+    "CONDITION_METRICS",
+    "METRICS",
+    "RELIABILITY_NOTE",
+    "Figure",
+    "best_configurations",
+    "condition_tables",
+    "figures",
+    "markdown",
+    "reliability_table",
+]
+
 METRICS: dict[str, tuple[str, str]] = {
     "AP": (
         "high",
@@ -54,7 +66,7 @@ METRICS: dict[str, tuple[str, str]] = {
     ),
     "accuracy at alpha 0.3": (
         "high",
-        "Share of pixels right by DHDE's rule: blurred where value >= 0.3 max + 0.7 min of the image's own map.",
+        "Fraction of pixels right by DHDE's rule: blurred where value >= 0.3 max + 0.7 min of the image's own map.",
     ),
     "MAE of the probability": (
         "low",
@@ -62,9 +74,9 @@ METRICS: dict[str, tuple[str, str]] = {
     ),
     "wrong within 8 px of an edge": (
         "low",
-        "Share of pixels wrong within 8 px of a border of the true mask, at the image's own best threshold for F.",
+        "Fraction of pixels wrong within 8 px of a border of the true mask, at the image's own best threshold for F.",
     ),
-    "wrong elsewhere": ("low", "The same share farther away."),
+    "wrong elsewhere": ("low", "The same fraction farther away."),
     "MAE": ("low", "Mean |sigma - truth|, px, over valid pixels of an image, then averaged."),
     "MAE, truth clipped to the range": ("low", "MAE against the truth clipped to what the method can tell, px."),
     "MAE, truth by second moments": (
@@ -92,8 +104,7 @@ METRICS: dict[str, tuple[str, str]] = {
     "calibration error, pooled": ("low", "The same with the pixels of all images pooled before the bins are compared."),
     "right where confidence >= 0.8": (
         "high",
-        "Share of those pixels within 0.15 px or a tenth of the truth, whichever is larger; the pixels of all images "
-        "pooled.",
+        "Fraction of those pixels within 0.15 px or a tenth of the truth, whichever is larger; all images pooled.",
     ),
     "right where confidence >= 0.8, truth clipped": (
         "high",
@@ -104,7 +115,7 @@ METRICS: dict[str, tuple[str, str]] = {
     "rank correlation": ("high", "Spearman's, map against truth, per image, then averaged."),
     "affine-invariant RMSE": (
         "low",
-        "RMSE after the best scale and offset for each image, as a share of the truth's standard deviation.",
+        "RMSE after the best scale and offset for each image, as a fraction of the truth's standard deviation.",
     ),
     "seconds per MP": ("low", "Seconds of one estimate in a warm process per megapixel; median over images."),
 }
@@ -116,7 +127,7 @@ CONDITION_METRICS: dict[str, tuple[str, str]] = {
     "median reading": ("none", "Median of sigma over all pixels of an image, px, then averaged."),
 }
 """What is told of each way the sources of a set were treated; as `METRICS`."""
-SURE = 0.8
+_SURE = 0.8
 """Confidence from which on pixels are asked to be right."""
 
 
@@ -249,7 +260,7 @@ def _calibration_error(sums: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.abs(sums[..., 1] - sums[..., 2]).sum(axis=-1) / sums[..., 0].sum(axis=-1)
 
 
-_FIRST_SURE_BIN = round(SURE * CONFIDENCE_BINS)
+_FIRST_SURE_BIN = round(_SURE * CONFIDENCE_BINS)
 
 
 def _right_where_sure(sums: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -288,7 +299,7 @@ def _pooled_figures(name: str, configuration: str, records: Sequence[dict[str, A
         if len(sums) > 1:
 
             def of_drawn(drawn: NDArray[np.float64], axis: int, sums: Any = sums, read: Any = read) -> Any:
-                return read(sums[drawn.astype(int)].sum(axis=axis))
+                return read(sums[drawn.astype(int)].sum(axis=axis % drawn.ndim))
 
             low, high = metrics.bootstrap_interval(np.arange(len(sums)), of_drawn, resamples=2000)
             if not np.isfinite(low + high):  # some draw has no pixel that is sure
@@ -380,10 +391,10 @@ def reliability_table(
         for b in range(CONFIDENCE_BINS)
     ]
     sure = [cell(s[_FIRST_SURE_BIN:].sum(axis=0), s[:, 0].sum()) for s in sums.values()]
-    rows.append([f"{SURE:g} and more", *sure])
+    rows.append([f"{_SURE:g} and more", *sure])
     clipped = {c: of_all(c, "confidence, truth clipped to the range") for c in sums}
     sure = [cell(s[_FIRST_SURE_BIN:].sum(axis=0), s[:, 0].sum()) for s in clipped.values()]
-    rows.append([f"{SURE:g} and more, truth clipped to the range", *sure])
+    rows.append([f"{_SURE:g} and more, truth clipped to the range", *sure])
     rows.append(["calibration error, pooled", *(f"{_calibration_error(s):.3f}" for s in sums.values())])
     return ["confidence", *sums], rows
 

@@ -20,27 +20,39 @@ from defocus.evaluation.render import Kernel
 from defocus.optics.kernels import disc_radius
 from defocus.units import RadiusRule, disc_radius_from_sigma, sigma_from_disc_radius
 
-UNIFORM_SIGMAS = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
+__all__ = [
+    "DISC_RADII",
+    "SENSORS",
+    "SHARP_SCENES",
+    "depth_rendered",
+    "disc_depths",
+    "disc_regions",
+    "noisy",
+    "sharp_pictures",
+    "uniform",
+]
+
+_UNIFORM_SIGMAS = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
 """px."""
-NOISE_SIGMAS = (0.0, 1.0, 2.0, 4.0)
+_NOISE_SIGMAS = (0.0, 1.0, 2.0, 4.0)
 """px, blur under the noise of the set `noise`."""
-NOISE_LEVELS = (0.0, 2.0, 5.0, 10.0)
+_NOISE_LEVELS = (0.0, 2.0, 5.0, 10.0)
 """Standard deviations of white noise, of 255."""
 DISC_RADII = tuple(np.arange(0.5, 6.01, 0.25).tolist())
 """px, the 23 of D'Andres' table."""
-DISC_NOISE = (0.0, 1.0, 1.6)
+_DISC_NOISE = (0.0, 1.0, 1.6)
 """Standard deviations of white noise over the set `rtf-like`, of 255."""
-DISC_SCENES = ("steps", "ramp")
-DISC_SHAPES = 8
-DISC_PICTURE = (480, 640)
+_DISC_SCENES = ("steps", "ramp")
+_DISC_SHAPES = 8
+_DISC_PICTURE = (480, 640)
 """px, largest picture of the set `rtf-like`: the middle of larger ones."""
-DEPTH_LARGEST = (2.0, 4.0)
+_DEPTH_LARGEST = (2.0, 4.0)
 """px, sigma of the surface farthest out of focus."""
 SENSORS: dict[str, tuple[float, int | None]] = {"clean": (0.0, None), "noise 2 + JPEG 92": (2 / 255, 92)}
-"""What is done to a rendering at the end: noise (a share of full scale), JPEG quality."""
+"""What is done to a rendering at the end: noise (a fraction of full scale), JPEG quality."""
 SHARP_SCENES = ("Aloe", "Baby1", "Baby2", "Baby3", "Cloth1", "Cloth2", "Cloth4")
 """Of the development set `depth`, those whose strong edges read 0.45 px or less by the re-blur ratio."""
-SHARP_PICTURES = {
+_SHARP_PICTURES = {
     "astronaut": 1, "brick": 2, "camera": 1, "coffee": 1, "grass": 1, "gravel": 2, "motorcycle_left": 2,
 }  # fmt: skip
 """Of the pictures that come with scikit-image, with the factor that makes them sharp (or, for motorcycle, small)."""
@@ -50,7 +62,7 @@ def uniform(
     name: str,
     sharp: Callable[[], Iterator[Example]],
     kernel: Kernel,
-    sigmas: Sequence[float] = UNIFORM_SIGMAS,
+    sigmas: Sequence[float] = _UNIFORM_SIGMAS,
     *,
     rule: RadiusRule = "second_moment",
     linear_light: bool = True,
@@ -96,8 +108,8 @@ def uniform(
 def noisy(
     name: str,
     sharp: Callable[[], Iterator[Example]],
-    sigmas: Sequence[float] = NOISE_SIGMAS,
-    levels: Sequence[float] = NOISE_LEVELS,
+    sigmas: Sequence[float] = _NOISE_SIGMAS,
+    levels: Sequence[float] = _NOISE_LEVELS,
 ) -> DataSet:
     """Sharp pictures, each blurred as a whole by every sigma (Gaussian, linear light), under every level of noise.
 
@@ -133,7 +145,7 @@ def noisy(
 def disc_regions(
     name: str,
     sharp: Callable[[], Iterator[Example]],
-    levels: Sequence[float] = DISC_NOISE,
+    levels: Sequence[float] = _DISC_NOISE,
 ) -> DataSet:
     """Scenes like those of the RTF set (D'Andres et al., TIP 2016): discs of the authors' 23 radii, region by region.
 
@@ -157,11 +169,11 @@ def disc_regions(
         for e in sharp():
             middle = tuple(
                 slice((side - min(side, most)) // 2, (side + min(side, most)) // 2)
-                for side, most in zip(e.image.shape, DISC_PICTURE, strict=False)
+                for side, most in zip(e.image.shape, _DISC_PICTURE, strict=False)
             )
             picture = e.image[middle]
             everywhere = np.ones(picture.shape[:2], bool)
-            for kind in DISC_SCENES:
+            for kind in _DISC_SCENES:
                 seed = zlib.crc32(f"{e.name}@{kind}".encode())
                 signed = disc_depths(picture.shape[:2], kind == "ramp", np.random.default_rng(seed))
                 radius = np.abs(signed)
@@ -209,7 +221,7 @@ def disc_depths(shape: tuple[int, ...], ramp: bool, random: np.random.Generator)
     along = (along - along.min()) / max(float(np.ptp(along)), 1.0)
     plane = far + (near - far) * along if ramp else np.full(shape, random.choice(allowed[:30]))
     depths: NDArray[np.float64] = allowed[np.abs(plane[..., None] - allowed).argmin(axis=2)]
-    for _ in range(DISC_SHAPES):
+    for _ in range(_DISC_SHAPES):
         centre = random.uniform(0.1, 0.9, 2) * shape
         reach = random.uniform(0.12, 0.35) * min(shape)
         turn = np.arctan2(y - centre[0], x - centre[1])
@@ -238,7 +250,7 @@ def depth_rendered(
     name: str,
     disparities: Callable[[], Iterator[Example]],
     kernel: Kernel = "gaussian",
-    largest: Sequence[float] = DEPTH_LARGEST,
+    largest: Sequence[float] = _DEPTH_LARGEST,
 ) -> DataSet:
     """All-in-focus pictures with disparities, rendered with a focal plane each (`render.render_depth`).
 
@@ -288,7 +300,7 @@ def _scikit_image_pictures() -> Iterator[Example]:
         import skimage
     except ImportError:
         return
-    for name, factor in SHARP_PICTURES.items():
+    for name, factor in _SHARP_PICTURES.items():
         path = Path(skimage.__file__).parent / "data" / f"{name}.png"
         if path.is_file():
             image = render.downscale(read_picture(path), factor)

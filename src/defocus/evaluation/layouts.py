@@ -51,8 +51,10 @@ from defocus.evaluation.datasets import (
 from defocus.photograph import PHOTOGRAPH_SUFFIXES
 from defocus.units import sigma_from_circle_of_confusion, sigma_from_disc_radius
 
-KINDS = ("mask", "sigma", "relative")
-UNITS: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
+__all__ = ["Declaration", "open_data", "read_declaration"]
+
+_KINDS = ("mask", "sigma", "relative")
+_UNITS: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
     "sigma": lambda values: values,
     "disc radius": sigma_from_disc_radius,
     "disc radius (D'Andres)": lambda values: sigma_from_disc_radius(values, "dandres"),
@@ -74,7 +76,7 @@ class Declaration:
     pattern : which files of `images` belong to it.
     truth_suffix : what is added to a photograph's name (without ending) to get its truth's.
     blurred : for masks and relative truths, "white" if large values mean blurred, "black" if small ones do.
-    unit : for kind "sigma", one of `UNITS`, after multiplication with `scale`.
+    unit : for kind "sigma", one of `_UNITS`, after multiplication with `scale`.
     scale : truth = value in the file x scale.
     ignore : values in the file that do not count.
     description : for the report.
@@ -94,9 +96,9 @@ class Declaration:
 
     def __post_init__(self) -> None:
         for name, value, allowed in (
-            ("kind", self.kind, KINDS),
+            ("kind", self.kind, _KINDS),
             ("blurred", self.blurred, ("white", "black")),
-            ("unit", self.unit, tuple(UNITS)),
+            ("unit", self.unit, tuple(_UNITS)),
         ):
             if value not in allowed:
                 raise DefocusError(f"In a declaration {name} is one of {', '.join(allowed)}, not {value!r}.")
@@ -104,7 +106,7 @@ class Declaration:
             raise DefocusError(f"In a declaration scale is above 0, not {self.scale}.")
 
 
-KNOWN: dict[str, Declaration] = {
+_KNOWN: dict[str, Declaration] = {
     "cuhk": Declaration(
         name="cuhk",
         truths="gt",
@@ -152,14 +154,14 @@ def open_data(folder: str | Path) -> list[DataSet]:
     if (root / "dataset.toml").is_file():
         return [_declared(root, read_declaration(root / "dataset.toml"))]
     if (root / "gt").is_dir() and any((root / "image").glob("out_of_focus*")):
-        return [_declared(root, KNOWN["cuhk"])]
+        return [_declared(root, _KNOWN["cuhk"])]
     if (root / "blur_map").is_dir() and (root / "image").is_dir():
-        return [_declared(root, KNOWN["syndof"])]
+        return [_declared(root, _KNOWN["syndof"])]
     for images in sorted(p for p in root.iterdir() if p.is_dir() and p.name.lower().startswith("dut")):
         for ending in ("source", "Source"):
             truths = images.with_name(images.name.removesuffix(ending) + ("gt" if ending == "source" else "GT"))
             if images.name.endswith(ending) and truths.is_dir():
-                return [_declared(root, replace(KNOWN["dut"], images=images.name, truths=truths.name))]
+                return [_declared(root, replace(_KNOWN["dut"], images=images.name, truths=truths.name))]
     found = _development_sets(root)
     if found:
         return found
@@ -172,7 +174,7 @@ def open_data(folder: str | Path) -> list[DataSet]:
 
 
 def read_declaration(path: str | Path) -> Declaration:
-    """Read a `dataset.toml`: the fields of `Declaration`, and `like`, the name of one of `KNOWN` to start from.
+    """Read a `dataset.toml`: the fields of `Declaration`, and `like`, the name of one of `_KNOWN` to start from.
 
     Raises
     ------
@@ -184,8 +186,8 @@ def read_declaration(path: str | Path) -> Declaration:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise DefocusError(f"{path} cannot be read as TOML: {error}.") from error
     like = fields.pop("like", None)
-    if like is not None and like not in KNOWN:
-        raise DefocusError(f"{path}: like is one of {', '.join(KNOWN)}, not {like!r}.")
+    if like is not None and like not in _KNOWN:
+        raise DefocusError(f"{path}: like is one of {', '.join(_KNOWN)}, not {like!r}.")
     unknown = set(fields) - set(Declaration.__dataclass_fields__)
     if unknown:
         known = ", ".join(["like", *Declaration.__dataclass_fields__])
@@ -194,7 +196,7 @@ def read_declaration(path: str | Path) -> Declaration:
         values = fields["ignore"]
         fields["ignore"] = tuple(values) if isinstance(values, list) else (values,)
     try:
-        declaration = replace(KNOWN[like] if like else Declaration(), **fields)
+        declaration = replace(_KNOWN[like] if like else Declaration(), **fields)
     except (TypeError, DefocusError) as error:
         raise DefocusError(f"{path}: {error}") from error
     root = Path(path).parent.resolve()
@@ -220,7 +222,7 @@ def _declared(root: Path, declaration: Declaration) -> DataSet:
                 truth: NDArray[Any] = blurred if declaration.blurred == "white" else ~blurred
             elif declaration.kind == "sigma":
                 lengths = np.where(valid, values, 0) * declaration.scale
-                truth = UNITS[declaration.unit](lengths).astype(np.float32)
+                truth = _UNITS[declaration.unit](lengths).astype(np.float32)
                 if declaration.unit == "disc radius (D'Andres)":
                     second_moment = sigma_from_disc_radius(lengths).astype(np.float32)
             else:

@@ -1,18 +1,17 @@
-"""Metrics on one map and one truth; arrays in, numbers out.
+"""Metrics of one map against one truth. They take arrays and return numbers.
 
-Two kinds, never to be mixed up:
+There are two kinds, for different truths:
 
-* detection: the truth is a mask, **True = blurred**, and the score is any map in which **higher = more
-  blurred**
-  (a sigma map in px is one). A map with the other polarity gives bad figures, it is not turned round.
-* estimation: both map and truth are sigma in px.
+* Detection: the truth is a mask, **True = blurred**, and the score is any map in which **higher = more blurred**, such
+  as a sigma map in px. A map of the other polarity gives bad figures; it is not inverted.
+* Estimation: both map and truth are sigma in px.
 
-Every function here looks at one image. Over a data set the project averages the per-image values (the mean
-over images, not the pool of all pixels), with `bootstrap_interval` over images. The metrics that bear the
-same names elsewhere differ in normalisation and pooling, so each docstring writes its definition out.
+Every function evaluates one image. Over a data set the project averages the per-image values (the mean over images, not
+over the pool of all pixels), with `bootstrap_interval` over images. Metrics of the same names differ elsewhere in
+normalisation and pooling, so each docstring states its definition in full.
 
-`valid` marks the pixels that count; None means all. A constant score map says "all blurred" to every
-detection metric.
+`valid` marks the pixels that count; None means all. A constant score map counts as "all blurred" in every detection
+metric.
 """
 
 from __future__ import annotations
@@ -24,12 +23,38 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
-from scipy.stats import rankdata
+from scipy.stats import bootstrap, spearmanr
 
 from defocus.errors import DefocusError, UndefinedMetricError
 
-Floats = NDArray[np.float64]
-Mask = NDArray[np.bool_]
+__all__ = [
+    "AffineError",
+    "BoundaryError",
+    "Calibration",
+    "PrecisionRecall",
+    "SizeBin",
+    "accuracy_at_alpha",
+    "affine_invariant_error",
+    "average_precision",
+    "bootstrap_interval",
+    "boundary_error",
+    "calibration",
+    "error_by_size",
+    "f_at_threshold",
+    "f_beta",
+    "iou_at_threshold",
+    "leave_one_out",
+    "max_f",
+    "mean_absolute_error",
+    "median_ratio",
+    "precision_recall",
+    "relative_error",
+    "root_mean_square_error",
+    "spearman",
+]
+
+_Floats = NDArray[np.float64]
+_Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -38,12 +63,18 @@ class PrecisionRecall:
 
     Attributes
     ----------
-    thresholds, precision, recall : arrays of equal length, values 0..1; recall never rises.
+    thresholds, precision, recall : float64 arrays of equal length, values 0..1; recall never rises.
+
+    Examples
+    --------
+    >>> curve = precision_recall([[0.0, 0.2, 1.0]], [[False, False, True]], thresholds=3)
+    >>> curve.thresholds, curve.recall
+    (array([0. , 0.5, 1. ]), array([1., 1., 1.]))
     """
 
-    thresholds: Floats
-    precision: Floats
-    recall: Floats
+    thresholds: _Floats
+    precision: _Floats
+    recall: _Floats
 
 
 @dataclass(frozen=True)
@@ -53,8 +84,13 @@ class SizeBin:
     Attributes
     ----------
     lower, upper : bounds of the true sigma, px.
-    pixels : how many valid pixels fell in.
+    pixels : number of valid pixels in the bin.
     mean_absolute_error, bias : mean of |estimate - truth| and of (estimate - truth), px.
+
+    Examples
+    --------
+    >>> error_by_size([[1.5, 3.0]], [[1.0, 4.0]], edges=(0, 2))
+    [SizeBin(lower=0.0, upper=2.0, pixels=1, mean_absolute_error=0.5, bias=0.5)]
     """
 
     lower: float
@@ -66,12 +102,17 @@ class SizeBin:
 
 @dataclass(frozen=True)
 class AffineError:
-    """What is left between `scale * estimate + offset` and the truth, in the truth's unit.
+    """Errors of `scale * estimate + offset`, in the truth's unit.
 
     Attributes
     ----------
-    scale, offset : the least-squares fit. A negative scale means that the map runs against the truth.
-    root_mean_square_error, mean_absolute_error : over the valid pixels, after the fit.
+    scale, offset : the least-squares fit. A negative scale means that the map falls where the truth rises.
+    root_mean_square_error, mean_absolute_error : errors over the valid pixels, after the fit.
+
+    Examples
+    --------
+    >>> affine_invariant_error([[0.0, 1.0]], [[1.0, 3.0]])
+    AffineError(scale=2.0, offset=1.0, root_mean_square_error=0.0, mean_absolute_error=0.0)
     """
 
     scale: float
@@ -82,11 +123,16 @@ class AffineError:
 
 @dataclass(frozen=True)
 class BoundaryError:
-    """Mean absolute error within some distance of the truth's edges, and elsewhere (NaN if there is no elsewhere).
+    """Mean absolute error near the edges of the truth and in the rest of the image.
 
     Attributes
     ----------
-    near, elsewhere : the maps' unit.
+    near, elsewhere : errors in the unit of the maps; `elsewhere` is NaN if all valid pixels are near an edge.
+
+    Examples
+    --------
+    >>> BoundaryError(near=0.5, elsewhere=0.1).near
+    0.5
     """
 
     near: float
@@ -95,20 +141,25 @@ class BoundaryError:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How often a confidence is right, in bins of equal width over 0..1.
+    """How often estimates of a given confidence are right, in bins of equal width over 0..1.
 
     Attributes
     ----------
     edges : bins + 1 bounds; the last bin includes 1.
-    pixels : samples per bin.
-    confidence, correct : mean confidence and share of correct samples per bin; NaN in empty bins.
+    pixels : number of samples per bin.
+    confidence, correct : mean confidence and fraction of correct samples per bin; NaN in empty bins.
     expected_error : |confidence - correct| averaged with the bins' sample counts as weights, 0..1.
+
+    Examples
+    --------
+    >>> calibration([0.9, 0.9], [True, False], bins=2).correct
+    array([nan, 0.5])
     """
 
-    edges: Floats
+    edges: _Floats
     pixels: NDArray[np.int64]
-    confidence: Floats
-    correct: Floats
+    confidence: _Floats
+    correct: _Floats
     expected_error: float
 
 
@@ -125,14 +176,14 @@ def _counted(*maps: ArrayLike, valid: ArrayLike | None) -> list[NDArray[Any]]:
     return [a[counted] for a in arrays]
 
 
-def _finite(values: NDArray[Any], what: str) -> Floats:
+def _finite(values: NDArray[Any], what: str) -> _Floats:
     values = values.astype(np.float64)
     if not np.isfinite(values).all():
         raise UndefinedMetricError(f"The {what} holds NaN or infinity at valid pixels: mask those out.")
     return values
 
 
-def _detection(score_map: ArrayLike, truth_mask: ArrayLike, valid: ArrayLike | None) -> tuple[Floats, Mask]:
+def _detection(score_map: ArrayLike, truth_mask: ArrayLike, valid: ArrayLike | None) -> tuple[_Floats, _Mask]:
     """Return the valid scores and labels of a detection problem that has both classes."""
     score, truth = _counted(score_map, truth_mask, valid=valid)
     truth = truth.astype(bool)
@@ -142,12 +193,12 @@ def _detection(score_map: ArrayLike, truth_mask: ArrayLike, valid: ArrayLike | N
     return _finite(score, "score map"), truth
 
 
-def _estimation(estimate: ArrayLike, truth: ArrayLike, valid: ArrayLike | None) -> tuple[Floats, Floats]:
+def _estimation(estimate: ArrayLike, truth: ArrayLike, valid: ArrayLike | None) -> tuple[_Floats, _Floats]:
     values, wanted = _counted(estimate, truth, valid=valid)
     return _finite(values, "estimate"), _finite(wanted, "truth")
 
 
-def f_beta(precision: ArrayLike, recall: ArrayLike, beta2: float = 0.3) -> Floats:
+def f_beta(precision: ArrayLike, recall: ArrayLike, beta2: float = 0.3) -> _Floats:
     """Return (1 + beta2) P R / (beta2 P + R), and 0 where both are 0.
 
     Parameters
@@ -158,13 +209,18 @@ def f_beta(precision: ArrayLike, recall: ArrayLike, beta2: float = 0.3) -> Float
     Returns
     -------
     Array of the same shape, 0..1.
+
+    Examples
+    --------
+    >>> f_beta([1.0, 0.5, 0.0], [0.5, 1.0, 0.0]).round(3)
+    array([0.812, 0.565, 0.   ])
     """
     p, r = np.asarray(precision, dtype=np.float64), np.asarray(recall, dtype=np.float64)
     below = beta2 * p + r
     return np.divide((1 + beta2) * p * r, below, out=np.zeros_like(below), where=below > 0)
 
 
-def _hits_above(score: Floats, truth: Mask, thresholds: Floats) -> tuple[Floats, Floats]:
+def _hits_above(score: _Floats, truth: _Mask, thresholds: _Floats) -> tuple[_Floats, _Floats]:
     """Return, per threshold, how many scores reach it and how many of those are blurred in truth."""
     positives = np.sort(score[truth])
     everything = np.sort(score)
@@ -176,7 +232,7 @@ def _hits_above(score: Floats, truth: Mask, thresholds: Floats) -> tuple[Floats,
 def precision_recall(
     score_map: ArrayLike, truth_mask: ArrayLike, valid: ArrayLike | None = None, thresholds: int = 256
 ) -> PrecisionRecall:
-    """Precision and recall after per-image min-max normalisation.
+    """Return precision and recall after per-image min-max normalisation.
 
     The score is mapped to 0..1 by its own minimum and maximum over the valid pixels; at each of `thresholds`
     equally spaced values t in 0..1, both ends included, "blurred" is score >= t. Precision = hits /
@@ -198,6 +254,12 @@ def precision_recall(
     ------
     UndefinedMetricError
         No valid pixel, a truth of one class only, or NaN scores.
+
+    Examples
+    --------
+    >>> curve = precision_recall([[0.0, 0.6, 1.0]], [[False, False, True]], thresholds=3)
+    >>> curve.precision.round(2)
+    array([0.33, 0.5 , 1.  ])
     """
     score, truth = _detection(score_map, truth_mask, valid)
     low, high = score.min(), score.max()
@@ -214,25 +276,30 @@ def max_f(
     beta2: float = 0.3,
     thresholds: int = 256,
 ) -> float:
-    """Largest F over the thresholds of `precision_recall`: per-image min-max, each image its own threshold.
+    """Return the largest F over the thresholds of `precision_recall`: each image has its own threshold.
 
-    An upper bound, since the threshold is picked with the truth in view. Parameters and errors as in
+    It is an upper bound, since the threshold is chosen with knowledge of the truth. Parameters and errors as in
     `precision_recall`; `beta2` as in `f_beta`.
 
     Returns
     -------
-    float, 0..1. A constant map scores what "all blurred" scores.
+    float, 0..1. A constant map gets the value of "all blurred".
+
+    Examples
+    --------
+    >>> max_f([[0.1, 0.6, 0.9]], [[False, False, True]])
+    1.0
     """
     curve = precision_recall(score_map, truth_mask, valid, thresholds)
     return float(f_beta(curve.precision, curve.recall, beta2).max())
 
 
 def average_precision(score_map: ArrayLike, truth_mask: ArrayLike, valid: ArrayLike | None = None) -> float:
-    """Average precision, exact over all distinct scores.
+    """Return the average precision, exact over all distinct scores.
 
     With the distinct scores taken from high to low, AP = sum of (R_k - R_(k-1)) P_k: equal scores enter
-    together, and there is no interpolation and no binning. Needs no normalisation: only the order of the
-    scores counts.
+    together, and there is no interpolation and no binning. Only the order of the scores counts, so they need no
+    normalisation.
 
     Parameters
     ----------
@@ -242,12 +309,17 @@ def average_precision(score_map: ArrayLike, truth_mask: ArrayLike, valid: ArrayL
 
     Returns
     -------
-    float, 0..1; a constant map gets the share of blurred pixels.
+    float, 0..1; a constant map gets the fraction of blurred pixels.
 
     Raises
     ------
     UndefinedMetricError
         No valid pixel, a truth of one class only, or NaN scores.
+
+    Examples
+    --------
+    >>> average_precision([[0.1, 0.6, 0.9]], [[False, True, True]])
+    1.0
     """
     score, truth = _detection(score_map, truth_mask, valid)
     predicted, hits = _hits_above(score, truth, np.unique(score)[::-1])
@@ -257,17 +329,18 @@ def average_precision(score_map: ArrayLike, truth_mask: ArrayLike, valid: ArrayL
 def accuracy_at_alpha(
     score_map: ArrayLike, truth_mask: ArrayLike, valid: ArrayLike | None = None, alpha: float = 0.3
 ) -> float:
-    """Share of pixels classified right by the DHDE rule: blurred where score >= alpha max + (1 - alpha) min.
+    """Return the fraction of pixels classified right by the rule of DHDE.
 
-    Maximum and minimum are those of this image's own valid scores, so the threshold hangs on two pixels of
-    the map (Park et al., CVPR 2017; the rule is handed down, not read in released code).
+    Blurred is where score >= alpha max + (1 - alpha) min. Maximum and minimum are those of this image's own valid
+    scores, so the threshold depends on two pixels of the map (Park et al., CVPR 2017; the authors' code for the rule is
+    not published).
 
     Parameters
     ----------
     score_map : H x W, higher = more blurred, any unit.
     truth_mask : H x W, True = blurred. One class alone is allowed.
     valid : H x W, True = counts; None = all.
-    alpha : where between minimum (0) and maximum (1) the threshold lies.
+    alpha : position of the threshold between minimum (0) and maximum (1).
 
     Returns
     -------
@@ -277,12 +350,16 @@ def accuracy_at_alpha(
     ------
     UndefinedMetricError
         No valid pixel, or NaN scores.
+
+    Examples
+    --------
+    >>> accuracy_at_alpha([[0.0, 0.2, 1.0, 0.4]], [[False, False, True, False]])
+    0.75
     """
     score, truth = _counted(score_map, truth_mask, valid=valid)
     score = _finite(score, "score map")
     low, high = score.min(), score.max()
-    # Written as an offset from the minimum, so that a constant map reaches its own threshold despite
-    # rounding.
+    # As an offset from the minimum, so that a constant map reaches its own threshold despite rounding.
     return float(np.mean((score >= low + alpha * (high - low)) == truth.astype(bool)))
 
 
@@ -292,11 +369,11 @@ def f_at_threshold(
     threshold: ArrayLike,
     valid: ArrayLike | None = None,
     beta2: float = 0.3,
-) -> Floats:
-    """F of "blurred where score >= threshold", at given thresholds in the score's own unit: no normalisation.
+) -> _Floats:
+    """Return F of "blurred where score >= threshold", at given thresholds in the unit of the score.
 
-    With one threshold in px for all images this is the honest figure of an absolute estimator; choose it on
-    other images (`leave_one_out`).
+    The score is not normalised. With one threshold in px for all images, this is the fair figure for an absolute
+    estimator; choose the threshold on other images (`leave_one_out`).
 
     Parameters
     ----------
@@ -308,12 +385,17 @@ def f_at_threshold(
 
     Returns
     -------
-    Array of the shape of `threshold`, 0..1; 0 where nothing is called blurred.
+    Array of the shape of `threshold`, 0..1; 0 where no pixel is classified as blurred.
 
     Raises
     ------
     UndefinedMetricError
         No valid pixel, a truth of one class only, or NaN scores.
+
+    Examples
+    --------
+    >>> f_at_threshold([[0.5, 1.0, 3.0]], [[False, False, True]], threshold=[0.8, 2.0]).round(2)
+    array([0.57, 1.  ])
     """
     score, truth = _detection(score_map, truth_mask, valid)
     predicted, hits = _hits_above(score, truth, np.asarray(threshold, dtype=np.float64))
@@ -323,39 +405,48 @@ def f_at_threshold(
 
 def iou_at_threshold(
     score_map: ArrayLike, truth_mask: ArrayLike, threshold: ArrayLike, valid: ArrayLike | None = None
-) -> Floats:
-    """Intersection over union of "blurred where score >= threshold" and the truth, at given thresholds.
+) -> _Floats:
+    """Return the intersection over union of "blurred where score >= threshold" and the truth, at given thresholds.
 
     Parameters and errors as in `f_at_threshold`.
 
     Returns
     -------
     Array of the shape of `threshold`, 0..1.
+
+    Examples
+    --------
+    >>> iou_at_threshold([[0.5, 1.0, 3.0]], [[False, False, True]], threshold=[0.8, 2.0])
+    array([0.5, 1. ])
     """
     score, truth = _detection(score_map, truth_mask, valid)
     predicted, hits = _hits_above(score, truth, np.asarray(threshold, dtype=np.float64))
     return np.asarray(hits / (predicted + truth.sum() - hits))
 
 
-def leave_one_out(f_of_images: ArrayLike) -> tuple[NDArray[np.int64], Floats]:
-    """Each image's F at the one threshold that is best for all the other images.
+def leave_one_out(f_of_images: ArrayLike) -> tuple[NDArray[np.int64], _Floats]:
+    """Return each image's F at the one threshold that is best for all the other images.
 
-    For image i the threshold with the largest mean F over the images other than i is taken (the middle one of
-    equals), and F of image i read there.
+    For image i it is the threshold with the largest mean F over the images other than i (the middle one of equals).
 
     Parameters
     ----------
-    f_of_images : images x thresholds, from `f_at_threshold` with the same thresholds for every image.
+    f_of_images : images x thresholds array, from `f_at_threshold` with the same thresholds for every image.
 
     Returns
     -------
-    chosen : per image, the index of its threshold.
-    f : per image, F there, 0..1.
+    chosen : index of the threshold of each image.
+    f : F of each image at its threshold, 0..1.
 
     Raises
     ------
     UndefinedMetricError
         Fewer than two images.
+
+    Examples
+    --------
+    >>> leave_one_out([[0.9, 0.5], [0.6, 0.7]])  # the first image gets the best threshold of the second
+    (array([1, 0]), array([0.5, 0.6]))
     """
     table = np.asarray(f_of_images, dtype=np.float64)
     if table.ndim != 2 or table.shape[0] < 2:
@@ -363,14 +454,14 @@ def leave_one_out(f_of_images: ArrayLike) -> tuple[NDArray[np.int64], Floats]:
     of_others = table.sum(axis=0) - table
     chosen = np.empty(table.shape[0], dtype=np.int64)
     for i, total in enumerate(of_others):
-        # Sums of the same terms differ in the last digits only; those are equals.
+        # Sums of the same terms may differ by rounding and count as equal.
         best = np.flatnonzero(total >= total.max() - 1e-9)
         chosen[i] = best[best.size // 2]
     return chosen, table[np.arange(table.shape[0]), chosen]
 
 
 def mean_absolute_error(estimate: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None) -> float:
-    """Mean of |estimate - truth| over the valid pixels of one image.
+    """Return the mean of |estimate - truth| over the valid pixels of one image.
 
     Parameters
     ----------
@@ -379,19 +470,32 @@ def mean_absolute_error(estimate: ArrayLike, truth: ArrayLike, valid: ArrayLike 
 
     Returns
     -------
-    float, the maps' unit.
+    float, in the unit of the maps.
 
     Raises
     ------
     UndefinedMetricError
         No valid pixel, or NaN at valid pixels.
+
+    Examples
+    --------
+    >>> mean_absolute_error([[1.0, 2.0]], [[1.5, 3.0]])
+    0.75
     """
     values, wanted = _estimation(estimate, truth, valid)
     return float(np.mean(np.abs(values - wanted)))
 
 
 def root_mean_square_error(estimate: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None) -> float:
-    """Root of the mean of (estimate - truth)^2 over the valid pixels of one image; as `mean_absolute_error`."""
+    """Return the root of the mean of (estimate - truth)^2 over the valid pixels of one image.
+
+    Parameters, unit and errors as in `mean_absolute_error`.
+
+    Examples
+    --------
+    >>> root_mean_square_error([[1.0, 2.0]], [[4.0, 6.0]]) == 12.5**0.5
+    True
+    """
     values, wanted = _estimation(estimate, truth, valid)
     return float(np.sqrt(np.mean((values - wanted) ** 2)))
 
@@ -404,16 +508,16 @@ def boundary_error(
     jump: float = 0.25,
     distance: float = 8.0,
 ) -> BoundaryError:
-    """Mean absolute error near the edges of the truth, and elsewhere.
+    """Return the mean absolute error near the edges of the truth, and elsewhere.
 
-    An edge of the truth is where two valid neighbours (beside or below one another) differ by more than `jump`.
+    An edge of the truth is where two valid neighbours (horizontal or vertical) differ by more than `jump`.
 
     Parameters
     ----------
     estimate, truth : H x W, sigma in px (or any one unit).
     valid : H x W, True = counts; None = all.
-    jump : px, in the maps' unit.
-    distance : px from an edge that is near.
+    jump : least difference across an edge, in the unit of the maps.
+    distance : distance from an edge, px, up to which a pixel is near it.
 
     Returns
     -------
@@ -423,6 +527,12 @@ def boundary_error(
     ------
     UndefinedMetricError
         No valid pixel, NaN at valid pixels, or a truth without such an edge.
+
+    Examples
+    --------
+    >>> truth = np.repeat([[1.0, 3.0]], 10, axis=1)
+    >>> boundary_error(np.full((1, 20), 2.0), truth, distance=2)
+    BoundaryError(near=1.0, elsewhere=1.0)
     """
     _estimation(estimate, truth, valid)
     values, wanted = np.asarray(estimate, dtype=np.float64), np.asarray(truth, dtype=np.float64)
@@ -441,7 +551,7 @@ def boundary_error(
 
 
 def relative_error(estimate: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None) -> float:
-    """Mean of |estimate - truth| / truth over the valid pixels whose truth is above 0.
+    """Return the mean of |estimate - truth| / truth over the valid pixels whose truth is above 0.
 
     Parameters
     ----------
@@ -450,18 +560,23 @@ def relative_error(estimate: ArrayLike, truth: ArrayLike, valid: ArrayLike | Non
 
     Returns
     -------
-    float, 0 = perfect; no unit.
+    float, 0 or more, without unit; 0 is perfect.
 
     Raises
     ------
     UndefinedMetricError
         No valid pixel with a truth above 0, or NaN at valid pixels.
+
+    Examples
+    --------
+    >>> relative_error([[1.5, 3.0]], [[2.0, 4.0]])
+    0.25
     """
     return float(np.mean(np.abs(_ratios(estimate, truth, valid, "A relative error") - 1)))
 
 
 def median_ratio(estimate: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None) -> float:
-    """Median of estimate / truth over the valid pixels whose truth is above 0: what a bias shows in.
+    """Return the median of estimate / truth over the valid pixels whose truth is above 0, which shows a bias.
 
     Parameters
     ----------
@@ -470,18 +585,23 @@ def median_ratio(estimate: ArrayLike, truth: ArrayLike, valid: ArrayLike | None 
 
     Returns
     -------
-    float, 1 = no bias; no unit.
+    float, 0 or more, without unit; 1 is no bias.
 
     Raises
     ------
     UndefinedMetricError
         No valid pixel with a truth above 0, or NaN at valid pixels.
+
+    Examples
+    --------
+    >>> median_ratio([[1.5, 3.0]], [[2.0, 4.0]])
+    0.75
     """
     return float(np.median(_ratios(estimate, truth, valid, "A ratio to the truth")))
 
 
-def _ratios(estimate: ArrayLike, truth: ArrayLike, valid: ArrayLike | None, metric: str) -> Floats:
-    """Estimate / truth at the valid pixels whose truth is above 0."""
+def _ratios(estimate: ArrayLike, truth: ArrayLike, valid: ArrayLike | None, metric: str) -> _Floats:
+    """Return estimate / truth at the valid pixels whose truth is above 0."""
     values, wanted = _estimation(estimate, truth, valid)
     blurred = wanted > 0
     if not blurred.any():
@@ -492,12 +612,12 @@ def _ratios(estimate: ArrayLike, truth: ArrayLike, valid: ArrayLike | None, metr
 def error_by_size(
     estimate: ArrayLike, truth: ArrayLike, edges: Sequence[float], valid: ArrayLike | None = None
 ) -> list[SizeBin]:
-    """Mean absolute error and bias in bins of the true sigma.
+    """Return mean absolute error and bias in bins of the true sigma.
 
     Parameters
     ----------
     estimate, truth : H x W, sigma in px.
-    edges : ascending bounds in px; bin k is [edges[k], edges[k + 1]). Truth outside all bins is left out.
+    edges : ascending bounds in px; bin k is [edges[k], edges[k + 1]). Pixels outside all bins are left out.
     valid : H x W, True = counts; None = all.
 
     Returns
@@ -508,6 +628,11 @@ def error_by_size(
     ------
     UndefinedMetricError
         No valid pixel, or NaN at valid pixels.
+
+    Examples
+    --------
+    >>> [size.bias for size in error_by_size([[1.5, 3.0]], [[1.0, 4.0]], edges=(0, 2, 8))]
+    [0.5, -1.0]
     """
     values, wanted = _estimation(estimate, truth, valid)
     error = values - wanted
@@ -526,7 +651,7 @@ def error_by_size(
 
 
 def spearman(score_map: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None) -> float:
-    """Spearman's rank correlation over the valid pixels of one image; equal values share their mean rank.
+    """Return Spearman's rank correlation over the valid pixels of one image; equal values get their mean rank.
 
     Parameters
     ----------
@@ -542,19 +667,24 @@ def spearman(score_map: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = N
     ------
     UndefinedMetricError
         No valid pixel, NaN at valid pixels, or a constant truth.
+
+    Examples
+    --------
+    >>> round(spearman([[0.1, 0.2, 0.9]], [[1.0, 2.0, 8.0]]), 6)
+    1.0
     """
     values, wanted = _estimation(score_map, truth, valid)
     if np.ptp(wanted) == 0:
         raise UndefinedMetricError("A constant truth has no order to correlate with: leave the image out.")
     if np.ptp(values) == 0:
         return 0.0
-    return float(np.corrcoef(rankdata(values), rankdata(wanted))[0, 1])
+    return float(spearmanr(values, wanted).statistic)
 
 
 def affine_invariant_error(estimate: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None) -> AffineError:
-    """Error after the least-squares fit of `scale * estimate + offset` to the truth over the valid pixels.
+    """Return the errors after the least-squares fit of `scale * estimate + offset` to the truth.
 
-    For truths whose unit is unknown. The fit is free to turn the map round: look at the sign of `scale`.
+    For truths whose unit is unknown. The fit may invert the map: check the sign of `scale`.
 
     Parameters
     ----------
@@ -569,6 +699,11 @@ def affine_invariant_error(estimate: ArrayLike, truth: ArrayLike, valid: ArrayLi
     ------
     UndefinedMetricError
         No valid pixel, or NaN at valid pixels.
+
+    Examples
+    --------
+    >>> affine_invariant_error([[0.0, 1.0, 2.0]], [[1.0, 3.0, 5.0]]).scale
+    2.0
     """
     values, wanted = _estimation(estimate, truth, valid)
     centred = values - values.mean()
@@ -580,13 +715,13 @@ def affine_invariant_error(estimate: ArrayLike, truth: ArrayLike, valid: ArrayLi
 
 
 def calibration(confidence: ArrayLike, correct: ArrayLike, bins: int = 10) -> Calibration:
-    """Compare confidences with how often they were right, all samples pooled.
+    """Compare confidences with how often the estimates are right, all samples pooled.
 
     Parameters
     ----------
     confidence : any shape, 0..1.
     correct : the same shape, True where the estimate was right (by a tolerance of the caller's choice).
-    bins : number of equal bins over 0..1.
+    bins : number of bins of equal width over 0..1.
 
     Returns
     -------
@@ -596,6 +731,11 @@ def calibration(confidence: ArrayLike, correct: ArrayLike, bins: int = 10) -> Ca
     ------
     UndefinedMetricError
         No sample, or a confidence that is NaN or outside 0..1.
+
+    Examples
+    --------
+    >>> round(calibration([0.9, 0.9, 0.1, 0.1], [True, True, False, False]).expected_error, 3)
+    0.1
     """
     values, right = _counted(confidence, correct, valid=None)
     values = _finite(values, "confidence")
@@ -605,9 +745,9 @@ def calibration(confidence: ArrayLike, correct: ArrayLike, bins: int = 10) -> Ca
     pixels = np.bincount(place, minlength=bins)
     divisor = np.where(pixels > 0, pixels, np.nan)
     mean_confidence = np.bincount(place, weights=values, minlength=bins) / divisor
-    share = np.bincount(place, weights=right.astype(np.float64), minlength=bins) / divisor
-    gap = np.nansum(np.abs(mean_confidence - share) * pixels) / pixels.sum()
-    return Calibration(np.linspace(0, 1, bins + 1), pixels, mean_confidence, share, float(gap))
+    fraction = np.bincount(place, weights=right.astype(np.float64), minlength=bins) / divisor
+    gap = np.nansum(np.abs(mean_confidence - fraction) * pixels) / pixels.sum()
+    return Calibration(np.linspace(0, 1, bins + 1), pixels, mean_confidence, fraction, float(gap))
 
 
 def bootstrap_interval(
@@ -617,32 +757,41 @@ def bootstrap_interval(
     level: float = 0.95,
     resamples: int = 10_000,
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of a statistic over images.
-
-    The images are drawn anew with replacement, `resamples` times; the interval runs between the (1 - level) /
-    2 quantiles on both sides of the statistic's values.
+    """Return the percentile bootstrap interval of a statistic over images.
 
     Parameters
     ----------
     values : one value per image.
-    statistic : function of an array and `axis`, such as `numpy.mean` or `numpy.median`.
-    seed : same seed, same interval.
-    level : coverage aimed at, 0..1.
-    resamples : number of draws.
+    statistic : function of an array and `axis` (which may be negative), such as `numpy.mean` or `numpy.median`.
+    seed : seed of the resampling.
+    level : coverage of the interval, 0..1.
+    resamples : number of resamples, each of as many images drawn with replacement.
 
     Returns
     -------
-    low, high : the unit of `values`.
+    low, high : bounds in the unit of `values`.
 
     Raises
     ------
     UndefinedMetricError
         Fewer than two values, or NaN among them.
+
+    Examples
+    --------
+    >>> low, high = bootstrap_interval([0.6, 0.7, 0.8, 0.9])
+    >>> bool(0.6 < low < 0.75 < high < 0.9)
+    True
     """
     sample = _finite(np.asarray(values).ravel(), "list of values")
     if sample.size < 2:
         raise UndefinedMetricError("An interval over images needs at least two images.")
-    draws = np.random.default_rng(seed).integers(0, sample.size, size=(resamples, sample.size))
-    spread = statistic(sample[draws], axis=1)
-    low, high = np.quantile(spread, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    interval = bootstrap(
+        (sample,),
+        statistic,
+        n_resamples=resamples,
+        vectorized=True,
+        confidence_level=level,
+        method="percentile",
+        random_state=np.random.default_rng(seed),
+    ).confidence_interval
+    return float(interval.low), float(interval.high)

@@ -13,9 +13,11 @@ from scipy import ndimage
 from defocus.errors import DefocusError
 from defocus.optics.light import luma
 
-LAPLACIAN_WINDOW = 21
+__all__ = ["PEERS", "laplacian_score"]
+
+_LAPLACIAN_WINDOW = 21
 """px."""
-HIFST_STEP = 4
+_HIFST_STEP = 4
 """px between the places that blur-detector reads by default, down and across."""
 
 
@@ -31,14 +33,14 @@ def laplacian_score(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     H x W float32, higher = more blurred, no unit.
     """
     laplacian = ndimage.laplace(luma(image.astype(np.float64)))
-    mean = ndimage.uniform_filter(laplacian, LAPLACIAN_WINDOW)
-    variance = ndimage.uniform_filter(laplacian**2, LAPLACIAN_WINDOW) - mean**2
+    mean = ndimage.uniform_filter(laplacian, _LAPLACIAN_WINDOW)
+    variance = ndimage.uniform_filter(laplacian**2, _LAPLACIAN_WINDOW) - mean**2
     # A grey level's rounding leaves about 0.1; the floor keeps flat patches finite without ordering noise.
     score: NDArray[np.float32] = (-np.log(np.maximum(variance, 1e-3))).astype(np.float32)
     return score
 
 
-def hifst_score(image: NDArray[np.uint8], step: int = HIFST_STEP) -> NDArray[np.float32]:
+def _hifst_score(image: NDArray[np.uint8], step: int = _HIFST_STEP) -> NDArray[np.float32]:
     """HiFST (Golestaneh & Karam, CVPR 2017) by the package blur-detector.
 
     Parameters
@@ -73,7 +75,7 @@ def hifst_score(image: NDArray[np.uint8], step: int = HIFST_STEP) -> NDArray[np.
 
 PEERS: dict[str, Callable[[NDArray[np.uint8]], NDArray[np.float32]]] = {
     "laplacian": laplacian_score,
-    "hifst": hifst_score,
-    "hifst-dense": partial(hifst_score, step=1),
+    "hifst": _hifst_score,
+    "hifst-dense": partial(_hifst_score, step=1),
 }
 """Name to function: photograph in, score out, higher = more blurred."""

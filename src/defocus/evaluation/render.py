@@ -1,11 +1,11 @@
-"""Ground truth made to order: sharp photographs blurred by a known amount, uniformly or by depth.
+"""Synthetic ground truth: sharp photographs blurred by a known amount, uniformly or by depth.
 
-Photographs go in and come out display-referred sRGB, H x W or H x W x 3, uint8, uint16 or float 0..1; the
-kind of the input is kept. Blurring happens in linear light (`linear_light=True`, as a lens does) or on the
-display-referred values as they are (`False`, as DHDE and most of the field make their training data).
+Photographs are taken and returned as display-referred sRGB, H x W or H x W x 3, uint8, uint16 or float 0..1; the type
+of the input is kept. They are blurred in linear light (`linear_light=True`, as a lens does) or in display-referred
+values (`False`, as DHDE and most of the field make their training data).
 
-Truth is the standard deviation of the kernel in px of the image returned. What the source picture was already
-blurred by is not in it.
+The truth is the standard deviation of the kernel in px of the returned image. It does not include the blur that the
+source picture already has.
 """
 
 from __future__ import annotations
@@ -25,23 +25,42 @@ from defocus.errors import DefocusError
 from defocus.optics.kernels import disc_kernel, gaussian_kernel
 from defocus.optics.light import linear_to_srgb, srgb_to_linear
 
-Floats = NDArray[np.float64]
-Picture = NDArray[Any]
-Kernel = Literal["gaussian", "disc"]
+__all__ = [
+    "DefocusedScene",
+    "Kernel",
+    "add_noise",
+    "disc_blur",
+    "downscale",
+    "downscale_disparity",
+    "fill_unknown",
+    "gaussian_blur",
+    "jpeg_round_trip",
+    "render_depth",
+]
 
-# Neighbouring pixels whose disparities differ by less than this share of the scene's range lie on one
-# surface.
+_Floats = NDArray[np.float64]
+_Picture = NDArray[Any]
+Kernel = Literal["gaussian", "disc"]
+"""Shape of the blur."""
+
+# Neighbouring pixels whose disparities differ by less than this fraction of the scene's range lie on one surface.
 _SAME_SURFACE = 0.04
 
 
 class DefocusedScene(NamedTuple):
-    """A picture with depth-dependent blur, and the blur.
+    """A picture with depth-dependent blur, and the true blur.
 
     Attributes
     ----------
     image : H x W x 3 uint8.
-    sigma : H x W float32, px: blur of the surface seen at the pixel when everything is in focus.
+    sigma : H x W float32, px: blur of the surface that the sharp picture shows at the pixel.
     valid : H x W bool, False where the disparity was unknown and had to be filled in.
+
+    Examples
+    --------
+    >>> sharp = np.zeros((4, 6, 3), np.uint8)
+    >>> render_depth(sharp, np.ones((4, 6)), None, focus_disparity=0, max_sigma=2).sigma.max()
+    np.float32(2.0)
     """
 
     image: NDArray[np.uint8]
@@ -49,28 +68,28 @@ class DefocusedScene(NamedTuple):
     valid: NDArray[np.bool_]
 
 
-def _to_unit(image: Picture) -> Floats:
+def _to_unit(image: _Picture) -> _Floats:
     if image.ndim not in (2, 3) or 0 in image.shape:
         raise DefocusError(f"A picture must be H x W or H x W x 3, not {image.shape}.")
-    values: Floats = image.astype(np.float64)
+    values: _Floats = image.astype(np.float64)
     return values / np.iinfo(image.dtype).max if np.issubdtype(image.dtype, np.integer) else values
 
 
-def _like(values: Floats, image: Picture) -> Picture:
+def _like(values: _Floats, image: _Picture) -> _Picture:
     values = np.clip(values, 0.0, 1.0)
     if np.issubdtype(image.dtype, np.integer):
         return np.rint(values * np.iinfo(image.dtype).max).astype(image.dtype)
     return values.astype(image.dtype)
 
 
-def _blur_plane(values: Floats, size: float, kernel: Kernel) -> Floats:
+def _blur_plane(values: _Floats, size: float, kernel: Kernel) -> _Floats:
     """Blur the first two axes with a Gaussian of sigma `size` px or a disc of radius 2 `size`; borders are mirrored."""
     if kernel == "gaussian":
         weights = gaussian_kernel(size)
         if weights.size == 1:
             return values
         across = ndimage.convolve1d(values, weights, axis=1, mode="reflect")
-        blurred: Floats = ndimage.convolve1d(across, weights, axis=0, mode="reflect")
+        blurred: _Floats = ndimage.convolve1d(across, weights, axis=0, mode="reflect")
         return blurred
     disc = disc_kernel(2 * size)
     reach = disc.shape[0] // 2
@@ -82,7 +101,7 @@ def _blur_plane(values: Floats, size: float, kernel: Kernel) -> Floats:
     return np.asarray(signal.fftconvolve(padded, disc, "valid", axes=(0, 1)))
 
 
-def _blur(image: Picture, size: float, kernel: Kernel, linear_light: bool) -> Picture:
+def _blur(image: _Picture, size: float, kernel: Kernel, linear_light: bool) -> _Picture:
     if size < 0:
         raise DefocusError(f"A blur must be 0 px or more, not {size}.")
     values = _to_unit(image)
@@ -91,7 +110,7 @@ def _blur(image: Picture, size: float, kernel: Kernel, linear_light: bool) -> Pi
     return _like(_blur_plane(values, size, kernel), image)
 
 
-def gaussian_blur(image: Picture, sigma: float, linear_light: bool = True) -> Picture:
+def gaussian_blur(image: _Picture, sigma: float, linear_light: bool = True) -> _Picture:
     """Blur a picture with a Gaussian of `sigma` px; borders are mirrored.
 
     Parameters
@@ -108,11 +127,18 @@ def gaussian_blur(image: Picture, sigma: float, linear_light: bool = True) -> Pi
     ------
     DefocusError
         A negative sigma, or an array that is no picture.
+
+    Examples
+    --------
+    >>> image = np.zeros((1, 7))
+    >>> image[0, 3] = 1
+    >>> gaussian_blur(image, 1.0, linear_light=False).round(2)
+    array([[0.  , 0.05, 0.24, 0.4 , 0.24, 0.05, 0.  ]])
     """
     return _blur(image, sigma, "gaussian", linear_light)
 
 
-def disc_blur(image: Picture, radius: float, linear_light: bool = True) -> Picture:
+def disc_blur(image: _Picture, radius: float, linear_light: bool = True) -> _Picture:
     """Blur a picture with a uniform disc of `radius` px (`disc_kernel`); borders are mirrored.
 
     Parameters
@@ -129,29 +155,57 @@ def disc_blur(image: Picture, radius: float, linear_light: bool = True) -> Pictu
     ------
     DefocusError
         A negative radius, or an array that is no picture.
+
+    Examples
+    --------
+    >>> image = np.zeros((7, 7))
+    >>> image[3, 3] = 1
+    >>> disc_blur(image, 2.0, linear_light=False)[3].round(2)
+    array([0.  , 0.04, 0.08, 0.08, 0.08, 0.04, 0.  ])
     """
     return _blur(image, radius / 2, "disc", linear_light)
 
 
-def add_noise(image: Picture, sigma: float, seed: int) -> Picture:
+def add_noise(image: _Picture, sigma: float, seed: int) -> _Picture:
     """Add white Gaussian noise to the display-referred values, independently per pixel and channel.
 
     Parameters
     ----------
     image : H x W or H x W x 3, uint8, uint16 or float 0..1.
-    sigma : standard deviation as a share of full scale: 2 / 255 for two grey levels.
-    seed : same seed, same noise.
+    sigma : standard deviation as a fraction of full scale: 2 / 255 for two grey levels.
+    seed : seed of the noise.
 
     Returns
     -------
     The same shape and type, clipped to its range.
+
+    Examples
+    --------
+    >>> noisy = add_noise(np.full((100, 100), 0.5), sigma=0.1, seed=0)
+    >>> round(float(noisy.std()), 1)
+    0.1
     """
     values = _to_unit(image)
     return _like(values + np.random.default_rng(seed).normal(0.0, sigma, values.shape), image)
 
 
 def jpeg_round_trip(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
-    """Return a uint8 picture as it looks after being stored as JPEG of `quality` 1..100 (4:2:0 chroma)."""
+    """Return a picture as it looks after being stored as JPEG.
+
+    Parameters
+    ----------
+    image : H x W or H x W x 3 uint8.
+    quality : 1..100, with chroma at half the resolution (4:2:0).
+
+    Returns
+    -------
+    uint8 of the same shape.
+
+    Examples
+    --------
+    >>> jpeg_round_trip(np.full((8, 8), 100, np.uint8), quality=90)[0, 0]
+    np.uint8(100)
+    """
     stored = io.BytesIO()
     Image.fromarray(image).save(stored, "JPEG", quality=quality)
     stored.seek(0)
@@ -159,11 +213,11 @@ def jpeg_round_trip(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]
         return np.asarray(opened)
 
 
-def fill_unknown(disparity: ArrayLike, known: ArrayLike) -> Floats:
+def fill_unknown(disparity: ArrayLike, known: ArrayLike) -> _Floats:
     """Fill unknown disparities from the farther of the two known neighbours in the row.
 
-    Holes of a stereo pair are mostly what only one eye saw beside a foreground object, and so belong to the
-    background. Rows without any known value take the nearest known pixel's.
+    Holes of a stereo pair are mostly areas beside a foreground object that only one camera saw, and so belong to the
+    background. Rows without any known value take that of the nearest known pixel.
 
     Parameters
     ----------
@@ -178,6 +232,11 @@ def fill_unknown(disparity: ArrayLike, known: ArrayLike) -> Floats:
     ------
     DefocusError
         No pixel is known.
+
+    Examples
+    --------
+    >>> fill_unknown([[1.0, 0.0, 5.0]], known=[[True, False, True]])
+    array([[1., 1., 5.]])
     """
     values, given = np.asarray(disparity, dtype=np.float64), np.asarray(known, dtype=bool)
     if not given.any():
@@ -193,8 +252,8 @@ def fill_unknown(disparity: ArrayLike, known: ArrayLike) -> Floats:
     return np.asarray(filled[tuple(near)])
 
 
-def _layer_bounds(disparity: Floats, layers: int) -> Floats:
-    """Ascending bounds of the depth layers: one layer per distinct disparity where there are few enough."""
+def _layer_bounds(disparity: _Floats, layers: int) -> _Floats:
+    """Return ascending bounds of the depth layers: one layer per distinct disparity where these are few enough."""
     distinct = np.unique(disparity)
     if distinct.size <= layers:
         return np.append(distinct, np.inf)
@@ -218,28 +277,28 @@ def render_depth(
 
     A thin lens blurs in proportion to the difference of inverse depths, that is of disparities: sigma is
     max_sigma |disparity - focus| / (the largest such difference among known pixels). The disparities are cut into
-    layers, each blurred by one sigma (that of its mean difference) and laid over those behind it:
+    layers, each blurred by one sigma (that of its mean difference) and composed over those behind it:
 
-    1. For a layer, everything in front of its surface is taken away, and picture and disparity behind are filled from
-       the nearest pixel that is not in front. What lies within 4 % of the disparity range counts as the same surface,
+    1. For a layer, everything in front of its surface is removed, and picture and disparity behind are filled from
+       the nearest pixel that is not in front. Pixels within 4 % of the disparity range count as the same surface,
        so slanted surfaces keep their own colours on both sides of a cut.
-    2. Colours: blur of (colour x mask) / blur of the mask of this surface, so that nothing of what is nearer or farther
-       bleeds in.
-    3. Opacity: blur of the mask "this layer or nearer". Farther layers show through by what is left.
+    2. Its colours are blur of (colour x mask) / blur of the mask of this surface, so that neither nearer nor farther
+       surfaces bleed in.
+    3. Its opacity is the blur of the mask "this layer or nearer". Farther layers show through the rest.
 
     Parameters
     ----------
     image : H x W x 3 uint8, sharp everywhere, display-referred sRGB.
     disparity : H x W, larger = nearer, any unit affine in inverse depth.
     valid : H x W, False where the disparity is unknown; None = all known. See `fill_unknown`.
-    focus_disparity : the disparity in focus, which need not occur in the picture.
-    max_sigma : px, the blur of the surface farthest out of focus.
-    kernel : "gaussian", or "disc" with radius 2 sigma (see `disc_kernel` for what small discs really measure).
+    focus_disparity : disparity in focus, which need not occur in the picture.
+    max_sigma : blur of the surface farthest out of focus, px.
+    kernel : "gaussian", or "disc" with radius 2 sigma (see `disc_kernel` for the actual sigma of small discs).
     linear_light : blur linear light (True) or the display-referred values (False).
     layers : number of depth layers; the steps in sigma are about (blur range) / layers.
-    noise : standard deviation of the noise added at the end, a share of full scale.
+    noise : standard deviation of the noise added at the end, a fraction of full scale.
     jpeg : JPEG quality of a final round trip, or None.
-    seed : of the noise.
+    seed : seed of the noise.
 
     Returns
     -------
@@ -249,6 +308,14 @@ def render_depth(
     ------
     DefocusError
         Shapes that do not agree, no known disparity, or a negative `max_sigma`.
+
+    Examples
+    --------
+    >>> sharp = np.random.default_rng(0).integers(0, 255, (16, 20, 3)).astype(np.uint8)
+    >>> disparity = np.repeat([[0.0, 4.0]], 10, axis=1).repeat(16, axis=0)  # left far, right near
+    >>> scene = render_depth(sharp, disparity, None, focus_disparity=4.0, max_sigma=2.0)
+    >>> scene.sigma[0, [0, -1]]
+    array([2., 0.], dtype=float32)
     """
     given = np.asarray(disparity, dtype=np.float64)
     known = np.ones(given.shape, dtype=bool) if valid is None else np.asarray(valid, dtype=bool)
@@ -299,30 +366,35 @@ def render_depth(
     return DefocusedScene(picture, sigma, known)
 
 
-def _normalised_blur(values: Floats, support: NDArray[np.bool_], blur: Callable[[Floats], Floats]) -> Floats:
-    """Blur only what `support` marks, spreading it outward: blur(values * support) / blur(support)."""
+def _normalised_blur(values: _Floats, support: NDArray[np.bool_], blur: Callable[[_Floats], _Floats]) -> _Floats:
+    """Blur only the pixels of `support`: blur(values * support) / blur(support)."""
     if support.all():
         return blur(values)
     weight = blur(support.astype(np.float64))[..., None]
-    # FFT rounding leaves about 1e-16 where nothing reaches; opacity is as small there, so any colour will do.
+    # FFT rounding leaves about 1e-16 beyond the blur's reach; opacity is as small there, so the colour does not matter.
     reached = weight > 1e-9
     mixed = blur(values * support[..., None])
     return np.where(reached, np.divide(mixed, weight, out=np.zeros_like(mixed), where=reached), values)
 
 
 def downscale(image: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
-    """Shrink a uint8 picture by a whole factor: means over factor x factor blocks of display-referred values.
+    """Reduce a picture by an integer factor: means over factor x factor blocks of display-referred values.
 
     Rows and columns that do not fill a block are cut off.
 
     Parameters
     ----------
     image : H x W or H x W x 3 uint8.
-    factor : at least 1.
+    factor : side of a block, px, at least 1.
 
     Returns
     -------
     H // factor x W // factor (x 3) uint8.
+
+    Examples
+    --------
+    >>> downscale(np.array([[0, 10, 50], [20, 10, 50]], np.uint8), 2)
+    array([[10]], dtype=uint8)
     """
     height, width = image.shape[0] // factor, image.shape[1] // factor
     whole = image[: height * factor, : width * factor]
@@ -334,18 +406,24 @@ def downscale(image: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
 def downscale_disparity(
     disparity: ArrayLike, valid: ArrayLike, factor: int
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Shrink a disparity map by a whole factor, taking each block's nearest known surface.
+    """Reduce a disparity map by an integer factor, taking the nearest known surface of each block.
 
     Parameters
     ----------
-    disparity : H x W, px of the map as it is.
+    disparity : H x W, px of the given map.
     valid : H x W, False where unknown.
-    factor : at least 1.
+    factor : side of a block, px, at least 1.
 
     Returns
     -------
-    disparity : float32, px of the shrunken map; 0 where unknown.
-    valid : bool, False where no pixel of the block is known.
+    disparity : H // factor x W // factor float32, px of the reduced map; 0 where unknown.
+    valid : bool of the same shape, False where no pixel of the block is known.
+
+    Examples
+    --------
+    >>> disparity = np.array([[2.0, 8.0], [2.0, 2.0]])
+    >>> downscale_disparity(disparity, np.ones((2, 2), bool), 2)[0]
+    array([[4.]], dtype=float32)
     """
     values = np.where(np.asarray(valid, dtype=bool), np.asarray(disparity, dtype=np.float32), -np.inf)
     height, width = values.shape[0] // factor, values.shape[1] // factor

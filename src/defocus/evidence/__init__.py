@@ -18,10 +18,10 @@ from defocus.filters.box import block_average
 
 __all__ = ["readability", "without_block_edges"]
 
-GRAIN_REACH = 2.5
+_GRAIN_REACH = 2.5
 """Times the scale of the grain; readings of less blur, where there is nothing but grain, are readings of the grain."""
-GRAIN_READABILITY = 0.25
-MOSTLY_GRAIN = 0.85
+_GRAIN_READABILITY = 0.25
+_MOSTLY_GRAIN = 0.85
 
 
 def readability(
@@ -47,9 +47,9 @@ def readability(
     grain = find_grain(grey)
     if grain is not None:
         covered = grain.covers(grey, stride)[:height, :width]
-        if covered.mean() > MOSTLY_GRAIN:
+        if covered.mean() > _MOSTLY_GRAIN:
             covered[:] = True  # the little that stands out of so much grain is grain on an edge
-        readable[covered & (log2_sigma < np.log2(GRAIN_REACH * grain.scale))] = GRAIN_READABILITY
+        readable[covered & (log2_sigma < np.log2(_GRAIN_REACH * grain.scale))] = _GRAIN_READABILITY
     readable[one_colour(grey, stride)[:height, :width]] = 0
     discs = outlined_discs(rgb)
     if discs.any():

@@ -18,9 +18,11 @@ from defocus.optics.light import luma
 from defocus.photograph import Photograph
 from defocus.photograph.content import find_content
 
-WINDOW = 128
+__all__ = ["Shake", "camera_shake"]
+
+_WINDOW = 128
 """px a side of the parts that are compared."""
-SHAKEN = 1.3
+_SHAKEN = 1.3
 """Score from which on a photograph counts as shaken. Chosen on photographs for training, of which one in a hundred had
 more than 1.1."""
 _DIRECTIONS = 18
@@ -54,7 +56,7 @@ class Shake:
     @property
     def shaken(self) -> bool:
         """Whether the score exceeds what photographs held still have."""
-        return self.score >= SHAKEN
+        return self.score >= _SHAKEN
 
 
 def camera_shake(photograph: Photograph) -> Shake:
@@ -103,14 +105,16 @@ def _power_by_direction(grey: NDArray[np.float32]) -> NDArray[np.float64]:
     height, width = grey.shape
     bands = len(_BANDS) - 1
     places = [
-        (y, x) for y in range(0, height - WINDOW + 1, WINDOW // 2) for x in range(0, width - WINDOW + 1, WINDOW // 2)
+        (y, x)
+        for y in range(0, height - _WINDOW + 1, _WINDOW // 2)
+        for x in range(0, width - _WINDOW + 1, _WINDOW // 2)
     ]
     places = places[:: max(1, -(-len(places) // _MOST_WINDOWS))]
     if not places:
         return np.zeros((0, bands, _DIRECTIONS))
-    fade = np.hanning(WINDOW).astype(np.float32)
+    fade = np.hanning(_WINDOW).astype(np.float32)
     fade = fade[:, None] * fade
-    v, u = fft.fftfreq(WINDOW)[:, None], fft.rfftfreq(WINDOW)[None, :]
+    v, u = fft.fftfreq(_WINDOW)[:, None], fft.rfftfreq(_WINDOW)[None, :]
     band = np.digitize(np.hypot(u, v), _BANDS) - 1
     direction = np.minimum((np.mod(np.arctan2(v, u), np.pi) / np.pi * _DIRECTIONS).astype(int), _DIRECTIONS - 1)
     inside = (band >= 0) & (band < bands)
@@ -119,7 +123,7 @@ def _power_by_direction(grey: NDArray[np.float32]) -> NDArray[np.float64]:
     counts = _smoothed(np.bincount(bins, minlength=size).reshape(bands, _DIRECTIONS).astype(np.float64))
     found = np.empty((len(places), bands, _DIRECTIONS))
     for k, (y, x) in enumerate(places):
-        window = grey[y : y + WINDOW, x : x + WINDOW]
+        window = grey[y : y + _WINDOW, x : x + _WINDOW]
         spectrum = np.abs(fft.rfft2((window - window.mean()) * fade)) ** 2 / (fade**2).sum()
         found[k] = _smoothed(np.bincount(bins, spectrum[inside], size).reshape(bands, _DIRECTIONS).astype(np.float64))
     return found / np.maximum(counts, 1e-9)

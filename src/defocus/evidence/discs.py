@@ -9,25 +9,27 @@ from scipy import ndimage
 from defocus.filters.box import block_average
 from defocus.optics.light import luma
 
-Floats = NDArray[np.float32]
+__all__ = ["outlined_discs"]
 
-LEVELS = 8
+_Floats = NDArray[np.float32]
+
+_LEVELS = 8
 """Brightnesses at which the photograph is cut into shapes."""
-LEAST_RADIUS, LARGEST_RADIUS = 4.0, 0.08
+_LEAST_RADIUS, _LARGEST_RADIUS = 4.0, 0.08
 """Of a disc: px, and a fraction of the longer side."""
-LEAST_FILLED, MOST_ELONGATED = 0.965, 1.35
+_LEAST_FILLED, _MOST_ELONGATED = 0.965, 1.35
 """How much of the ellipse of its second moments a disc fills (a square .955, a disc 1), and longer to shorter axis."""
-LEAST_CONTRAST = 15 / 255
-MOST_UNEVEN = 0.2
+_LEAST_CONTRAST = 15 / 255
+_MOST_UNEVEN = 0.2
 """Deviation inside, as a fraction of the contrast with what is around."""
-LEAST_STEEP = 0.2
+_LEAST_STEEP = 0.2
 """Slope of the outline, as a fraction of the contrast per px."""
-MARGIN = 12
+_MARGIN = 12
 """px around a disc within which its outline is read."""
 _MOST_PIXELS = 400_000
 
 
-def outlined_discs(rgb: Floats) -> NDArray[np.bool_]:
+def outlined_discs(rgb: _Floats) -> NDArray[np.bool_]:
     """Return where there are discs of even brightness with a sharp outline, brighter than what is around: H x W bool.
 
     They are what points of light out of focus become, and their outlines look sharp at any blur. Round things in focus
@@ -45,15 +47,15 @@ def outlined_discs(rgb: Floats) -> NDArray[np.bool_]:
     return np.asarray(np.repeat(np.repeat(found, factor, axis=0), factor, axis=1)[:height, :width])
 
 
-def _discs(grey: Floats) -> NDArray[np.bool_]:
+def _discs(grey: _Floats) -> NDArray[np.bool_]:
     height, width = grey.shape
     found = np.zeros((height, width), bool)
     smooth = ndimage.uniform_filter(grey, 3, mode="nearest")
     low, high = float(np.percentile(smooth[::4, ::4], 30)), float(smooth.max())
-    largest, least_area = LARGEST_RADIUS * max(height, width), np.pi * LEAST_RADIUS**2
-    if min(height, width) < 8 or high - low < LEAST_CONTRAST:
+    largest, least_area = _LARGEST_RADIUS * max(height, width), np.pi * _LEAST_RADIUS**2
+    if min(height, width) < 8 or high - low < _LEAST_CONTRAST:
         return found
-    for threshold in np.linspace(low, high, LEVELS + 2)[1:-1]:
+    for threshold in np.linspace(low, high, _LEVELS + 2)[1:-1]:
         shapes, _ = ndimage.label(smooth > threshold)
         areas = np.bincount(shapes.ravel())
         boxes = ndimage.find_objects(shapes)
@@ -62,9 +64,9 @@ def _discs(grey: Floats) -> NDArray[np.bool_]:
                 continue
             box = boxes[number - 1]
             tall, wide = (side.stop - side.start for side in box)
-            if not 2 * LEAST_RADIUS - 1 <= min(tall, wide) <= max(tall, wide) <= MOST_ELONGATED * 2 * largest:
+            if not 2 * _LEAST_RADIUS - 1 <= min(tall, wide) <= max(tall, wide) <= _MOST_ELONGATED * 2 * largest:
                 continue
-            if max(tall, wide) > MOST_ELONGATED * min(tall, wide):
+            if max(tall, wide) > _MOST_ELONGATED * min(tall, wide):
                 continue
             disc = _disc(shapes[box] == number)
             if disc is not None:
@@ -77,20 +79,20 @@ def _disc(shape: NDArray[np.bool_]) -> tuple[float, float, float] | None:
     rows, columns = np.nonzero(shape)
     area = len(rows)
     radius = float(np.sqrt(area / np.pi))
-    if radius < LEAST_RADIUS:
+    if radius < _LEAST_RADIUS:
         return None
     # A pixel is a square, which has a variance of its own.
     covariance = np.cov(rows, columns, bias=True) + np.eye(2) / 12
     smaller, larger = np.linalg.eigvalsh(covariance)
     filled = area / (4 * np.pi * np.sqrt(smaller * larger))
-    if filled < LEAST_FILLED or np.sqrt(larger / smaller) > MOST_ELONGATED:
+    if filled < _LEAST_FILLED or np.sqrt(larger / smaller) > _MOST_ELONGATED:
         return None
     return float(rows.mean()), float(columns.mean()), radius
 
 
-def _mark(found: NDArray[np.bool_], grey: Floats, smooth: Floats, row: float, column: float, radius: float) -> None:
+def _mark(found: NDArray[np.bool_], grey: _Floats, smooth: _Floats, row: float, column: float, radius: float) -> None:
     """Mark a disc and its margin, if it is even inside and steep at its outline."""
-    reach = radius + MARGIN + 1
+    reach = radius + _MARGIN + 1
     rows = slice(max(int(row - reach), 0), int(row + reach) + 2)
     columns = slice(max(int(column - reach), 0), int(column + reach) + 2)
     part = grey[rows, columns]
@@ -100,8 +102,8 @@ def _mark(found: NDArray[np.bool_], grey: Floats, smooth: Floats, row: float, co
     if inside.sum() < 12 or around.sum() < 12:
         return
     contrast = float(np.median(part[inside]) - np.median(part[around]))
-    if contrast < LEAST_CONTRAST or float(part[inside].std()) > MOST_UNEVEN * contrast:
+    if contrast < _LEAST_CONTRAST or float(part[inside].std()) > _MOST_UNEVEN * contrast:
         return
     slope = np.hypot(*np.gradient(smooth[rows, columns]))
-    if np.percentile(slope[np.abs(distance - radius) < 1.5], 60) > LEAST_STEEP * contrast:
-        found[rows, columns] |= distance < radius + MARGIN
+    if np.percentile(slope[np.abs(distance - radius) < 1.5], 60) > _LEAST_STEEP * contrast:
+        found[rows, columns] |= distance < radius + _MARGIN

@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+__all__ = ["one_colour"]
+
 
 def one_colour(grey: NDArray[np.float32], stride: int) -> NDArray[np.bool_]:
     """Tell where luma is the same at every pixel of a block and of the eight around it.

@@ -1,4 +1,4 @@
-"""Edge-preserving filters that several methods share, each with its paper; arrays in, arrays out."""
+"""Edge-preserving filters that several methods use, each with its paper. They take and return arrays."""
 
 from __future__ import annotations
 

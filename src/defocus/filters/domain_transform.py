@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 
 from defocus.errors import ParameterError
 
-Floats = NDArray[np.floating]
+__all__ = ["domain_transform"]
+
+_Floats = NDArray[np.floating]
 
 
 def domain_transform(
-    values: Floats, guide: Floats, sigma_space: float, sigma_colour: float, iterations: int = 3
-) -> Floats:
+    values: _Floats, guide: _Floats, sigma_space: float, sigma_colour: float, iterations: int = 3
+) -> _Floats:
     """Smooth values along a guide, not across its edges.
 
     Each iteration runs forwards and backwards over rows, then over columns, with the feedback a^d between
@@ -38,6 +40,12 @@ def domain_transform(
     ------
     ParameterError
         If shapes do not agree or a parameter is not positive.
+
+    Examples
+    --------
+    >>> guide = np.array([[0.0, 0.0, 0.0, 1.0, 1.0, 1.0]])
+    >>> domain_transform(np.array([[1.0, 2.0, 3.0, 7.0, 8.0, 9.0]]), guide, sigma_space=5, sigma_colour=0.01).round(1)
+    array([[1.5, 1.6, 1.6, 7.5, 7.6, 7.6]])
     """
     if guide.shape[:2] != values.shape[:2]:
         raise ParameterError(f"Values {values.shape} and guide {guide.shape} must agree in height and width.")
@@ -62,7 +70,7 @@ def domain_transform(
     return maps.reshape(values.shape)
 
 
-def _recurse(lines: Floats, weights: Floats) -> None:
+def _recurse(lines: _Floats, weights: _Floats) -> None:
     """Run forwards and backwards over the first axis of n x m x K lines, in place; weights are (n - 1) x m."""
     for n, weight in enumerate(weights[..., None], start=1):
         lines[n] += weight * (lines[n - 1] - lines[n])

@@ -12,8 +12,9 @@ from defocus.runtime.cores import on_all_cores
 __all__ = ["guided_upsample"]
 
 PIXELS_AT_A_TIME = 1 << 17
-COARSE_ROWS = 128
-"""Rows of the coarse grid fitted at once: all of a large photograph's would be most of the memory of an estimate."""
+"""Number of pixels that a thread interpolates at once."""
+_COARSE_ROWS = 128
+"""Number of rows of the coarse grid that are fitted at once, which bounds the memory."""
 
 
 def guided_upsample(
@@ -25,7 +26,7 @@ def guided_upsample(
     radius: int = 2,
     eps: float = 1e-4,
 ) -> NDArray[np.float32]:
-    """Lift a map to the guide's grid as a locally linear function of the guide.
+    """Upsample a map to the guide's grid as a locally linear function of the guide.
 
     In each window of the coarse grid the map is fitted by a . I + b (ridge regression with weight eps); the
     mean coefficients of the windows over a pixel are interpolated bilinearly and applied to the
@@ -42,22 +43,31 @@ def guided_upsample(
 
     Returns
     -------
-    H x W or H x W x K float32, in the unit of `coarse`; each of the K maps lies by itself in memory.
+    H x W or H x W x K float32, in the unit of `coarse`; each of the K maps is contiguous in memory.
 
     References
     ----------
     He, Sun, "Fast guided filter", arXiv 1505.00996, 2015, algorithm 2; colour guide: He, Sun, Tang,
     "Guided image filtering", TPAMI 35(6), 2013.
 
+    Examples
+    --------
+    >>> from defocus.filters.box import block_average
+    >>> guide = np.zeros((8, 32, 1))
+    >>> guide[:, 14:] = 1  # an edge that the coarse grid cannot resolve
+    >>> coarse_guide = block_average(guide, 4)
+    >>> fine = guided_upsample(2 * coarse_guide[..., 0], coarse_guide, guide, reduction=4)
+    >>> fine[4, 12:16].round(2)
+    array([0., 0., 2., 2.], dtype=float32)
     """
     maps = coarse.reshape(*coarse.shape[:2], -1)
     channels = coarse_guide.shape[2]
-    # Planes, one for each coefficient: whole rows of one are several times as fast to work on as runs of a few numbers.
+    # One plane per coefficient: whole rows of a plane are several times as fast to process as runs of a few numbers.
     coefficients = np.empty((channels + 1, maps.shape[2], *coarse.shape[:2]), np.float32)
 
     def fit(top: int) -> None:
-        bottom = min(top + COARSE_ROWS, len(maps))
-        # Two box means reach 2 radius rows; the strip's own cut ends are beyond what is kept.
+        bottom = min(top + _COARSE_ROWS, len(maps))
+        # Two box means reach 2 radius rows, so the rows that are kept do not depend on where the strip was cut.
         first, last = max(top - 2 * radius, 0), min(bottom + 2 * radius, len(maps))
         inner, outer = max(top - radius, 0), min(bottom + radius, len(maps))
         level, colour = (np.moveaxis(strip[first:last], 2, 0).astype(np.float64) for strip in (maps, coarse_guide))
@@ -65,12 +75,12 @@ def guided_upsample(
         for mean, plane in zip(_planes(coefficients), _planes(fitted), strict=True):
             mean[top:bottom] = box_mean(plane, radius)[top - inner : bottom - inner]
 
-    on_all_cores(fit, range(0, len(maps), COARSE_ROWS))
+    on_all_cores(fit, range(0, len(maps), _COARSE_ROWS))
 
     height, width = guide.shape[:2]
     result = np.empty((maps.shape[2], height, width), dtype=np.float32)
-    upper, row_share = _linear_positions(height, reduction)
-    left, column_share = _linear_positions(width, reduction)
+    upper, row_fraction = _linear_positions(height, reduction)
+    left, column_fraction = _linear_positions(width, reduction)
     right = np.minimum(left + 1, maps.shape[1] - 1)
     # One coarse row at a time is stretched to full width; planes of a few rows stay in the cache.
     rows = max(1, PIXELS_AT_A_TIME // width)
@@ -79,14 +89,14 @@ def guided_upsample(
         y = slice(top, min(top + rows, height))
         lowest = upper[y][0]
         some = coefficients[:, :, lowest : upper[y][-1] + 2]
-        wide = some[..., left] * (1 - column_share) + some[..., right] * column_share
+        wide = some[..., left] * (1 - column_fraction) + some[..., right] * column_fraction
         lower = np.minimum(upper[y] + 1, len(maps) - 1) - lowest
-        share = row_share[y][:, None]
+        fraction = row_fraction[y][:, None]
         for k in range(maps.shape[2]):
             for c in range(channels + 1):
                 plane = wide[c, k]
                 lifted = plane[upper[y] - lowest]
-                lifted += share * (plane[lower] - lifted)
+                lifted += fraction * (plane[lower] - lifted)
                 if c == 0:
                     total = lifted * guide[y, :, 0]
                 elif c < channels:
@@ -101,14 +111,14 @@ def guided_upsample(
 
 
 def _planes(stack: NDArray[np.floating]) -> NDArray[np.floating]:
-    """The planes of A x B x h x w, in one row; a view."""
+    """Return A x B x h x w as a view of A B planes of h x w."""
     return stack.reshape(-1, *stack.shape[2:])
 
 
 def _ridge_regression(
     maps: NDArray[np.float64], colours: NDArray[np.float64], radius: int, eps: float
 ) -> NDArray[np.float64]:
-    """Slopes and offset of every window's best linear function of the colours: (C + 1) x K x h x w.
+    """Return slopes and offset of every window's best linear function of the colours, (C + 1) x K x h x w.
 
     maps are K x h x w, colours C x h x w.
     """
@@ -133,11 +143,11 @@ def _ridge_regression(
 
 
 def _linear_positions(length: int, reduction: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    """The block before each fine pixel and the share of the next one; constant beyond outer centres."""
+    """Return the block before each fine pixel and the weight of the next one; constant beyond the outer centres."""
     centres = block_centres(length, reduction)
     if len(centres) == 1:
         return np.zeros(length, dtype=np.intp), np.zeros(length, dtype=np.float32)
     fine = np.arange(length)
     before = np.clip(np.searchsorted(centres, fine, side="right") - 1, 0, len(centres) - 2)
-    share = (fine - centres[before]) / (centres[before + 1] - centres[before])
-    return before, np.clip(share, 0, 1).astype(np.float32)
+    fraction = (fine - centres[before]) / (centres[before + 1] - centres[before])
+    return before, np.clip(fraction, 0, 1).astype(np.float32)

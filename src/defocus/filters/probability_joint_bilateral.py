@@ -1,4 +1,4 @@
-"""The probability-joint bilateral filter of DHDE, which trusts sure labels more."""
+"""The probability-joint bilateral filter of DHDE, which gives probable labels more weight."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def probability_joint_bilateral(
     sigma_colour: float,
     sigma_probability: float,
 ) -> NDArray[np.float32]:
-    """Weighted mean of the sparse sigma over the edge pixels of a window.
+    """Return the weighted mean of the sparse sigma over the edge pixels of a window.
 
     The weight of edge pixel j for edge pixel i is
     exp(-|x_i - x_j|^2 / (2 sigma_space^2)) exp(-|I_i - I_j|^2 / (2 sigma_colour^2))
@@ -32,7 +32,7 @@ def probability_joint_bilateral(
     Parameters
     ----------
     sparse_sigma : H x W floats, px; read at edge pixels only, so NaN elsewhere is fine.
-    probability : H x W floats, 0..1, how sure each sigma is; read at edge pixels only.
+    probability : H x W floats, 0..1, the probability of each sigma; read at edge pixels only.
     edge_mask : H x W bool, the edge pixels.
     guide : H x W or H x W x C floats, 0..1. The released DHDE takes the red channel of the photograph only.
     radius : window radius in px; the window is (2 radius + 1)^2, cut off at the image border.
@@ -61,6 +61,16 @@ def probability_joint_bilateral(
     ----------
     Park, Tai, Cho, Kweon, CVPR 2017 (probability-joint bilateral filter).
 
+    Examples
+    --------
+    >>> sigma = np.array([[1.0, 3.0, np.nan]])
+    >>> edges = np.array([[True, True, False]])
+    >>> filtered = probability_joint_bilateral(
+    ...     sigma, np.array([[1.0, 0.5, 0.0]]), edges, np.zeros((1, 3)),
+    ...     sigma_space=100, sigma_colour=100, sigma_probability=0.5,
+    ... )
+    >>> filtered.round(2)
+    array([[1.76, 1.76, 0.  ]], dtype=float32)
     """
     if not (min(sigma_space, sigma_colour, sigma_probability) > 0 and radius >= 0):
         raise ParameterError(
@@ -113,7 +123,7 @@ def probability_joint_bilateral(
 def _neighbour_runs(
     edge_mask: NDArray[np.bool_], ys: NDArray[np.intp], xs: NDArray[np.intp], radius: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Neighbours of each edge pixel as runs of the row-major edge list, one run per window row.
+    """Return the neighbours of each edge pixel as runs of the row-major edge list, one run per window row.
 
     Returns
     -------

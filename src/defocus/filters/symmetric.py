@@ -1,4 +1,4 @@
-"""Inverses of the small symmetric matrices that fits in windows come down to."""
+"""Inversion of the many small symmetric matrices of least-squares fits in windows."""
 
 from __future__ import annotations
 
@@ -9,18 +9,25 @@ __all__ = ["inverse_of_symmetric"]
 
 
 def inverse_of_symmetric(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Inverses of many small symmetric positive definite matrices, such as the covariances of colours in windows.
+    """Invert many small symmetric positive definite matrices, such as the covariances of colours in windows.
 
-    By bordering, which takes a tenth of the time that LAPACK takes for so many so small ones: the inverse of
-    [[A, b], [b', d]] follows from that of A and from s = d - b' A^-1 b; the 3 x 3 of a photograph by cofactors.
+    By bordering, which takes a tenth of the time of LAPACK for matrices of this size: the inverse of [[A, b], [b', d]]
+    follows from that of A and from s = d - b' A^-1 b. Matrices of 3 x 3 are inverted by cofactors.
 
     Parameters
     ----------
-    matrices : C x C x h x w float64: a plane for each entry.
+    matrices : C x C x h x w float64, a plane for each entry.
 
     Returns
     -------
     C x C x h x w float64.
+
+    Examples
+    --------
+    >>> matrix = np.array([[2.0, 1.0], [1.0, 1.0]])
+    >>> inverse_of_symmetric(matrix[..., None, None])[..., 0, 0]
+    array([[ 1., -1.],
+           [-1.,  2.]])
     """
     last = len(matrices) - 1
     if last == 0:

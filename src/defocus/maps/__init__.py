@@ -1,1 +1,1 @@
-"""The result of an estimate: the map, its file format, its pictures, and what counts as right."""
+"""The result of an estimate: the defocus map, its file format, pictures of it, and when a sigma counts as right."""

@@ -1,4 +1,4 @@
-"""What counts as a right sigma, and as a confident one: the same everywhere, from training to the pictures."""
+"""When a sigma counts as right, and when as confident: one definition for training, evaluation and pictures."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 __all__ = ["CONFIDENT", "RIGHT_WITHIN", "is_right"]
 
 CONFIDENT = 0.5
-"""Least confidence of a pixel that counts as measured; below, its sigma is shown and treated as a guess."""
+"""Least confidence of a pixel that counts as measured; below it, sigma is shown and treated as a guess."""
 RIGHT_WITHIN = (0.1, 0.15)
-"""A sigma is right within this fraction of the true one, or within this many px, whichever is more."""
+"""Relative and absolute tolerance (fraction of the true sigma, px): a sigma is right within the larger of the two."""
 
 
 def is_right(sigma: NDArray[np.floating], truth: NDArray[np.floating]) -> NDArray[np.bool_]:

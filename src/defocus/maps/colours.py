@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = ["viridis"]
+
 # Nathaniel Smith, Stefan van der Walt and Eric Firing, 2015, public domain (CC0); 256 x RGB, hexadecimal.
 _VIRIDIS = (
     "44015444025645045745055946075a46085c460a5d460b5e470d60470e61471063471164471365481467481668481769"
@@ -27,5 +29,15 @@ _VIRIDIS = (
 
 
 def viridis() -> NDArray[np.uint8]:
-    """Return the colour map, 256 x 3 uint8 sRGB, from dark blue (lowest) over green to yellow (highest)."""
+    """Return the colour map, from dark blue (lowest) over green to yellow (highest).
+
+    Returns
+    -------
+    uint8 256 x 3, sRGB.
+
+    Examples
+    --------
+    >>> viridis()[[0, 255]].tolist()
+    [[68, 1, 84], [253, 231, 37]]
+    """
     return np.frombuffer(bytes.fromhex(_VIRIDIS), dtype=np.uint8).reshape(256, 3)

@@ -1,4 +1,4 @@
-"""A contact sheet: photographs in order, small, what is in focus outlined, and what was measured beneath."""
+"""A contact sheet: small photographs in order, with what is in focus outlined and the measurements beneath."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from defocus.photograph import Photograph
 
-WIDTH, HEIGHT = 320, 240
-"""px that a thumbnail fits in."""
+__all__ = ["Tile", "contact_sheet", "thumbnail"]
+
+_WIDTH, _HEIGHT = 320, 240
+"""Size in px that a thumbnail fits in."""
 _GROUND, _INK, _FAINT, _FRAME = (32, 32, 32), (240, 240, 240), (176, 176, 176), (255, 255, 255)
 _IN_FOCUS, _SHADOW = (255, 214, 0), (0, 0, 0)
 _GAP, _NAME_PX, _TEXT_PX = 16, 18, 16
 _REACH = 3
-"""px of the thumbnail within which what is in focus makes one area: detail is a filigree, its outline would be none."""
-_LEAST_SHARE = 0.3
+"""Sigma in px of the blur that joins details in focus to one area, whose outline is easier to see than theirs."""
+_LEAST_FRACTION = 0.3
+"""Least fraction of the surroundings that is in focus within such an area."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +34,11 @@ class Tile:
     thumbnail : h x w x 3 uint8, at most 240 x 320.
     name : the first line beneath; shortened in its middle where it is too long.
     lines : further lines.
+
+    Examples
+    --------
+    >>> Tile(np.zeros((240, 320, 3), np.uint8), "beach.jpg", ("sharpness 0.8",)).name
+    'beach.jpg'
     """
 
     thumbnail: NDArray[np.uint8]
@@ -43,26 +51,33 @@ def thumbnail(
     in_focus: NDArray[np.bool_],
     subject: tuple[float, float, float, float] | None = None,
 ) -> NDArray[np.uint8]:
-    """The photograph small, what is in focus outlined in yellow, the subject region framed in white.
+    """Return a thumbnail with what is in focus outlined in yellow and the subject region framed in white.
 
     Parameters
     ----------
-    photograph : H x W.
-    in_focus : any size, of the same frame.
-    subject : left, top, width and height as shares of the frame; None draws no frame.
+    photograph : H x W px.
+    in_focus : bool array of any size that covers the same frame.
+    subject : left, top, width and height as fractions of the frame; None draws no frame.
 
     Returns
     -------
-    h x w x 3 uint8, as large as 240 x 320 px hold; smaller photographs are enlarged to it.
+    uint8 h x w x 3, sRGB, the largest size that fits in 240 x 320 px; smaller photographs are enlarged to it.
+
+    Examples
+    --------
+    >>> from defocus.photograph import photograph_from_array
+    >>> photograph = photograph_from_array(np.zeros((600, 400, 3)))
+    >>> thumbnail(photograph, np.zeros((60, 40), bool)).shape
+    (240, 160, 3)
     """
-    scale = min(HEIGHT / photograph.height, WIDTH / photograph.width)
+    scale = min(_HEIGHT / photograph.height, _WIDTH / photograph.width)
     width, height = max(1, round(photograph.width * scale)), max(1, round(photograph.height * scale))
     pixels = photograph.pixels
     if pixels.dtype != np.uint8:
         pixels = np.rint(photograph.as_float(np.float32) * 255).astype(np.uint8)
     small = Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3)
-    share = Image.fromarray(np.uint8(255) * in_focus).resize((width, height), Image.Resampling.BOX)
-    area = np.asarray(share.filter(ImageFilter.GaussianBlur(_REACH))) >= 255 * _LEAST_SHARE
+    fraction = Image.fromarray(np.uint8(255) * in_focus).resize((width, height), Image.Resampling.BOX)
+    area = np.asarray(fraction.filter(ImageFilter.GaussianBlur(_REACH))) >= 255 * _LEAST_FRACTION
     picture = np.array(small)
     for grow, colour in ((2, _SHADOW), (1, _IN_FOCUS)):
         picture[_rim(area, grow)] = colour
@@ -84,26 +99,32 @@ def contact_sheet(tiles: Sequence[Tile], columns: int = 5) -> NDArray[np.uint8]:
 
     Parameters
     ----------
-    tiles : in order, one or more.
-    columns : tiles a row; fewer tiles make a narrower sheet.
+    tiles : one or more, in order.
+    columns : tiles in a row, 1 or more; fewer tiles make a narrower sheet.
 
     Returns
     -------
-    H x W x 3 uint8.
+    uint8 H x W x 3, sRGB.
+
+    Examples
+    --------
+    >>> tile = Tile(np.zeros((240, 320, 3), np.uint8), "beach.jpg", ("sharpness 0.8",))
+    >>> contact_sheet([tile] * 3, columns=2).shape
+    (636, 688, 3)
     """
     columns = min(columns, len(tiles))
     name_font, text_font = ImageFont.load_default(_NAME_PX), ImageFont.load_default(_TEXT_PX)
     line = _TEXT_PX + 6
-    foot = HEIGHT + _GAP // 2
+    foot = _HEIGHT + _GAP // 2
     height = foot + _NAME_PX + 6 + line * max(len(tile.lines) for tile in tiles) + _GAP
     rows = -(-len(tiles) // columns)
-    sheet = Image.new("RGB", (columns * (WIDTH + _GAP) + _GAP, rows * height + _GAP), _GROUND)
+    sheet = Image.new("RGB", (columns * (_WIDTH + _GAP) + _GAP, rows * height + _GAP), _GROUND)
     draw = ImageDraw.Draw(sheet)
     for place, tile in enumerate(tiles):
-        left, top = _GAP + place % columns * (WIDTH + _GAP), _GAP + place // columns * height
+        left, top = _GAP + place % columns * (_WIDTH + _GAP), _GAP + place // columns * height
         picture = Image.fromarray(tile.thumbnail)
-        # Pictures stand on one line, so that their words do.
-        sheet.paste(picture, (left + (WIDTH - picture.width) // 2, top + HEIGHT - picture.height))
+        # Pictures are aligned at their lower edges, so that the texts below them are aligned too.
+        sheet.paste(picture, (left + (_WIDTH - picture.width) // 2, top + _HEIGHT - picture.height))
         draw.text((left, top + foot), _fitting(_plain(tile.name), name_font), fill=_INK, font=name_font)
         for number, text in enumerate(tile.lines):
             at = top + foot + _NAME_PX + 6 + number * line
@@ -112,7 +133,7 @@ def contact_sheet(tiles: Sequence[Tile], columns: int = 5) -> NDArray[np.uint8]:
 
 
 def _rim(area: NDArray[np.bool_], width: int) -> NDArray[np.bool_]:
-    """The pixels within `width` px of the area's boundary, on its inner side, and one px less outside."""
+    """Return the pixels within `width` px of the area's boundary inside it, and within one px less outside it."""
     picture = Image.fromarray(np.uint8(255) * area)
     size = 2 * width + 1
     inner = np.asarray(picture.filter(ImageFilter.MinFilter(size))) > 0
@@ -120,16 +141,16 @@ def _rim(area: NDArray[np.bool_], width: int) -> NDArray[np.bool_]:
     return outer & ~inner
 
 
-def _plain(words: str) -> str:
-    """Words as the built-in font can write them: accents off, what it does not know as "?"."""
-    bare = "".join(c for c in unicodedata.normalize("NFKD", words) if not unicodedata.combining(c))
+def _plain(text: str) -> str:
+    """Return a text as the built-in font can write it: without accents, and "?" for other unknown characters."""
+    bare = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
     return "".join(c if " " <= c <= "~" else "?" for c in bare)
 
 
-def _fitting(words: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
-    """The words, or as much of their beginning and end as fits under a thumbnail."""
-    for kept in range(len(words), 0, -1):
-        shown = words if kept == len(words) else f"{words[: kept // 2]}...{words[len(words) - (kept - kept // 2) :]}"
-        if font.getlength(shown) <= WIDTH:
+def _fitting(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+    """Return a text that fits under a thumbnail, its middle left out where it is too long."""
+    for kept in range(len(text), 0, -1):
+        shown = text if kept == len(text) else f"{text[: kept // 2]}...{text[len(text) - (kept - kept // 2) :]}"
+        if font.getlength(shown) <= _WIDTH:
             return shown
     return ""

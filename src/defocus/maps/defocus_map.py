@@ -1,4 +1,4 @@
-"""The result every method returns: sigma in pixels, its confidence and the seeds it grew from."""
+"""The result that every method returns: sigma at every pixel, its confidence, and the seeds it was propagated from."""
 
 from __future__ import annotations
 
@@ -17,20 +17,30 @@ from defocus.maps.preview import limits_of_photograph, preview
 if TYPE_CHECKING:
     from defocus.maps.map_file import Precision
 
+__all__ = ["DefocusMap", "Seeds"]
+
 
 @dataclass(frozen=True, eq=False)
 class Seeds:
-    """The sparse map that a full map grew from.
+    """The sparse map that a full map was propagated from.
 
     Attributes
     ----------
-    sigma : float32 H x W, px; NaN where there is no seed.
-    probability : float32 H x W, 0..1, how probable the method holds that sigma; NaN at the same pixels.
+    sigma : float32 H x W, px, 0 or more; NaN where there is no seed.
+    probability : float32 H x W, 0..1, the probability of that sigma according to the method; NaN at the same pixels.
 
     Raises
     ------
     ValueError
         If shapes or dtypes differ from this, a value is out of range, or the NaNs do not coincide.
+
+    Examples
+    --------
+    >>> import defocus
+    >>> sigma = np.array([[1.5, np.nan]], np.float32)
+    >>> seeds = defocus.Seeds(sigma, probability=np.array([[0.9, np.nan]], np.float32))
+    >>> int(np.isfinite(seeds.sigma).sum())
+    1
     """
 
     sigma: NDArray[np.float32]
@@ -48,7 +58,13 @@ class Seeds:
 
     @classmethod
     def none(cls, shape: tuple[int, int]) -> Seeds:
-        """Return seeds of `shape` (H, W) without a single seed, for methods that estimate every pixel."""
+        """Return an empty sparse map of `shape` (H, W), for methods that estimate every pixel.
+
+        Examples
+        --------
+        >>> Seeds.none((2, 3)).sigma.shape
+        (2, 3)
+        """
         return cls(np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32))
 
 
@@ -56,26 +72,41 @@ class Seeds:
 class DefocusMap:
     """How far out of focus every pixel of a photograph is.
 
+    The unit of a map is the unit of its method. With "px", `sigma` is the standard deviation of the Gaussian that best
+    explains the blur, in pixels of the photograph. With "score" (method `shi2014`), `sigma` is a blur score without
+    physical unit, from 0 (sharp) to 1 (blurred). Scores of one photograph can be compared with each other, but not with
+    values in px: `depth`, `magnify`, `rank`, `sharpness` and `sharpen` refuse such a map with a `ParameterError`;
+    `segment` takes it with a threshold that is a score too.
+
     Attributes
     ----------
-    sigma : float32 H x W, the standard deviation of the Gaussian that best explains the blur, in `unit`,
-        aligned with the upright photograph; finite, 0 or more.
-    confidence : float32 H x W, 0..1, how well the values around a pixel support its sigma: near 1 where
-        the photograph itself tells, near 0 where sigma was only carried in from far away. The method says how
-        it is computed; 0.5 and more counts as confident.
-    saturated : bool H x W, True where sigma is at the end of the method's range and so a lower bound.
-    seeds : the sparse map that sigma grew from.
+    sigma : float32 H x W, blur in `unit`, aligned with the upright photograph; finite, 0 or more.
+    confidence : float32 H x W, 0..1, how well the values around a pixel support its sigma: near 1 where it was measured
+        at the pixel itself, near 0 where it was only propagated from far away. Each method documents how it computes
+        the confidence; 0.5 or more counts as confident.
+    saturated : bool H x W, True where sigma is at the upper end of the method's range and so a lower bound.
+    seeds : the sparse map that sigma was propagated from.
     method : name of the method.
-    sigma_range : lowest and highest sigma that the method can tell, in `unit`.
-    unit : unit of all sigmas, "px" for pixels of the photograph.
-    metadata : what else belongs to the map (parameters, weights, ...), as JSON knows it; saved with the map.
+    sigma_range : lowest and highest sigma that the method can return, in `unit`.
+    unit : unit of all sigmas, "px" or "score".
+    metadata : further facts about the map (parameters, weights, ...) as plain JSON; saved with the map.
     relative_depth : float32 H x W, 0 (nearest) to 1 (farthest), without scale or offset; None unless the method
-        tells depth.
+        estimates depth.
 
     Raises
     ------
     ValueError
         If shapes or dtypes differ from this or a value is out of range.
+
+    Examples
+    --------
+    >>> import defocus
+    >>> photograph = np.random.default_rng(0).random((64, 64, 3))
+    >>> defocus_map = defocus.estimate(photograph, method="zhuo2011")
+    >>> defocus_map.sigma.shape, defocus_map.sigma.dtype, defocus_map.unit
+    ((64, 64), dtype('float32'), 'px')
+    >>> bool(np.asarray(defocus_map).max() <= defocus_map.sigma_range[1])
+    True
     """
 
     sigma: NDArray[np.float32]
@@ -112,14 +143,27 @@ class DefocusMap:
         unit: str = "px",
         metadata: Mapping[str, Any] | None = None,
     ) -> DefocusMap:
-        """Return the map of a photograph that shows nothing to measure blur at.
+        """Return the map of a photograph that has no edge to measure blur at.
 
         Sigma is the middle of `sigma_range` everywhere, confidence 0, and there are no seeds.
+
+        Parameters
+        ----------
+        shape : height and width, px.
+        method, sigma_range, unit, metadata : as the attributes of the same names.
 
         Warns
         -----
         UserWarning
-            Always, in one line that says so.
+            Always: sigma was not measured.
+
+        Examples
+        --------
+        >>> with warnings.catch_warnings():
+        ...     warnings.simplefilter("ignore")
+        ...     defocus_map = DefocusMap.without_evidence((2, 3), "zhuo2011", (0.0, 5.0))
+        >>> float(defocus_map.sigma.max()), float(defocus_map.confidence.max())
+        (2.5, 0.0)
         """
         warnings.warn(
             "The photograph shows no edge to measure blur at: the map is the middle of the range, with confidence 0.",
@@ -137,16 +181,16 @@ class DefocusMap:
         )
 
     def save(self, path: str | os.PathLike[str], *, precision: Precision = "compact", reduced: int = 1) -> None:
-        """Write the map in the format of the file's suffix; the file appears whole or not at all.
+        """Write the map in the format of the file's suffix; the file is written whole or not at all.
 
         Parameters
         ----------
-        path : where to; an existing file is replaced. `.tiff` and `.tif` are what `defocus.load` reads, and any program
-            that reads float TIFF shows sigma; `.npy` and `.exr` hold sigma alone (EXR confidence too), `.npz` all
-            planes, `.png` sigma in thousandths of a px, 16 bits, 65.535 at most.
-        precision : of a TIFF. "compact": sigma within 0.4 %, confidence within 1/510, without the seeds. "lossless":
-            every bit, and the seeds, in a file about ten times as large.
-        reduced : of a TIFF: 1/N of the width and height is saved, and `load` enlarges it again.
+        path : file to write; an existing one is replaced. `defocus.load` reads `.tiff` and `.tif`, and any program
+            that reads float TIFF shows sigma; `.npy` holds sigma, `.exr` sigma and confidence, `.npz` all planes,
+            `.png` sigma in thousandths of a px, 16 bits, 65.535 at most.
+        precision : precision of a TIFF. "compact" keeps sigma within 0.4 % and confidence within 1/510, without the
+            seeds. "lossless" keeps every bit, and the seeds, in a file about ten times as large.
+        reduced : for a TIFF, the factor N by which width and height are reduced, 1 or more; `load` enlarges it again.
 
         Raises
         ------
@@ -155,17 +199,28 @@ class DefocusMap:
             not JSON.
         ParameterError
             If precision or reduced are none of these.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> import defocus
+        >>> defocus_map = defocus.estimate(np.random.default_rng(0).random((64, 64)), method="zhuo2011")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     defocus_map.save(f"{folder}/map.tiff", precision="lossless")
+        ...     loaded = defocus.load(f"{folder}/map.tiff")
+        >>> np.array_equal(loaded.sigma, defocus_map.sigma)
+        True
         """
         from defocus.maps.map_file import save_map
 
         save_map(path, self, precision=precision, reduced=reduced)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        """Sigma, so that NumPy takes a map for H x W float32."""
+        """Return sigma, so that NumPy treats a map as a float32 H x W array."""
         return np.array(self.sigma, dtype=dtype, copy=copy)
 
     def __repr__(self) -> str:
-        """One line: size, method, the range of sigma within it and how much of it is confident."""
+        """Return one line: size, method, 5th and 95th percentile of sigma, and the fraction that is confident."""
         height, width = self.sigma.shape
         low, high = np.percentile(self.sigma[::8, ::8], (5, 95))
         confident = float((self.confidence[::8, ::8] >= 0.5).mean())
@@ -179,13 +234,20 @@ class DefocusMap:
 
         Parameters
         ----------
-        scale : "photograph" for readable limits around the map's own sigmas, so that small differences show, also in
-            landscapes; "method" for the method's range, so that pictures of different photographs compare.
+        scale : "photograph" for readable limits around the map's own sigmas, so that small differences show;
+            "method" for the method's range, so that pictures of different photographs can be compared.
 
         Raises
         ------
         ParameterError
             If the scale is neither.
+
+        Examples
+        --------
+        >>> import defocus
+        >>> defocus_map = defocus.estimate(np.random.default_rng(0).random((64, 64)), method="zhuo2011")
+        >>> defocus_map.limits("method")
+        (0.0, 5.0)
         """
         if scale not in ("photograph", "method"):
             raise ParameterError(f"The scale is photograph or method, not {scale!r}.")
@@ -204,7 +266,7 @@ class DefocusMap:
         Parameters
         ----------
         scale_bar : draw a scale with ticks in `unit` underneath; the picture above it keeps its size.
-        show_confidence : let colours fade to grey where confidence is below 0.5, so that a guess looks like one.
+        show_confidence : fade colours to grey where confidence is below 0.5, so that guesses can be recognised.
         scale : see `limits`.
         sigma_limits : sigmas of the first and the last colour, instead of those of `scale`.
 
@@ -216,6 +278,13 @@ class DefocusMap:
         ------
         ParameterError
             If the scale is unknown, or the limits are not two finite numbers, lowest first.
+
+        Examples
+        --------
+        >>> import defocus
+        >>> defocus_map = defocus.estimate(np.random.default_rng(0).random((64, 64)), method="zhuo2011")
+        >>> defocus_map.preview().shape, defocus_map.preview(scale_bar=True).shape
+        ((64, 64, 3), (138, 200, 3))
         """
         return preview(
             self.sigma,

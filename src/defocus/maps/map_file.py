@@ -1,8 +1,8 @@
-"""A map's file: a TIFF whose first page any program shows, and sigma alone in formats of other programs.
+"""The file of a map: a TIFF whose first page any program shows, and sigma alone in formats of other programs.
 
-Two precisions. "compact" rounds sigma to 8 significant bits, an error of 0.4 % at most, and confidence to 1/255; kept
-are sigma, confidence and where the range ends. "lossless" keeps every bit, and the seeds. Either may be reduced: saved
-at 1/N of the width and height, and enlarged again when it is read.
+There are two precisions. "compact" rounds sigma to 8 significant bits, an error of 0.4 % at most, and confidence to
+1/255; it keeps sigma, confidence and the saturated pixels. "lossless" keeps every bit, and the seeds. Either may be
+reduced: saved at 1/N of the width and height, and enlarged again when it is read.
 """
 
 from __future__ import annotations
@@ -30,16 +30,19 @@ from defocus.version import __version__
 if TYPE_CHECKING:
     from defocus.maps.defocus_map import DefocusMap
 
+__all__ = ["MapDescription", "Precision", "describe", "load", "save_map"]
+
 Precision = Literal["compact", "lossless"]
-SUFFIXES = (".tiff", ".tif", ".npy", ".npz", ".exr", ".png")
-"""What a map can be saved as."""
-PNG_STEP = 0.001
-"""px that one step of a 16-bit PNG stands for."""
-SIGNIFICANT_BITS = 8
+_SUFFIXES = (".tiff", ".tif", ".npy", ".npz", ".exr", ".png")
+"""Suffixes of the formats that a map can be saved in."""
+_PNG_STEP = 0.001
+"""Step of a 16-bit PNG, px."""
+_SIGNIFICANT_BITS = 8
+"""Significant bits of sigma in a compact file."""
 
 _FORMAT = "defocus map"
 _FORMAT_VERSION = 2
-# Page name and what it holds. The first is the picture that any program shows; the others lie below it.
+# Names and contents of the pages. Any program shows the first; the others are its subdirectories.
 _COMPACT = {
     "sigma": "standard deviation of the Gaussian blur",
     "confidence": "confidence in sigma, 0..1 (0..255 where it is compact)",
@@ -49,29 +52,34 @@ _LOSSLESS = _COMPACT | {
     "seeds.sigma": "sigma at the seeds, NaN elsewhere",
     "seeds.probability": "probability of the seeds' sigma, NaN elsewhere",
 }
-_DEPTH = {"relative_depth": "relative depth, 0 near to 1 far"}  # last, and only where a method tells it
+_DEPTH = {"relative_depth": "relative depth, 0 near to 1 far"}  # last, and only where a method estimates it
 _DTYPES = {"saturated": ("uint8",), "confidence": ("uint8", "float32")}
 _PAGE_NAME, _DESCRIPTION = 285, 270
 _MOST_PAGES = 8
 _STRIP_BYTES = 2**20
 _LONGEST_DESCRIPTION = 2**20
 _MOST_COMPRESSED = 1100
-"""Times that deflate makes data smaller at most: a file that says more is a bomb."""
-# Classic TIFF addresses 4 GiB; the margin is for tags and for data that does not compress.
+"""Largest compression ratio of deflate: a file that states a larger one is a decompression bomb."""
+# Classic TIFF addresses 4 GiB; the margin is for tags and for data that cannot be compressed.
 _CLASSIC_TIFF_BYTES = 2**32 - 2**26
 
 
 @dataclass(frozen=True)
 class MapDescription:
-    """What a map's file says of it, without its values.
+    """The description of a map in its file, without the values.
 
     Attributes
     ----------
     method, unit, sigma_range, metadata : as in `DefocusMap`.
-    version : of the package that wrote the file.
+    version : version of the package that wrote the file.
     precision : "compact" or "lossless".
-    reduced : how many times smaller than the photograph the file's pages are, on each side.
+    reduced : factor by which width and height of the file's pages are smaller than those of the photograph.
     shape : height and width of the photograph, px.
+
+    Examples
+    --------
+    >>> MapDescription("pyramid", "px", (0.3, 32.0), {}, "0.1", "compact", 2, (480, 640)).shape
+    (480, 640)
     """
 
     method: str
@@ -87,16 +95,16 @@ class MapDescription:
 def save_map(
     path: str | os.PathLike[str], defocus_map: DefocusMap, *, precision: Precision = "compact", reduced: int = 1
 ) -> None:
-    """Write a map in the format of the file's suffix; the file appears whole or not at all.
+    """Write a map in the format of the file's suffix; the file is written whole or not at all.
 
     Parameters
     ----------
-    path : where to; an existing file is replaced. `.tiff` and `.tif` hold all that `load` reads; `.npy` and `.exr`
-        sigma (float32); `.npz` all planes; `.png` sigma in thousandths of a px, 16 bits, 65.535
-        at most.
-    defocus_map : what to save.
-    precision : of a TIFF; see the module.
-    reduced : of a TIFF, 1 or more: saved are means over blocks of so many pixels a side.
+    path : file to write; an existing one is replaced. `.tiff` and `.tif` hold what `load` reads; `.npy` holds sigma
+        (float32), `.exr` sigma and confidence, `.npz` all planes, `.png` sigma in thousandths of a px, 16 bits,
+        65.535 at most.
+    defocus_map : map to save.
+    precision : precision of a TIFF, "compact" or "lossless"; see the module.
+    reduced : for a TIFF, side in px of the blocks whose means are saved, 1 or more.
 
     Raises
     ------
@@ -105,6 +113,16 @@ def save_map(
         are not JSON.
     ParameterError
         If precision or reduced are none of these.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import defocus
+    >>> defocus_map = defocus.estimate(np.random.default_rng(0).random((64, 64)), method="zhuo2011")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_map(f"{folder}/sigma.npy", defocus_map)
+    ...     np.load(f"{folder}/sigma.npy").shape
+    (64, 64)
     """
     target = Path(path)
     if precision not in ("compact", "lossless"):
@@ -131,13 +149,13 @@ def save_map(
             case ".png":
                 write_bytes(target, _png(defocus_map))
             case _:
-                raise MapFileError(f"A map is saved as {', '.join(SUFFIXES)}, not as {suffix or target.name}.")
+                raise MapFileError(f"A map is saved as {', '.join(_SUFFIXES)}, not as {suffix or target.name}.")
     except OSError as error:
         raise MapFileError(f"Cannot write {target}: {error.strerror or error}.") from error
 
 
-def provenance_of(defocus_map: DefocusMap, precision: Precision, reduced: int) -> Provenance:
-    """Return what a map was made from, by its metadata."""
+def _provenance_of(defocus_map: DefocusMap, precision: Precision, reduced: int) -> Provenance:
+    """Return the provenance of a map according to its metadata."""
     recipe = {
         "method": defocus_map.method,
         "parameters": defocus_map.metadata.get("parameters"),
@@ -169,7 +187,7 @@ def _about(defocus_map: DefocusMap, precision: Precision, reduced: int) -> str:
 def _write_tiff(target: Path, defocus_map: DefocusMap, precision: Precision, reduced: int) -> None:
     description = _about(defocus_map, precision, reduced)
     planes = _planes(defocus_map, precision, reduced)
-    tag = (TIFF_TAG, "s", 0, provenance_of(defocus_map, precision, reduced).to_json(), True)
+    tag = (TIFF_TAG, "s", 0, _provenance_of(defocus_map, precision, reduced).to_json(), True)
     big = sum(plane.nbytes for plane in planes.values()) > _CLASSIC_TIFF_BYTES
     meanings = _LOSSLESS | _DEPTH
     with atomic_write(target) as file, tifffile.TiffWriter(file, bigtiff=big, byteorder="<") as tiff:
@@ -181,13 +199,13 @@ def _write_tiff(target: Path, defocus_map: DefocusMap, precision: Precision, red
                 plane,
                 photometric="minisblack",
                 compression="zlib",
-                # A third less time than the usual level 6 takes, for a file 3 % larger.
+                # Takes a third less time than the usual level 6, for a file 3 % larger.
                 compressionargs={"level": 1},
                 maxworkers=available_cores(),
-                # Differences of neighbours, of use where there are neighbours; of floats byte by byte, so that what
-                # was rounded off takes no place.
+                # Neighbouring values are stored as differences, for floats byte by byte, so that the bits that were
+                # rounded off take no space. Seeds have no neighbours.
                 predictor=not name.startswith("seeds.") and (3 if floating else 2),
-                # Below the first page, and in strips of another height, or programs would take all for one stack.
+                # Subdirectories of the first page, in strips of another height: else programs show them as one stack.
                 subifds=len(planes) - 1 if first else 0,
                 rowsperstrip=rows if first else rows // 2,
                 description=description if first else meanings[name],
@@ -207,7 +225,7 @@ def _planes(defocus_map: DefocusMap, precision: Precision, reduced: int) -> dict
         saturated = (np.asarray(block_average(saturated.astype(np.float32), reduced)) >= 0.5).astype(np.uint8)
     if precision == "compact":
         planes = {
-            "sigma": rounded(sigma),
+            "sigma": _rounded(sigma),
             "confidence": np.rint(confidence * 255).astype(np.uint8),
             "saturated": saturated,
         }
@@ -217,11 +235,11 @@ def _planes(defocus_map: DefocusMap, precision: Precision, reduced: int) -> dict
             planes |= {"seeds.sigma": defocus_map.seeds.sigma, "seeds.probability": defocus_map.seeds.probability}
     if defocus_map.relative_depth is not None:
         depth = np.asarray(block_average(defocus_map.relative_depth, reduced), np.float32)
-        planes["relative_depth"] = depth if precision == "lossless" else rounded(depth)
+        planes["relative_depth"] = depth if precision == "lossless" else _rounded(depth)
     return planes
 
 
-def rounded(values: NDArray[np.float32]) -> NDArray[np.float32]:
+def _rounded(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return floats rounded to 8 significant bits: the nearest, so within 0.4 %; 0 and powers of 2 stay.
 
     Parameters
@@ -230,10 +248,10 @@ def rounded(values: NDArray[np.float32]) -> NDArray[np.float32]:
 
     Examples
     --------
-    >>> rounded(np.float32([1.001, 3.0, 0.3]))
+    >>> _rounded(np.float32([1.001, 3.0, 0.3]))
     array([1.        , 3.        , 0.30078125], dtype=float32)
     """
-    dropped = 24 - SIGNIFICANT_BITS
+    dropped = 24 - _SIGNIFICANT_BITS
     bits = np.ascontiguousarray(values).view(np.uint32)
     up = (bits + np.uint32(1 << (dropped - 1))) & np.uint32(0xFFFFFFFF << dropped & 0xFFFFFFFF)
     return np.asarray(up.view(np.float32))
@@ -242,10 +260,10 @@ def rounded(values: NDArray[np.float32]) -> NDArray[np.float32]:
 def _png(defocus_map: DefocusMap) -> bytes:
     import imagecodecs
 
-    levels = np.rint(np.clip(defocus_map.sigma / PNG_STEP, 0, 65535)).astype(np.uint16)
+    levels = np.rint(np.clip(defocus_map.sigma / _PNG_STEP, 0, 65535)).astype(np.uint16)
     contents = bytes(imagecodecs.png_encode(levels))
-    made_from = provenance_of(defocus_map, "lossless", 1)
-    options = {"unit": defocus_map.unit, "step": PNG_STEP}
+    made_from = _provenance_of(defocus_map, "lossless", 1)
+    options = {"unit": defocus_map.unit, "step": _PNG_STEP}
     return stamp(contents, Provenance("map", made_from.photograph_sha256, made_from.map, options))
 
 
@@ -269,19 +287,30 @@ def load(path: str | os.PathLike[str]) -> DefocusMap:
 
     Parameters
     ----------
-    path : the file.
+    path : file to read.
 
     Returns
     -------
     DefocusMap
-        Of a lossless file equal to the one that was saved, bit by bit; of a compact one within 0.4 % of sigma and
-        1/510 of confidence, without seeds; a reduced one is enlarged to the photograph's size.
+        From a lossless file, equal to the one that was saved, bit by bit; from a compact one, within 0.4 % of sigma and
+        1/510 of confidence, without seeds. A reduced map is enlarged to the photograph's size.
 
     Raises
     ------
     MapFileError
         If the file is missing, damaged, not such a map, larger than memory, or of a newer version than this package
         knows.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import defocus
+    >>> defocus_map = defocus.estimate(np.random.default_rng(0).random((64, 64)), method="zhuo2011")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     defocus_map.save(f"{folder}/map.tiff")
+    ...     loaded = defocus.load(f"{folder}/map.tiff")
+    >>> bool((abs(loaded.sigma - defocus_map.sigma) <= 0.004 * defocus_map.sigma).all())
+    True
     """
     from defocus.maps.defocus_map import DefocusMap, Seeds
 
@@ -308,7 +337,7 @@ def load(path: str | os.PathLike[str]) -> DefocusMap:
 
 
 def _enlarged(plane: NDArray[Any], about: MapDescription) -> NDArray[Any]:
-    """Linear between the middles of blocks; what is yes or no by the block."""
+    """Enlarge a plane: floats linearly between the centres of blocks, others by repeating the block's value."""
     height, width = about.shape
     if plane.dtype == np.uint8:
         large = np.repeat(np.repeat(plane, about.reduced, axis=0), about.reduced, axis=1)
@@ -325,12 +354,27 @@ def _enlarged(plane: NDArray[Any], about: MapDescription) -> NDArray[Any]:
 
 
 def describe(path: str | os.PathLike[str]) -> MapDescription:
-    """Read what a map's file says of it, without decoding its values: fast even for thousands of files.
+    """Read the description of a map's file without decoding its values, which is fast even for thousands of files.
+
+    Parameters
+    ----------
+    path : file to read.
 
     Raises
     ------
     MapFileError
-        As `load`; a file that is cut short is noticed, values that are damaged in place are not.
+        As `load`. A file that is cut short is noticed, values that are damaged in place are not.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import defocus
+    >>> defocus_map = defocus.estimate(np.random.default_rng(0).random((64, 64)), method="zhuo2011")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     defocus_map.save(f"{folder}/map.tiff", reduced=2)
+    ...     description = describe(f"{folder}/map.tiff")
+    >>> description.method, description.reduced, description.shape
+    ('zhuo2011', 2, (64, 64))
     """
     with _opened(Path(path)) as (pages, about):
         size = next(iter(pages.values())).parent.filehandle.size
@@ -343,7 +387,7 @@ def describe(path: str | os.PathLike[str]) -> MapDescription:
 
 @contextmanager
 def _opened(source: Path) -> Iterator[tuple[dict[str, tifffile.TiffPage], MapDescription]]:
-    """Open a map's file and read its description; whatever goes wrong then or within becomes one sentence."""
+    """Open a map's file and read its description; any error then or within the block becomes a `MapFileError`."""
     from defocus.errors import PhotographError
 
     if source.is_dir():
@@ -370,7 +414,7 @@ def _opened(source: Path) -> Iterator[tuple[dict[str, tifffile.TiffPage], MapDes
 
 
 def _pages(tiff: tifffile.TiffFile, source: Path) -> list[tifffile.TiffPage]:
-    """The first page and what lies below it, or, in files of version 1, behind it; never more than a map has."""
+    """Return the first page and its subdirectories, or in files of version 1 the next pages; no more than a map has."""
     first = tiff.pages.first
     below = first.pages
     others: list[Any] = []
@@ -423,7 +467,7 @@ def _description(page: tifffile.TiffPage, source: Path) -> MapDescription:
 
 
 def _check_pages(pages: Mapping[str, tifffile.TiffPage], about: MapDescription, source: Path) -> None:
-    """See that the pages are those of a map, of one size, and fit into memory, before any of them is decoded."""
+    """Check, before any page is decoded, that the pages are those of a map, have one size and fit into memory."""
     names = [name for name in pages if name not in _DEPTH]
     whole = about.precision == "lossless" and about.reduced == 1
     if names != list(_LOSSLESS if whole else _COMPACT):

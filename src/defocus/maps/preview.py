@@ -1,4 +1,4 @@
-"""Pictures of a map: in colours with a scale, or over the photograph."""
+"""Pictures of a map: in colours with a scale, or blended with the photograph."""
 
 from __future__ import annotations
 
@@ -12,18 +12,20 @@ from defocus.errors import ParameterError
 from defocus.maps.colours import viridis
 from defocus.photograph import Photograph
 
+__all__ = ["limits_of_photograph", "overlay", "preview"]
+
 _LUMA = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)  # ITU-R BT.709
 _BACKGROUND, _INK = (255, 255, 255), (40, 40, 40)
 _NARROWEST_BAR = 200  # px; fits a few ticks
 _CONFIDENT = 0.5
 _STRIP = 16  # rows coloured at once
 _WIDE = 6.0
-"""Limits at least this many times apart get a logarithmic scale: 0.5 and 2 px differ as much as 4 and 16 do, and on an
-even scale up to 32 px both would be one colour."""
+"""Least ratio of the limits that get a logarithmic scale: 0.5 and 2 px differ as visibly as 4 and 16 do, and on a
+linear scale up to 32 px both would have one colour."""
 _LEAST_RATIO = 3.0
-_SAMPLES = 1_000_000  # pixels that limits are taken from, about
+_SAMPLES = 1_000_000  # about how many pixels the limits are computed from
 _WIDEST = 1e4
-"""Limits farther apart get an even scale again: the lower one is a zero in disguise, whose logarithm says nothing."""
+"""Largest ratio of the limits of a logarithmic scale: beyond it the lower limit is practically 0."""
 
 
 def preview(
@@ -36,17 +38,17 @@ def preview(
 ) -> NDArray[np.uint8]:
     """Return a map as a picture in the colours of viridis: dark blue is sharp, yellow is blurred.
 
-    Colours are spaced evenly over sigma; over its logarithm where the limits are a factor of 6 to 10,000 apart.
+    The colour scale is linear in sigma; it is logarithmic where the limits are a factor of 6 to 10,000 apart.
 
     Parameters
     ----------
-    sigma : H x W, finite.
+    sigma : H x W, in `unit`, finite.
     sigma_limits : sigmas of the first and the last colour; the smallest and largest in `sigma` if None.
     confidence : H x W, 0..1; where it is below 0.5 colours fade to grey, entirely at 0. Lightness stays, so
         sigma can still be read there.
     scale_bar : draw a scale with ticks underneath. The picture above it keeps its size; a photograph narrower
         than 200 px gets a white margin on the right.
-    unit : what the ticks are in.
+    unit : unit of sigma, written beneath the ticks.
 
     Returns
     -------
@@ -56,6 +58,11 @@ def preview(
     ------
     ParameterError
         If the limits are not two finite numbers, lowest first.
+
+    Examples
+    --------
+    >>> preview(np.array([[0.0, 4.0]]))[0].tolist()  # dark blue, yellow
+    [[68, 1, 84], [253, 231, 37]]
     """
     low, high = _limits(sigma, sigma_limits)
     picture = _colours(sigma, low, high)
@@ -78,8 +85,8 @@ def overlay(
 
     Parameters
     ----------
-    photograph : H x W.
-    sigma : H x W, the same size.
+    photograph : H x W px.
+    sigma : H x W, in `unit`, finite.
     sigma_limits, scale_bar, unit : as in `preview`.
 
     Returns
@@ -90,6 +97,13 @@ def overlay(
     ------
     ParameterError
         If the sizes differ or the limits are not two finite numbers, lowest first.
+
+    Examples
+    --------
+    >>> from defocus.photograph import photograph_from_array
+    >>> photograph = photograph_from_array(np.ones((4, 6, 3)))
+    >>> overlay(photograph, np.ones((4, 6)), sigma_limits=(0, 5)).shape
+    (4, 6, 3)
     """
     if sigma.shape != (photograph.height, photograph.width):
         raise ParameterError(
@@ -115,7 +129,16 @@ def limits_of_photograph(sigma: NDArray[np.floating], sigma_range: tuple[float, 
     Parameters
     ----------
     sigma : H x W, finite.
-    sigma_range : lowest and highest sigma that the method can tell.
+    sigma_range : lowest and highest sigma that the method can return.
+
+    Returns
+    -------
+    Lower and upper limit, in the unit of sigma.
+
+    Examples
+    --------
+    >>> limits_of_photograph(np.linspace(0.62, 2.1, 100).reshape(10, 10), (0.3, 32.0))
+    (0.6, 3.0)
     """
     least, most = sigma_range
     every = max(1, math.isqrt(sigma.size // _SAMPLES))
@@ -139,7 +162,7 @@ def limits_of_photograph(sigma: NDArray[np.floating], sigma_range: tuple[float, 
 
 
 def _readable(value: float, *, up: bool) -> float:
-    """The nearest of 1, 1.5, 2, 3, 4, 5, 6, 8 times a power of ten that is not below (above, without `up`) a value."""
+    """Return the nearest of 1, 1.5, 2, 3, 4, 5, 6, 8 times a power of ten at or above (without `up` below) a value."""
     power = 10.0 ** math.floor(math.log10(value))
     steps = [1, 1.5, 2, 3, 4, 5, 6, 8, 10]
     if up:
@@ -161,7 +184,7 @@ def _limits(sigma: NDArray[np.floating], wanted: tuple[float, float] | None) -> 
 def _colours(sigma: NDArray[np.floating], low: float, high: float) -> NDArray[np.uint8]:
     colours = np.empty((*sigma.shape, 3), np.uint8)
     table = viridis()
-    for top in range(0, len(sigma), _STRIP):  # what fits in the cache takes half the time
+    for top in range(0, len(sigma), _STRIP):  # a strip fits in the cache, which halves the time
         scaled = _place(sigma[top : top + _STRIP].astype(np.float32), low, high)
         scaled *= np.float32(255)
         places = np.clip(np.rint(scaled, out=scaled), 0, 255).astype(np.uint8)
@@ -174,7 +197,7 @@ def _is_wide(low: float, high: float) -> bool:
 
 
 def _place(sigma: NDArray[np.float32], low: float, high: float) -> NDArray[np.float32]:
-    """Where on the scale a sigma is: 0 at the lower limit, 1 at the upper."""
+    """Return the position of each sigma on the scale: 0 at the lower limit, 1 at the upper."""
     if _is_wide(low, high):
         ratio = np.maximum(sigma, np.float32(low)) / np.float32(low)
         return np.asarray(np.log2(ratio) / np.float32(math.log2(high / low)), np.float32)
@@ -204,8 +227,8 @@ def _scale_bar(width: int, low: float, high: float, unit: str, *, fades: bool = 
     margin, gap = round(1.5 * text_px), max(text_px // 3, 3)
     line = max(text_px // 12, 1)
     bar_top, bar_height = text_px, round(1.2 * text_px)
-    words_top = bar_top + bar_height + gap + text_px + gap + gap
-    height = words_top + 2 * text_px
+    caption_top = bar_top + bar_height + gap + text_px + gap + gap
+    height = caption_top + 2 * text_px
     strip = Image.new("RGB", (width, height), _BACKGROUND)
     draw = ImageDraw.Draw(strip)
 
@@ -218,12 +241,12 @@ def _scale_bar(width: int, low: float, high: float, unit: str, *, fades: bool = 
         bottom = bar_top + bar_height
         draw.rectangle((x - line // 2, bottom, x - line // 2 + line - 1, bottom + gap - 1), fill=_INK)
         draw.text((x, bottom + 2 * gap), text, fill=_INK, font=font, anchor="mt")
-    words = [f"blur (sigma) in {unit}, dark = sharp", f"blur (sigma), {unit}", f"blur, {unit}"]
+    captions = [f"blur (sigma) in {unit}, dark = sharp", f"blur (sigma), {unit}", f"blur, {unit}"]
     if fades:
-        # What the grey is comes before what the dark is: that can be read off the scale.
-        words = [f"{words[0]}, grey = uncertain", f"{words[1]}, grey = uncertain", "grey = uncertain"]
-    fitting = next((text for text in words if draw.textlength(text, font=font) <= width - margin), words[-1])
-    draw.text((margin, words_top), fitting, fill=_INK, font=font, anchor="lt")
+        # Where space is short, the meaning of grey goes first: the meaning of dark can be read off the scale.
+        captions = [f"{captions[0]}, grey = uncertain", f"{captions[1]}, grey = uncertain", "grey = uncertain"]
+    fitting = next((text for text in captions if draw.textlength(text, font=font) <= width - margin), captions[-1])
+    draw.text((margin, caption_top), fitting, fill=_INK, font=font, anchor="lt")
     return np.asarray(strip)
 
 
@@ -231,7 +254,7 @@ def _ticks(low: float, high: float, most: int) -> list[tuple[float, str]]:
     """Return round numbers between two limits, at most about `most`, and how they are written."""
     if _is_wide(low, high):
         powers = 2.0 ** np.arange(math.ceil(math.log2(low) - 1e-6), math.floor(math.log2(high) + 1e-6) + 1)
-        # The limits themselves are always written; of the powers of 2 those that leave them room.
+        # The limits themselves always get a tick; powers of 2 do where they leave room for the limits.
         room = (high / low) ** (1 / max(most, 2))
         inner = [float(tick) for tick in powers if low * room <= tick <= high / room]
         every = max(1, -(-len(inner) // max(most - 2, 1)))

@@ -35,11 +35,13 @@ from defocus.photograph import Photograph
 from defocus.progress import Progress
 from defocus.version import __version__
 
-EDGE_SCALES = (1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0)
-LEAST_SCALES = 4
+__all__ = ["PRESETS", "Karaali2018Parameters", "estimate", "scales_of_edges", "smooth_along_edges"]
+
+_EDGE_SCALES = (1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0)
+_LEAST_SCALES = 4
 """Smoothing scales of Canny, px, and over how many of the first an edge must last."""
-RE_BLUR_OF_LASTING_EDGES = 4.5
-CONFIDENCE_LEAK = 0.01
+_RE_BLUR_OF_LASTING_EDGES = 4.5
+_CONFIDENCE_LEAK = 0.01
 """Seeds per pixel nearby at which the confidence has fallen to half."""
 
 
@@ -54,7 +56,7 @@ class Karaali2018Parameters(Parameters):
     largest_sigma : px; larger reads as this, and is marked saturated.
     smoothing : weight of the filter along connected edges.
     guide_sigma_space, guide_sigma_colour, iterations : of the domain transform that smooths the guide: px, 0..1.
-    spread : sigma_space of the propagation, as a share of the photograph's shorter side.
+    spread : sigma_space of the propagation, as a fraction of the photograph's shorter side.
     spread_sigma_colour : of the propagation; above 1, so that only sums of many steps stop it.
     """
 
@@ -70,7 +72,7 @@ class Karaali2018Parameters(Parameters):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.fine_blur >= EDGE_SCALES[LEAST_SCALES - 1] / 2:
+        if self.fine_blur >= _EDGE_SCALES[_LEAST_SCALES - 1] / 2:
             raise ParameterError(f"fine_blur must be below 1.25 px, the smallest larger re-blur; got {self.fine_blur}.")
 
 
@@ -90,7 +92,7 @@ def estimate(
     photograph : upright sRGB.
     parameters : see `Karaali2018Parameters`.
     weights : must be None, the method has none.
-    progress : called with the step at hand and the share of the work done.
+    progress : called with the step at hand and the fraction of the work done.
 
     Returns
     -------
@@ -111,7 +113,7 @@ def estimate(
     """
     if weights is not None:
         raise ParameterError("karaali2018 has no weights: leave them out.")
-    report = progress if progress is not None else lambda step, share: None
+    report = progress if progress is not None else lambda step, fraction: None
     metadata = {"defocus": __version__, "parameters": asdict(parameters)}
     sigma_range = (0.0, parameters.largest_sigma)
     report("edges", 0.0)
@@ -122,9 +124,9 @@ def estimate(
     report("ratios", 0.4)
     values, certain = np.full(light.shape, np.nan), np.zeros(light.shape)
     noise = noise_deviation(light)
-    for count in range(LEAST_SCALES, len(EDGE_SCALES) + 1):
+    for count in range(_LEAST_SCALES, len(_EDGE_SCALES) + 1):
         edges = lasts == count
-        coarse = EDGE_SCALES[count - 1] / 2 if count < len(EDGE_SCALES) else RE_BLUR_OF_LASTING_EDGES
+        coarse = _EDGE_SCALES[count - 1] / 2 if count < len(_EDGE_SCALES) else _RE_BLUR_OF_LASTING_EDGES
         blur = edge_blur(
             light, edges, parameters.fine_blur, coarse, noise=noise, largest=parameters.largest_sigma, average=0
         )
@@ -148,7 +150,7 @@ def estimate(
     )
     number = np.maximum(sums[..., 2], np.finfo(np.float64).tiny)
     sigma = np.clip(sums[..., 0] / number, *sigma_range).astype(np.float32)
-    confidence = sums[..., 1] / (number + CONFIDENCE_LEAK)
+    confidence = sums[..., 1] / (number + _CONFIDENCE_LEAK)
     report("done", 1.0)
     return DefocusMap(
         sigma=sigma,
@@ -165,17 +167,17 @@ def estimate(
 
 
 def scales_of_edges(grey: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Over how many of `EDGE_SCALES`, counted from the first without a gap, each pixel is an edge.
+    """Over how many of `_EDGE_SCALES`, counted from the first without a gap, each pixel is an edge.
 
     Thresholds are MATLAB's: the high one is the 70th percentile of the gradient magnitude, the low one 0.4 of it.
 
     Returns
     -------
-    H x W; 0 where it is fewer than `LEAST_SCALES`.
+    H x W; 0 where it is fewer than `_LEAST_SCALES`.
     """
     count = np.zeros(grey.shape, np.int64)
     lasting = np.ones(grey.shape, bool)
-    for scale in EDGE_SCALES:
+    for scale in _EDGE_SCALES:
         magnitude, maxima = gradient_maxima(grey, scale)
         largest = magnitude.max()
         if largest == 0:
@@ -184,7 +186,7 @@ def scales_of_edges(grey: NDArray[np.float64]) -> NDArray[np.int64]:
         high = max(float(np.quantile(magnitude, 0.7)) / largest, 1e-3)
         lasting &= relative_edges(magnitude, maxima, 0.4 * high, high)
         count += lasting
-    return np.where(count >= LEAST_SCALES, count, 0)
+    return np.where(count >= _LEAST_SCALES, count, 0)
 
 
 def smooth_along_edges(

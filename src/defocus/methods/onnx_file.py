@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from defocus.errors import WeightsError
 
+__all__ = ["OnnxContents", "read_onnx", "trusted_model"]
+
 
 @dataclass(frozen=True)
 class OnnxContents:

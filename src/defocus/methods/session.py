@@ -11,6 +11,8 @@ from functools import lru_cache
 from typing import Any
 from weakref import WeakSet
 
+__all__ = ["open_session"]
+
 _open_here: WeakSet[Any] = WeakSet()
 """Every session of this process that still exists."""
 

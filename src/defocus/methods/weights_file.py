@@ -26,11 +26,19 @@ from defocus.methods.registry import find_method
 from defocus.runtime.atomic import atomic_write
 from defocus.version import __version__
 
-__all__ = ["ArrayWeights", "Contents", "Layout", "read_array_weights", "read_contents", "write_array_weights"]
+__all__ = [
+    "LARGEST",
+    "ArrayWeights",
+    "Contents",
+    "Layout",
+    "read_array_weights",
+    "read_contents",
+    "write_array_weights",
+]
 
 LARGEST = 64 * 2**20
 """Bytes of a weights file, packed and unpacked; those of this package have under 2 MB."""
-MOST_ARRAYS = 32
+_MOST_ARRAYS = 32
 Layout: TypeAlias = Mapping[str, tuple[int | str, ...]]
 """The arrays of a method's weights and their shapes; a letter is a size that training chooses."""
 
@@ -137,7 +145,7 @@ def _check_sizes(contents: bytes) -> None:
     """Refuse an archive of which anything is large, or larger than it says, before it is unpacked."""
     with zipfile.ZipFile(io.BytesIO(contents)) as archive:
         members = archive.infolist()
-        if len(members) > MOST_ARRAYS or sum(member.file_size for member in members) > LARGEST:
+        if len(members) > _MOST_ARRAYS or sum(member.file_size for member in members) > LARGEST:
             raise ValueError
         for member in members:
             with archive.open(member) as file:

@@ -32,7 +32,9 @@ from defocus.progress import Progress
 from defocus.propagation import propagate
 from defocus.version import __version__
 
-CONFIDENCE_LEAK = 3e-3
+__all__ = ["PRESETS", "Zhuo2011Parameters", "estimate"]
+
+_CONFIDENCE_LEAK = 3e-3
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def estimate(
     photograph : upright sRGB; its display values are used as they are, as the paper does.
     parameters : see `Zhuo2011Parameters`.
     weights : must be None, the method has none.
-    progress : called with the step at hand and the share of the work done.
+    progress : called with the step at hand and the fraction of the work done.
 
     Returns
     -------
@@ -108,7 +110,7 @@ def estimate(
     """
     if weights is not None:
         raise ParameterError("zhuo2011 has no weights: leave them out.")
-    report = progress if progress is not None else lambda step, share: None
+    report = progress if progress is not None else lambda step, fraction: None
     metadata = {"defocus": __version__, "parameters": asdict(parameters)}
     sigma_range = (0.0, parameters.largest_sigma)
     report("edges", 0.0)
@@ -160,7 +162,7 @@ def estimate(
         rgb,
         regularisation=parameters.matting_lambda,
         eps=parameters.matting_eps,
-        leak=CONFIDENCE_LEAK,
+        leak=_CONFIDENCE_LEAK,
     )
     sigma = np.clip(sigma, *sigma_range)
     report("done", 1.0)

@@ -1,1 +1,1 @@
-"""How lenses blur: kernels, light, and blur that differs from pixel to pixel."""
+"""Optics: blur kernels, linear light, the lens, and blur that differs from pixel to pixel."""

@@ -1,10 +1,12 @@
-"""Blur that differs from pixel to pixel, with occlusion: the scene in layers, laid over each other from the back.
+"""Blur that differs from pixel to pixel, with occlusion: the scene is split into layers, composed from back to front.
 
-More blur is farther away: the sharp subject stands in front. A layer's colours are blurred without what is nearer
-(normalised by its own blurred mask), so that nothing of a sharp subject bleeds into a blurred ground, and laid on by
-the blurred mask of "this layer or nearer". Layers are hats that overlap, so that slanted surfaces show no bands.
+More blur counts as farther away, so the sharp subject stands in front. The colours of a layer are blurred without those
+of nearer layers (normalised by the layer's own blurred mask), so that nothing of a sharp subject bleeds into a blurred
+background, and are composed with the blurred mask of "this layer or nearer" as opacity. Neighbouring layers have
+overlapping triangular weights, so that slanted surfaces show no bands.
 
-Works on tiles with as much margin as the largest blur in them reaches, so memory is bounded and tiles do not show.
+The picture is processed in tiles, each with a margin as wide as the largest blur in it reaches: memory is bounded and
+tile borders do not show.
 """
 
 from __future__ import annotations
@@ -21,63 +23,103 @@ from scipy import fft, ndimage
 from defocus.errors import ParameterError
 from defocus.runtime.cores import available_cores
 
+__all__ = [
+    "APERTURES",
+    "RATIO",
+    "SMALLEST",
+    "TILE",
+    "Aperture",
+    "Layers",
+    "aperture_kernel",
+    "blur_by_layers",
+    "enlarged",
+]
+
 Aperture = Literal["disc", "hexagon", "gaussian"]
+"""Shape of the blur of a point."""
 APERTURES: tuple[Aperture, ...] = ("disc", "hexagon", "gaussian")
-Floats = NDArray[np.float32]
+_Floats = NDArray[np.float32]
 
 TILE = 512
+"""Side of a tile, px."""
 SMALLEST = 0.35
-"""px; less blur than this is none."""
+"""Sigma in px below which a pixel counts as sharp."""
 RATIO = 1.3
-"""Between the sigmas of neighbouring layers."""
-SAME_SURFACE = 2.0
-"""Layers whose colours may mix: neighbours on a slanted surface."""
+"""Ratio of the sigmas of neighbouring layers."""
+_SAME_SURFACE = 2.0
+"""Half the width of a layer's triangular weight, in layers: so near, colours may mix, as on a slanted surface."""
 _FINE_SIGMA = 3.0
+"""Largest sigma in px that is computed at full resolution."""
 _BLOCK = 8
+"""Largest side in px of the blocks that strong blur is computed on."""
 _OVERSAMPLING = 10
+"""Samples per pixel, along each axis, of an aperture's kernel."""
 _REACH = {"disc": 2.2, "hexagon": 2.6, "gaussian": 3.5}
+"""Radius of each aperture's kernel, in sigmas."""
 
 
 @dataclass(frozen=True)
 class Layers:
-    """Sigmas of the layers, ascending, the first one 0."""
+    """The layers that a scene is split into.
+
+    Attributes
+    ----------
+    sigmas : sigma of each layer, px, ascending; the first is 0.
+
+    Examples
+    --------
+    >>> layers = Layers.up_to(1.0)
+    >>> layers.sigmas.round(2)
+    array([0.  , 0.35, 0.43, 0.53, 0.66, 0.81, 1.  ])
+    >>> layers.place(np.array([[0.0, 0.35, 1.0]]))
+    array([[0., 1., 6.]], dtype=float32)
+    """
 
     sigmas: NDArray[np.float64]
 
     @classmethod
     def up_to(cls, largest: float) -> Layers:
-        """Layers for sigmas of 0..largest px."""
+        """Return the layers for sigmas from 0 to `largest` px."""
         if largest <= SMALLEST:
             return cls(np.array([0.0]))
         count = int(np.ceil(np.log(largest / SMALLEST) / np.log(RATIO))) + 1
         return cls(np.concatenate([[0.0], np.geomspace(SMALLEST, max(largest, SMALLEST * 1.01), count)]))
 
-    def place(self, sigma: NDArray[np.floating]) -> Floats:
-        """Position of sigmas among the layers, H x W: 1.5 lies midway between layers 1 and 2."""
+    def place(self, sigma: NDArray[np.floating]) -> _Floats:
+        """Return the position of each sigma (H x W, px) among the layers: 1.5 lies midway between layers 1 and 2."""
         return np.interp(sigma, self.sigmas, np.arange(len(self.sigmas))).astype(np.float32)
 
 
 def blur_by_layers(
-    light: Callable[[tuple[slice, slice]], Floats],
+    light: Callable[[tuple[slice, slice]], _Floats],
     sigma: NDArray[np.float32],
     aperture: Aperture,
-    write: Callable[[tuple[slice, slice], Floats], None],
-    progress: Callable[[float], None] = lambda share: None,
+    write: Callable[[tuple[slice, slice], _Floats], None],
+    progress: Callable[[float], None] = lambda fraction: None,
 ) -> None:
     """Blur a picture tile by tile.
 
     Parameters
     ----------
-    light : gives the linear light of a window, h x w x 3 float32, as it is wanted blurred.
+    light : function that returns the linear light of a window (two slices), h x w x 3 float32.
     sigma : H x W, px, blur to add at every pixel.
     aperture : shape of the blur; all shapes have the variance of the sigma.
-    write : takes a window of the result and its linear light.
-    progress : told the share done.
+    write : function that takes a window of the result and its linear light, h x w x 3 float32.
+    progress : called with the fraction of the work done, 0..1.
 
     Raises
     ------
     ParameterError
         If there is no such aperture.
+
+    Examples
+    --------
+    >>> light = np.zeros((9, 9, 3), np.float32)
+    >>> light[4, 4] = 1
+    >>> blurred = np.empty_like(light)
+    >>> blur_by_layers(light.__getitem__, np.full((9, 9), 1.0, np.float32), "disc", blurred.__setitem__)
+    >>> blurred[4, 2:7, 0].round(2)
+    array([0.03, 0.09, 0.09, 0.09, 0.03], dtype=float32)
     """
     if aperture not in APERTURES:
         raise ParameterError(f"aperture must be one of {', '.join(APERTURES)}, not {aperture!r}.")
@@ -111,7 +153,7 @@ def _windows(shape: tuple[int, ...]) -> Iterator[tuple[slice, slice]]:
 
 
 def _largest_near(sigma: NDArray[np.float32], window: tuple[slice, slice], aperture: Aperture) -> float:
-    """Largest sigma that can reach into the window: of the window and of what lies within its own reach."""
+    """Return the largest sigma in px among the pixels whose blur can reach into the window."""
     largest = float(sigma[window].max())
     for _ in range(2):
         reach = int(np.ceil(_REACH[aperture] * largest))
@@ -120,14 +162,14 @@ def _largest_near(sigma: NDArray[np.float32], window: tuple[slice, slice], apert
     return largest
 
 
-def _compose(light: Floats, place: Floats, layers: Layers, aperture: Aperture) -> Floats:
-    """Layers over each other, the most blurred one first."""
+def _compose(light: _Floats, place: _Floats, layers: Layers, aperture: Aperture) -> _Floats:
+    """Compose the layers, the most blurred one first."""
     lowest, highest = int(np.floor(place.min())), int(np.ceil(place.max()))
-    composed: Floats | None = None
+    composed: _Floats | None = None
     for layer in range(highest, lowest - 1, -1):
-        own = np.clip(1 - np.abs(place - layer) / SAME_SURFACE, 0, 1)
+        own = np.clip(1 - np.abs(place - layer) / _SAME_SURFACE, 0, 1)
         nearer = np.clip(layer + 1 - place, 0, 1)
-        if not (own > 1 - 1 / SAME_SURFACE).any():  # no pixel within one layer of it
+        if not (own > 1 - 1 / _SAME_SURFACE).any():  # no pixel within one layer of it
             continue
         sigma = float(layers.sigmas[layer])
         if sigma == 0:
@@ -136,7 +178,7 @@ def _compose(light: Floats, place: Floats, layers: Layers, aperture: Aperture) -
         planes = np.concatenate([light * own[..., None], own[..., None], nearer[..., None]], axis=2)
         blurred = _blur(planes, sigma, aperture)
         weight = blurred[..., 3:4]
-        # Far from anything of this layer its colour does not matter, as its opacity is that of nearer ones.
+        # Far from every pixel of this layer its colour is not used, because nearer layers are opaque there.
         colour = np.where(
             weight > 1e-4, blurred[..., :3] / np.maximum(weight, 1e-4), 0 if composed is None else composed
         )
@@ -148,7 +190,7 @@ def _compose(light: Floats, place: Floats, layers: Layers, aperture: Aperture) -
     return light if composed is None else composed
 
 
-def _blur(planes: Floats, sigma: float, aperture: Aperture) -> Floats:
+def _blur(planes: _Floats, sigma: float, aperture: Aperture) -> _Floats:
     """Blur h x w x C by sigma; large blurs on blocks of pixels, where they are as smooth as on pixels."""
     factor = 1
     while factor < _BLOCK and sigma >= factor * _FINE_SIGMA:
@@ -165,19 +207,35 @@ def _blur(planes: Floats, sigma: float, aperture: Aperture) -> Floats:
     return enlarged(_kernel_blur(small, float(rest), aperture), factor)[:height, :width]
 
 
-def enlarged(small: Floats, factor: int) -> Floats:
-    """Linear interpolation between the middles of blocks: h x w x C becomes h factor x w factor x C."""
+def enlarged(small: _Floats, factor: int) -> _Floats:
+    """Enlarge an array of block means by linear interpolation between the centres of the blocks.
+
+    Parameters
+    ----------
+    small : h x w x C float32.
+    factor : side of a block, px.
+
+    Returns
+    -------
+    (h factor) x (w factor) x C float32.
+
+    Examples
+    --------
+    >>> enlarged(np.array([[[0.0], [1.0]]], np.float32), 2)[..., 0]
+    array([[0.  , 0.25, 0.75, 1.  ],
+           [0.  , 0.25, 0.75, 1.  ]], dtype=float32)
+    """
     for axis in (0, 1):
         size = small.shape[axis]
         at = np.clip((np.arange(size * factor) + 0.5) / factor - 0.5, 0, size - 1)
         low = np.minimum(at.astype(np.intp), max(size - 2, 0))
-        share = (at - low).astype(np.float32).reshape([-1 if k == axis else 1 for k in range(3)])
+        fraction = (at - low).astype(np.float32).reshape([-1 if k == axis else 1 for k in range(3)])
         first = np.take(small, low, axis=axis)
-        small = first + share * (np.take(small, np.minimum(low + 1, size - 1), axis=axis) - first)
+        small = first + fraction * (np.take(small, np.minimum(low + 1, size - 1), axis=axis) - first)
     return small
 
 
-def _kernel_blur(planes: Floats, sigma: float, aperture: Aperture) -> Floats:
+def _kernel_blur(planes: _Floats, sigma: float, aperture: Aperture) -> _Floats:
     if aperture == "gaussian" or sigma < 0.6:
         blurred = ndimage.gaussian_filter1d(planes, sigma, axis=0, mode="nearest", truncate=3.5)
         return np.asarray(ndimage.gaussian_filter1d(blurred, sigma, axis=1, mode="nearest", truncate=3.5))
@@ -195,11 +253,25 @@ def _kernel_blur(planes: Floats, sigma: float, aperture: Aperture) -> Floats:
     return np.maximum(blurred, 0)
 
 
-def aperture_kernel(sigma: float, aperture: Aperture) -> Floats:
-    """Picture of a point through the aperture, n x n float32, n odd, sum 1, standard deviation sigma px per axis.
+def aperture_kernel(sigma: float, aperture: Aperture) -> _Floats:
+    """Return the blur of a point through the aperture.
 
-    A disc of radius r has the deviation r / 2, a regular hexagon of circumradius r sqrt(5 / 24) r; what the pixel grid
-    does to small ones is mended by adapting the radius.
+    A disc of radius r has the standard deviation r / 2, a regular hexagon of circumradius r has sqrt(5 / 24) r; the
+    radius is adapted so that small kernels have the right deviation on the pixel grid too.
+
+    Parameters
+    ----------
+    sigma : standard deviation per axis, px, above 0.
+    aperture : "disc" or "hexagon".
+
+    Returns
+    -------
+    n x n float32, n odd, sum 1.
+
+    Examples
+    --------
+    >>> aperture_kernel(1.0, "disc")[3].round(2)
+    array([0.  , 0.03, 0.09, 0.09, 0.09, 0.03, 0.  ], dtype=float32)
     """
     radius = 2 * sigma if aperture == "disc" else sigma / float(np.sqrt(5 / 24))
     for _ in range(4):
@@ -213,7 +285,7 @@ def aperture_kernel(sigma: float, aperture: Aperture) -> Floats:
 
 
 def _sampled(radius: float, aperture: Aperture) -> NDArray[np.float64]:
-    """Share of every pixel that the aperture's picture covers."""
+    """Return the fraction of every pixel that the aperture covers."""
     reach = int(np.ceil(radius + 0.5))
     fine = (np.arange((2 * reach + 1) * _OVERSAMPLING) + 0.5) / _OVERSAMPLING - reach - 0.5
     y, x = fine[:, None], fine[None, :]

@@ -1,4 +1,4 @@
-"""The lens and the camera: from the blur of a thing to its distance, and back (thin lens; see `defocus.depth`)."""
+"""The lens and the camera: from the blur of an object to its distance, and back (thin lens; see `defocus.depth`)."""
 
 from __future__ import annotations
 
@@ -19,17 +19,20 @@ from defocus.units import circle_of_confusion_from_sigma
 __all__ = ["FARTHEST", "BlurredSide", "Lens", "lens_from_exif"]
 
 BlurredSide = Literal["behind", "front"]
-"""Where what is blurred lies, seen from the distance in focus."""
+"""Whether what is blurred lies behind the distance in focus or in front of it."""
 FARTHEST = 1000.0
-"""m; farther, infinity among it, reads as this."""
+"""Largest distance in m that is returned; anything farther, and infinity, becomes this."""
 _DIAGONAL_35MM = float(np.hypot(36, 24))
+"""Diagonal in mm of a 35-mm frame."""
 _MILLIMETRES = {2: 25.4, 3: 10.0, 4: 1.0, 5: 0.001}
+"""Length in mm of each unit that EXIF's FocalPlaneResolutionUnit numbers."""
 _SAME_SIZE, _SAME_SHAPE = 0.005, 0.01
+"""Relative tolerances within which the photograph has the size, and the aspect ratio, that the EXIF states."""
 
 
 @dataclass(frozen=True)
 class Lens:
-    """The camera as it stood.
+    """The lens and camera settings of a photograph.
 
     Attributes
     ----------
@@ -42,6 +45,16 @@ class Lens:
     ------
     ParameterError
         If one is not positive, or the distance not larger than the focal length.
+
+    Examples
+    --------
+    >>> import defocus
+    >>> lens = defocus.Lens(focal_length=50, f_number=1.8, focus_distance=2, sensor_width=36)
+    >>> sigma = lens.sigma(np.array([2.0, 3.0, 10.0]), width=6000)  # px
+    >>> sigma.round(1)
+    array([ 0. ,  9.9, 23.7])
+    >>> lens.depth(sigma, side="behind", width=6000).round(2)  # m
+    array([ 2.,  3., 10.])
     """
 
     focal_length: float
@@ -60,16 +73,52 @@ class Lens:
             )
 
     def depth(self, sigma: NDArray[np.floating], side: BlurredSide, width: int) -> NDArray[np.float64]:
-        """Distance in m of what is blurred by `sigma` px in a photograph `width` px wide; `FARTHEST` at most."""
+        """Return the distance of what is blurred by `sigma`.
+
+        Parameters
+        ----------
+        sigma : px, 0 or more, any shape.
+        side : "behind" or "front" of the distance in focus.
+        width : width of the photograph, px.
+
+        Returns
+        -------
+        m, float64 of the shape of `sigma`, 1000 at most.
+
+        Raises
+        ------
+        ParameterError
+            If a sigma is negative or not finite.
+
+        Examples
+        --------
+        >>> Lens(50, 1.8, 2, 36).depth(np.array([0.0, 10.0]), "front", width=6000).round(2)
+        array([2. , 1.5])
+        """
         circle = circle_of_confusion_from_sigma(sigma) * self.sensor_width / width
         f, distance = self.focal_length, self.focus_distance * 1000
-        share = circle * self.f_number * (distance - f) / f**2
-        below = np.asarray(1 - share if side == "behind" else 1 + share)
+        fraction = circle * self.f_number * (distance - f) / f**2
+        below = np.asarray(1 - fraction if side == "behind" else 1 + fraction)
         metres: NDArray[np.float64] = np.where(below > 0, self.focus_distance / np.maximum(below, 1e-9), FARTHEST)
         return np.minimum(metres, FARTHEST)
 
     def sigma(self, depth: NDArray[np.floating], width: int) -> NDArray[np.float64]:
-        """Blur in px of what lies at `depth` m: the inverse of `depth`."""
+        """Return the blur of what lies at a distance: the inverse of `depth`.
+
+        Parameters
+        ----------
+        depth : m, above 0, any shape.
+        width : width of the photograph, px.
+
+        Returns
+        -------
+        px, float64 of the shape of `depth`.
+
+        Examples
+        --------
+        >>> Lens(50, 1.8, 2, 36).sigma(np.array([1.0, 2.0, 4.0]), width=6000).round(1)
+        array([29.7,  0. , 14.8])
+        """
         f, distance = self.focal_length, self.focus_distance * 1000
         z = np.asarray(depth, np.float64) * 1000
         circle = f**2 / self.f_number * np.abs(z - distance) / (z * (distance - f))
@@ -77,23 +126,36 @@ class Lens:
 
 
 def lens_from_exif(photograph: Photograph, given: Mapping[str, float | None] | None = None) -> Lens | list[str]:
-    """The lens of a photograph: what was given, and the rest from its EXIF.
+    """Return the lens of a photograph: the given fields, and the others from its EXIF.
 
-    The sensor's width comes from the resolution of the focal plane, or from the 35-mm equivalent of the focal length.
+    The sensor's width comes from the 35-mm equivalent of the focal length, or else from the resolution of the focal
+    plane.
 
     Parameters
     ----------
-    photograph : with the path of its file.
+    photograph : as it was read, with its EXIF.
     given : any of the fields of `Lens`; None entries count as not given.
+
+    Returns
+    -------
+    Lens, or the names of the fields that are not known.
 
     Warns
     -----
     UserWarning
         If the EXIF is of a picture of another size, so that the photograph may be a part of it.
 
-    Returns
-    -------
-    Lens, or the names of the fields that are not known.
+    Raises
+    ------
+    ParameterError
+        If a field is out of its range; see `Lens`.
+
+    Examples
+    --------
+    >>> from defocus.photograph import photograph_from_array
+    >>> photograph = photograph_from_array(np.zeros((40, 60, 3)))
+    >>> lens_from_exif(photograph, {"focal_length": 50, "sensor_width": 36})
+    ['f_number', 'focus_distance']
     """
     tags = photograph.tags
 
@@ -117,14 +179,14 @@ def lens_from_exif(photograph: Photograph, given: Mapping[str, float | None] | N
 def _sensor_width(
     photograph: Photograph, number: Callable[[int], float | None], focal_length: float | None
 ) -> float | None:
-    """Width of the part of the sensor that the photograph shows, mm; None where the EXIF does not say.
+    """Return the width of the part of the sensor that the photograph shows, mm; None where the EXIF does not say.
 
-    From the 35-mm equivalent of the focal length, or the resolution of the focal plane. Both are of the whole frame: a
-    photograph of another shape is a part of it, and is said to be. One of the same shape and another size may be a
-    part or a smaller copy; it is taken for a copy, and that is said too.
+    From the 35-mm equivalent of the focal length, or the resolution of the focal plane. Both are of the whole frame. A
+    photograph of another aspect ratio is a part of the frame; one of the same ratio and another size may be a part or
+    a smaller copy, and is taken for a copy. Both cases are reported by a warning.
     """
     size = photograph.width, photograph.height
-    # As the camera took it: the tags are of the frame before it was turned.
+    # The tags describe the frame as the camera took it, before it was turned upright.
     frame = number(Base.ExifImageWidth), number(Base.ExifImageHeight)
     if photograph.orientation > 4:
         frame = frame[1], frame[0]

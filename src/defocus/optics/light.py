@@ -1,4 +1,7 @@
-"""Display-referred sRGB, linear light and grey: lenses add up light, and files hold its sRGB curve."""
+"""Conversions between display-referred sRGB, linear light and grey.
+
+Lenses average linear light, and files hold values encoded with the sRGB curve.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+__all__ = ["linear_to_srgb", "luma", "srgb_to_linear"]
 
 _LUMA_WEIGHTS = np.array([0.299, 0.587, 0.114])
 _ENTRIES = 65536
+"""Number of entries of a table."""
 _tables: dict[str, NDArray[np.float32]] = {}
 
 
 def luma(rgb: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Grey by the weights of ITU-R BT.601, as the other methods' releases take it.
+    """Return the grey image by the weights of ITU-R BT.601, which the published code of the other methods uses too.
 
     Parameters
     ----------
@@ -24,6 +28,11 @@ def luma(rgb: NDArray[np.floating]) -> NDArray[np.float64]:
     Returns
     -------
     H x W float64, 0..1.
+
+    Examples
+    --------
+    >>> luma(np.array([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [1.0, 1.0, 1.0]]]))
+    array([[0.299, 0.587, 1.   ]])
     """
     return rgb.astype(np.float64) @ _LUMA_WEIGHTS
 
@@ -43,7 +52,7 @@ def srgb_to_linear(values: NDArray[np.floating], *, by_table: bool = False) -> N
     Examples
     --------
     >>> srgb_to_linear(np.array([0.0, 0.5, 1.0])).round(4)
-    array([0.    , 0.214 , 1.    ])
+    array([0.   , 0.214, 1.   ])
     """
     if by_table:
         return _table("decode")[_places(values)]
@@ -68,9 +77,9 @@ def linear_to_srgb(values: NDArray[np.floating], *, by_table: bool = False) -> N
     array([0. , 0.5, 1. ])
     """
     if by_table:
-        # Steep near 0: the table is of the square root, which spreads the dark end.
+        # The curve is steep near 0, so the table is indexed by the square root, which spreads the dark end.
         return _table("encode")[_places(np.sqrt(np.clip(values, 0, 1)))]
-    curved: Floats = 1.055 * np.maximum(values, 0) ** (1 / 2.4) - 0.055
+    curved: NDArray[np.float64] = 1.055 * np.maximum(values, 0) ** (1 / 2.4) - 0.055
     return np.where(values <= 0.0031308, values * 12.92, curved)
 
 

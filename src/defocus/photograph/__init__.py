@@ -1,4 +1,4 @@
-"""A photograph: read from any of its formats, held upright in sRGB, and saved again when it was edited."""
+"""Photographs: reading every common format, holding them upright in sRGB, and saving edits of them."""
 
 from defocus.errors import PhotographWarning
 from defocus.photograph.formats import PHOTOGRAPH_SUFFIXES

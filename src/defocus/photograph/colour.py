@@ -1,4 +1,4 @@
-"""Colours as they are stored become display-referred sRGB."""
+"""Conversion of colours from the file's own colour space to display-referred sRGB."""
 
 from __future__ import annotations
 
@@ -11,8 +11,12 @@ from numpy.typing import NDArray
 
 from defocus.errors import PhotographWarning
 
+__all__ = ["CHANNELS", "Space", "to_srgb"]
+
 Space: TypeAlias = Literal["gray", "rgb", "cmyk"]
+"""Colour model of the stored pixels."""
 CHANNELS: dict[Space, int] = {"gray": 1, "rgb": 3, "cmyk": 4}
+"""Number of channels of each colour model."""
 
 
 def to_srgb(pixels: NDArray[Any], space: Space, profile: bytes | None, name: str) -> NDArray[Any]:
@@ -26,12 +30,17 @@ def to_srgb(pixels: NDArray[Any], space: Space, profile: bytes | None, name: str
     pixels : H x W x 1, 3 or 4, as `space` says; uint8, uint16 or float32 0..1.
     space : what the channels are.
     profile : ICC profile, or None.
-    name : of the file, for the warning.
+    name : name of the file, for the warning.
 
     Warns
     -----
     PhotographWarning
         If the profile cannot be used.
+
+    Examples
+    --------
+    >>> to_srgb(np.array([[[255, 0, 0, 0]]], np.uint8), "cmyk", None, "print.tif").tolist()  # cyan ink
+    [[[0, 255, 255]]]
     """
     if profile:
         try:
@@ -48,7 +57,7 @@ def to_srgb(pixels: NDArray[Any], space: Space, profile: bytes | None, name: str
 
 
 def _apply_profile(pixels: NDArray[Any], space: Space, profile: bytes) -> NDArray[Any]:
-    """Convert from an ICC profile to sRGB; the very pixels where the profile is sRGB itself."""
+    """Convert from an ICC profile to sRGB; the pixels stay as they are where the profile is sRGB itself."""
     if space == "rgb":
         steps = np.linspace(0, 255, 9).round().astype(np.uint8)
         probe = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(-1, 27, 3)

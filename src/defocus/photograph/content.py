@@ -1,7 +1,7 @@
-"""What of a picture is photograph: not the bars and frames around it, and not what is hidden or missing.
+"""Which part of a picture is photograph: without bars and frames around it, and without hidden or missing pixels.
 
-A black bar, a white frame or the ground of a cut-out ends in an edge as sharp as a pixel, whatever the lens did. So a
-map is estimated from what is inside, and says nothing of the rest.
+A black bar, a white frame or the background of a cut-out ends in an edge as sharp as a pixel, whatever the lens did.
+So a map is estimated from the part inside, and has confidence 0 elsewhere.
 """
 
 from __future__ import annotations
@@ -17,33 +17,39 @@ if TYPE_CHECKING:
     from defocus.maps.defocus_map import DefocusMap
     from defocus.photograph import Photograph
 
-SAME, NEARLY_SAME = 3 / 255, 10 / 255
-"""How far from the colour of a bar most of its pixels, and nearly all (compression rings at its end), may be."""
-MOST, NEARLY_ALL = 0.99, 0.97
-"""Fractions of a row of a bar that have to be so near."""
-ENDS_AT = 12 / 255
-"""Difference of brightness at which a bar ends..."""
-ENDS_OVER = 0.3
-"""...over at least this fraction of its length: a plain studio ground ends in an object, not in a straight line."""
-BLENDED = 2
-"""Rows at the end of a bar that may be a mixture, where the picture was resized."""
-LEAST_SIDE = 0.25
-"""Of the picture, that has to be left within bars, and `LEAST_PX`."""
-LEAST_PX = 32
-OPAQUE = 250 / 255
-BESIDE = 12
-"""px beside hidden pixels whose reading is of what was filled in there."""
+__all__ = ["Content", "find_content"]
+
+_SAME, _NEARLY_SAME = 3 / 255, 10 / 255
+"""Largest difference from the colour of a bar for most of its pixels, and for nearly all, as
+compression causes ringing at its end."""
+_MOST, _NEARLY_ALL = 0.99, 0.97
+"""Least fractions of a row of a bar that have to be within these differences."""
+_ENDS_AT = 12 / 255
+"""Least difference of brightness across the end of a bar."""
+_ENDS_OVER = 0.3
+"""Least fraction of a bar's length over which it ends: a plain studio background ends in an object, not in a straight
+line."""
+_BLENDED = 2
+"""Number of rows at the end of a bar that may be a mixture, where the picture was resized."""
+_LEAST_SIDE = 0.25
+"""Least fraction of each side of the picture that has to be left within bars."""
+_LEAST_PX = 32
+"""Least length in px of each side that has to be left within bars."""
+_OPAQUE = 250 / 255
+"""Least alpha, 0..1, of a pixel that is not hidden."""
+_BESIDE = 12
+"""Distance in px from hidden pixels within which estimates depend on the colours filled in there."""
 
 
 @dataclass(frozen=True)
 class Content:
-    """Where in a picture the photograph is.
+    """The part of a picture that is photograph.
 
     Attributes
     ----------
-    rows, columns : of the part within bars or a frame.
-    hidden : bool H x W of the whole picture, True where its pixels are transparent or missing from the file; None where
-        all are there.
+    rows, columns : rows and columns within bars or a frame.
+    hidden : bool H x W of the whole picture, True where pixels are transparent or missing from the file; None if there
+        are none.
     """
 
     rows: slice
@@ -51,7 +57,7 @@ class Content:
     hidden: NDArray[np.bool_] | None
 
     def cut(self, photograph: Photograph) -> Photograph:
-        """Return the part within the bars; what is hidden there takes the colour of the nearest pixel that is not."""
+        """Return the part within the bars; hidden pixels take the colour of the nearest pixel that is not hidden."""
         pixels = photograph.pixels[self.rows, self.columns]
         if self.hidden is not None:
             hidden = self.hidden[self.rows, self.columns]
@@ -65,7 +71,7 @@ class Content:
         return replace(photograph, pixels=pixels, alpha=None, missing=None)
 
     def put_back(self, inner: DefocusMap, shape: tuple[int, int]) -> DefocusMap:
-        """Return the map of the whole picture, `shape`, from the one of the part that was cut out.
+        """Return the map of the whole picture, of size `shape` (H, W), from the map of the part that was cut out.
 
         In bars and where pixels are hidden sigma is that of the nearest pixel, and confidence 0.
         """
@@ -81,8 +87,8 @@ class Content:
             np.pad(inner.seeds.probability, sides, constant_values=np.nan),
         )
         if self.hidden is not None:
-            # Beside it a patch sees what was filled in.
-            unread = ndimage.binary_dilation(self.hidden, np.ones((3, 3), bool), iterations=BESIDE)
+            # Patches near hidden pixels contain colours that were filled in.
+            unread = ndimage.binary_dilation(self.hidden, np.ones((3, 3), bool), iterations=_BESIDE)
             confidence[unread] = 0
             seeds.sigma[unread] = seeds.probability[unread] = np.nan
         depth = inner.relative_depth
@@ -101,18 +107,26 @@ def find_content(photograph: Photograph) -> Content:
 
     Parameters
     ----------
-    photograph : any size.
+    photograph : photograph of any size.
+
+    Examples
+    --------
+    >>> from defocus.photograph import photograph_from_array
+    >>> pixels = np.zeros((80, 60), np.uint8)
+    >>> pixels[20:] = np.random.default_rng(0).integers(50, 255, (60, 60))  # below a black bar
+    >>> find_content(photograph_from_array(pixels)).rows
+    slice(22, 80, None)
     """
     height, width = photograph.pixels.shape[:2]
     top, bottom = _bars(photograph.pixels)
     left, right = _bars(photograph.pixels[top : height - bottom].swapaxes(0, 1))
     inside = height - top - bottom, width - left - right
-    if inside[0] < max(LEAST_SIDE * height, LEAST_PX) or inside[1] < max(LEAST_SIDE * width, LEAST_PX):
+    if inside[0] < max(_LEAST_SIDE * height, _LEAST_PX) or inside[1] < max(_LEAST_SIDE * width, _LEAST_PX):
         top = bottom = left = right = 0
     hidden = photograph.missing
     if photograph.alpha is not None:
         full = 1.0 if photograph.alpha.dtype.kind == "f" else float(np.iinfo(photograph.alpha.dtype).max)
-        transparent = photograph.alpha < OPAQUE * full
+        transparent = photograph.alpha < _OPAQUE * full
         hidden = transparent if hidden is None else hidden | transparent
     if hidden is not None and not hidden.any():
         hidden = None
@@ -120,12 +134,12 @@ def find_content(photograph: Photograph) -> Content:
 
 
 def _bars(pixels: NDArray[Any]) -> tuple[int, int]:
-    """Rows that a bar at the top, and one at the bottom, take."""
+    """Return the heights in px of a bar at the top and of one at the bottom."""
     return _bar(pixels), _bar(pixels[::-1])
 
 
 def _bar(pixels: NDArray[Any]) -> int:
-    """Rows from the first one on that are of one colour and end in a straight line; 0 where there are none."""
+    """Return how many rows, from the first on, have one colour and end in a straight line; 0 if there are none."""
     full = 1.0 if pixels.dtype.kind == "f" else float(np.iinfo(pixels.dtype).max)
     colour = np.median(pixels[0], axis=0)
 
@@ -135,12 +149,12 @@ def _bar(pixels: NDArray[Any]) -> int:
     end = 0
     while end < len(pixels):
         difference = away(end)
-        near = (difference <= NEARLY_SAME).mean() >= NEARLY_ALL
-        if not near or (end == 0 and (difference <= SAME).mean() < MOST):
+        near = (difference <= _NEARLY_SAME).mean() >= _NEARLY_ALL
+        if not near or (end == 0 and (difference <= _SAME).mean() < _MOST):
             break
         end += 1
-    if end == 0 or end + BLENDED >= len(pixels):
+    if end == 0 or end + _BLENDED >= len(pixels):
         return 0
-    within = [away(row) for row in range(end, min(end + BLENDED + 1, len(pixels)))]
-    ends_straight = (np.max(within, axis=0) > ENDS_AT).mean() >= ENDS_OVER
-    return end + BLENDED if ends_straight else 0
+    within = [away(row) for row in range(end, min(end + _BLENDED + 1, len(pixels)))]
+    ends_straight = (np.max(within, axis=0) > _ENDS_AT).mean() >= _ENDS_OVER
+    return end + _BLENDED if ends_straight else 0

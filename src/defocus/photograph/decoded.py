@@ -1,4 +1,4 @@
-"""What a reader makes of a file: pixels as they are stored, with what belongs to them."""
+"""The result of decoding a file: pixels as they are stored, and their metadata."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from defocus.errors import PhotographError, PhotographWarning
 from defocus.photograph.colour import Space
 from defocus.photograph.source import Source
 
+__all__ = ["Decoded", "incomplete", "several", "stretch", "warn"]
+
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
@@ -25,8 +27,8 @@ class Decoded:
     profile, exif, xmp : as the file holds them, or None.
     alpha : H x W of the pixels' type, or None.
     missing : bool H x W, True where the file does not hold the pixel; None where all are there.
-    turned : the pixels are upright already, whatever the EXIF says.
-    orientation : 1..8, where the file says it elsewhere than in its EXIF.
+    turned : whether the pixels are upright already, whatever the EXIF says.
+    orientation : 1..8, where the file states it elsewhere than in its EXIF.
     """
 
     pixels: NDArray[Any]
@@ -41,7 +43,7 @@ class Decoded:
 
 
 def incomplete(source: Source, what: str) -> None:
-    """Warn of a file of which a part is missing, or refuse it where that was asked for.
+    """Warn that a part of a file is missing, or refuse the file if reading is strict.
 
     Raises
     ------
@@ -54,17 +56,23 @@ def incomplete(source: Source, what: str) -> None:
 
 
 def several(source: Source) -> None:
-    """Warn of a file with more than one picture."""
+    """Warn that a file holds more than one picture."""
     warn(f"{source.name} holds several pictures; only the first is read.")
 
 
 def warn(message: str) -> None:
-    """Warn of something that could not be honoured."""
+    """Emit a `PhotographWarning`."""
     warnings.warn(message, PhotographWarning, stacklevel=3)
 
 
 def stretch(pixels: NDArray[np.uint16], bits: int) -> NDArray[np.uint16]:
-    """Spread 0..2^bits - 1 over 0..65535, rounding to nearest."""
+    """Scale values of 0..2^bits - 1 to 0..65535, rounding to nearest.
+
+    Examples
+    --------
+    >>> stretch(np.array([0, 512, 1023], np.uint16), bits=10)
+    array([    0, 32800, 65535], dtype=uint16)
+    """
     highest = 2**bits - 1
     stretched: NDArray[np.uint16] = ((pixels.astype(np.uint32) * 65535 + highest // 2) // highest).astype(np.uint16)
     return stretched

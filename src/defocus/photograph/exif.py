@@ -14,7 +14,23 @@ from typing import BinaryIO
 
 from PIL.ExifTags import IFD, Base
 
-ORIENTATION, WIDTH, HEIGHT = (int(tag) for tag in (Base.Orientation, Base.ExifImageWidth, Base.ExifImageHeight))
+__all__ = [
+    "CAMERA_DIRECTORY",
+    "GPS_DIRECTORY",
+    "INTEROPERABILITY",
+    "MAKER_NOTE",
+    "ORIENTATION",
+    "Entry",
+    "Exif",
+    "directory",
+    "exif_from_text",
+    "parse_exif",
+    "read_directory",
+    "upright_exif",
+    "upright_xmp",
+]
+
+ORIENTATION, _WIDTH, _HEIGHT = (int(tag) for tag in (Base.Orientation, Base.ExifImageWidth, Base.ExifImageHeight))
 CAMERA_DIRECTORY, GPS_DIRECTORY, INTEROPERABILITY = int(IFD.Exif), int(IFD.GPSInfo), int(IFD.Interop)
 MAKER_NOTE = int(IFD.MakerNote)
 _THUMBNAIL_AT, _THUMBNAIL_LENGTH = int(Base.JpegIFOffset), int(Base.JpegIFByteCount)
@@ -266,7 +282,7 @@ def upright_exif(contents: bytes, width: int, height: int) -> bytes:
         for at in _pointers(data, first, order, pointer):
             _remove_damaged(data, at, order)
             if pointer == CAMERA_DIRECTORY:
-                _set_numbers(data, at, order, {WIDTH: (_LONG, width), HEIGHT: (_LONG, height)})
+                _set_numbers(data, at, order, {_WIDTH: (_LONG, width), _HEIGHT: (_LONG, height)})
     return bytes(data)
 
 

@@ -1,4 +1,4 @@
-"""The formats of photographs: one row each. A new one is a reader and a row here."""
+"""The file formats of photographs, one row each. A new format is a reader and a row here."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from defocus.photograph.raw import RAW_SUFFIXES, is_raw, read_raw
 from defocus.photograph.source import Source
 from defocus.photograph.tiff import read_tiff
 
+__all__ = ["FORMATS", "PHOTOGRAPH_SUFFIXES", "Format", "find_format"]
+
 
 @dataclass(frozen=True)
 class Format:
@@ -23,12 +25,12 @@ class Format:
 
     Attributes
     ----------
-    name : as people call it.
-    suffixes : in lower case, by which files of it are found in a folder. Reading goes by content.
-    matches : tells by a file's content (of RAW by its suffix too) whether it is one.
-    read : its reader.
-    edit_suffix : of the file that an edit of such a photograph is saved as.
-    deep_edit_suffix : the same for one of more than 8 bits.
+    name : common name of the format.
+    suffixes : suffixes, in lower case, by which its files are found in a folder. Reading goes by content.
+    matches : function that tells by a file's content (for RAW by its suffix too) whether it has this format.
+    read : reader of the format.
+    edit_suffix : suffix of the file that an edit of such a photograph is saved as.
+    deep_edit_suffix : the same for a photograph of more than 8 bits.
     """
 
     name: str
@@ -78,9 +80,9 @@ FORMATS = (
     Format("PNM", frozenset({".ppm", ".pgm"}), _begins(b"P2", b"P3", b"P5", b"P6"), read_pnm, ".png"),
 )
 PHOTOGRAPH_SUFFIXES = frozenset[str]().union(*(each.suffixes for each in FORMATS))
-"""Suffixes, in lower case, by which a photograph is found in a folder."""
+"""Suffixes, in lower case, by which photographs are found in a folder."""
 
 
 def find_format(source: Source) -> Format | None:
-    """Return the format of a file, or None where it is none of these."""
+    """Return the format of a file, or None if it has none of these."""
     return next((each for each in FORMATS if each.matches(source)), None)

@@ -9,6 +9,8 @@ from defocus.photograph.colour import Space
 from defocus.photograph.decoded import Decoded, stretch, warn
 from defocus.photograph.source import Source
 
+__all__ = ["is_heif", "read_heif"]
+
 _BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _HDR_TRANSFERS = (16, 18)  # PQ and HLG in ITU-T H.273
 

@@ -16,6 +16,8 @@ from defocus.photograph.decoded import Decoded, incomplete
 from defocus.photograph.pillow import from_pillow, open_pillow
 from defocus.photograph.source import Source
 
+__all__ = ["read_jpeg"]
+
 _END = b"\xff\xd9"
 _BLOCK = 8
 _ZEROS = bytes(64)

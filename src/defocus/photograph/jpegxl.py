@@ -11,6 +11,8 @@ from defocus.photograph.colour import Space
 from defocus.photograph.decoded import Decoded
 from defocus.photograph.source import Source
 
+__all__ = ["SIGNATURES", "is_jpegxl", "jpegxl_size", "read_jpegxl"]
+
 _CODESTREAM, _CONTAINER = b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"
 SIGNATURES = (_CODESTREAM, _CONTAINER)
 _MOST_BOXES = 1000

@@ -1,4 +1,4 @@
-"""The type of a photograph, and arrays and images that stand for one."""
+"""The class of a photograph, and its construction from arrays and images."""
 
 from __future__ import annotations
 
@@ -16,27 +16,52 @@ from defocus.errors import PhotographError
 from defocus.photograph.colour import Space, to_srgb
 from defocus.photograph.exif import Exif, parse_exif
 
+__all__ = [
+    "MIN_SIDE",
+    "ArrayProtocol",
+    "DLPackProtocol",
+    "Photograph",
+    "PhotographLike",
+    "as_photograph",
+    "check_sides",
+    "checked_floats",
+    "native",
+    "photograph_from_array",
+    "protected",
+    "reduce_photograph",
+    "turn_as_stored",
+    "turn_upright",
+]
+
 MIN_SIDE = 3
+"""Smallest width and height of a photograph, px."""
 _FLOAT_SLACK = 1e-6  # resampling and colour conversion overshoot 0..1 by rounding
 
 
 @dataclass(frozen=True, eq=False)
 class Photograph:
-    """An upright photograph, in sRGB unless it says otherwise.
+    """An upright photograph, in sRGB unless `profile` is set.
 
     Attributes
     ----------
     pixels : H x W x 3 array, uint8 (0..255), uint16 (0..65535) or float32/float64 (0..1), display-referred sRGB.
         Integer files keep their integers, so nothing is lost before a method asks for floats. Read-only.
-    path : where it came from, or None for an array or bytes.
-    profile : ICC profile that the pixels are in instead of sRGB, where `read_photograph` was asked to leave them so.
+    path : path of the file, or None for an array or bytes.
+    profile : ICC profile of the pixels, if `read_photograph` was asked not to convert them to sRGB.
     alpha : H x W, of the type of `pixels`: how opaque each pixel is; None where all are. Never composited.
     missing : bool H x W, True where the file does not hold the pixel; None where all are there.
     exif, xmp : metadata as the file holds them, or None.
-    orientation : as stored in the file, 1..8; pixels, alpha and missing are upright already.
+    orientation : EXIF orientation stored in the file, 1..8; pixels, alpha and missing are upright already.
     sha256 : SHA-256 of the file, 64 hexadecimal digits; None for an array.
     file_format : name of the file's format, such as "JPEG"; None for an array.
-    stored_colours : "gray", "rgb" or "cmyk", as the file holds them.
+    stored_colours : "gray", "rgb" or "cmyk", the colour model of the file.
+
+    Examples
+    --------
+    >>> import defocus
+    >>> photograph = defocus.Photograph(np.zeros((480, 640, 3), np.uint8))
+    >>> photograph.width, photograph.height
+    (640, 480)
     """
 
     pixels: NDArray[Any]
@@ -63,7 +88,13 @@ class Photograph:
 
     @property
     def tags(self) -> Exif:
-        """What the EXIF says, entry by entry."""
+        """The entries of the EXIF; without EXIF there are none.
+
+        Examples
+        --------
+        >>> Photograph(np.zeros((480, 640, 3), np.uint8)).tags.orientation
+        1
+        """
         return parse_exif(self.exif)
 
     def as_float(self, dtype: DTypeLike = np.float64) -> NDArray[Any]:
@@ -74,6 +105,11 @@ class Photograph:
         Parameters
         ----------
         dtype : np.float64 or np.float32.
+
+        Examples
+        --------
+        >>> Photograph(np.full((1, 1, 3), 51, np.uint8)).as_float()
+        array([[[0.2, 0.2, 0.2]]])
         """
         if self.pixels.dtype.kind == "f":
             return self.pixels.astype(dtype)
@@ -81,7 +117,19 @@ class Photograph:
         return values
 
     def in_srgb(self) -> Photograph:
-        """Return the photograph in sRGB: itself, unless its pixels are in a profile of their own."""
+        """Return the photograph in sRGB: itself, unless its pixels are in a colour profile of their own.
+
+        Warns
+        -----
+        PhotographWarning
+            If the profile cannot be used.
+
+        Examples
+        --------
+        >>> photograph = Photograph(np.zeros((3, 3, 3), np.uint8))
+        >>> photograph.in_srgb() is photograph
+        True
+        """
         if self.profile is None:
             return self
         name = str(self.path) if self.path is not None else "the photograph"
@@ -90,14 +138,14 @@ class Photograph:
 
 @runtime_checkable
 class ArrayProtocol(Protocol):
-    """What NumPy makes an array of: arrays, PyTorch's tensors, xarray's and others."""
+    """An object that NumPy can convert to an array, such as an array of PyTorch or xarray."""
 
     def __array__(self) -> NDArray[Any]: ...
 
 
 @runtime_checkable
 class DLPackProtocol(Protocol):
-    """What hands over its memory by the DLPack protocol."""
+    """An object that exports its memory by the DLPack protocol."""
 
     def __dlpack__(self, *, stream: None = ...) -> Any: ...
 
@@ -111,19 +159,29 @@ PhotographLike: TypeAlias = (
 
 
 def as_photograph(photo: PhotographLike) -> Photograph:
-    """Return the photograph that something stands for.
+    """Convert any supported kind of object to a photograph.
 
     Parameters
     ----------
     photo : path; bytes of a file, or a binary file that is open; H x W [x 1, 3 or 4] array, or anything that NumPy
-        makes one of (`__array__`, `__dlpack__`); PIL image, which is turned upright and converted to sRGB as a file is
-        (Pillow holds colour at 8 bits per channel: for 16 bits give the path or an array); `Photograph`, returned as
-        it is.
+        can convert to one (`__array__`, `__dlpack__`); PIL image, which is turned upright and converted to sRGB as a
+        file is (Pillow holds colour at 8 bits per channel: for 16 bits give the path or an array); `Photograph`, which
+        is returned unchanged.
 
     Raises
     ------
     PhotographError
         As `read_photograph` and `photograph_from_array`; also for any other kind of object.
+
+    Examples
+    --------
+    >>> as_photograph(Image.new("RGB", (640, 480))).pixels.shape
+    (480, 640, 3)
+    >>> as_photograph(42)
+    Traceback (most recent call last):
+    ...
+    defocus.errors.PhotographError: A photograph is a path, the bytes of a file, an open file, an array or a PIL \
+image, not int: convert it to one.
     """
     from defocus.photograph.read import photograph_from_image, read_photograph
 
@@ -164,7 +222,17 @@ def photograph_from_array(array: NDArray[Any]) -> Photograph:
     Raises
     ------
     PhotographError
-        If shape, dtype or values are otherwise, with NaN and infinity among these.
+        If shape, dtype or values differ from this; NaN and infinity are refused too.
+
+    Examples
+    --------
+    >>> photograph_from_array(np.zeros((480, 640))).pixels.shape
+    (480, 640, 3)
+    >>> photograph_from_array(np.full((480, 640), 255.0))
+    Traceback (most recent call last):
+    ...
+    defocus.errors.PhotographError: Floating-point pixels must be in 0..1, but those of the photograph span 255..255: \
+divide by their white level, or pass uint8 or uint16.
     """
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
         first = array.ndim == 3 and array.shape[0] in (1, 3, 4)
@@ -185,7 +253,7 @@ def photograph_from_array(array: NDArray[Any]) -> Photograph:
 
 
 def check_sides(height: int, width: int, name: str) -> None:
-    """See that a photograph is not smaller than 3 x 3 pixels.
+    """Check that a photograph is not smaller than 3 x 3 pixels.
 
     Raises
     ------
@@ -219,12 +287,12 @@ def checked_floats(pixels: NDArray[Any], name: str = "the photograph") -> NDArra
 
 
 def native(plane: NDArray[Any]) -> NDArray[Any]:
-    """Return an array in one piece and in this machine's byte order; itself where it is."""
+    """Return an array that is contiguous and in native byte order; itself where it is already."""
     return np.ascontiguousarray(plane, dtype=plane.dtype.newbyteorder("="))
 
 
 def protected(pixels: NDArray[Any]) -> NDArray[Any]:
-    """Return H x W x 1 or 3 pixels as H x W x 3, in one piece and read-only."""
+    """Return H x W x 1 or 3 pixels as H x W x 3, contiguous and read-only."""
     if pixels.shape[2] == 1:
         pixels = np.repeat(pixels, 3, axis=2)
     view = native(pixels).view()
@@ -233,11 +301,11 @@ def protected(pixels: NDArray[Any]) -> NDArray[Any]:
 
 
 def reduce_photograph(photograph: Photograph, longest: int) -> Photograph:
-    """Return the photograph with its longer side `longest` px, by means over areas; as it is where it is not larger.
+    """Return the photograph with its longer side `longest` px, by area averaging; unchanged where it is not larger.
 
     Parameters
     ----------
-    photograph : any size.
+    photograph : photograph of any size.
     longest : px, at least 3.
 
     Returns
@@ -248,7 +316,13 @@ def reduce_photograph(photograph: Photograph, longest: int) -> Photograph:
     Raises
     ------
     ValueError
-        If `longest` is less.
+        If `longest` is less than 3.
+
+    Examples
+    --------
+    >>> large = photograph_from_array(np.zeros((600, 400, 3)))
+    >>> reduce_photograph(large, longest=300).pixels.shape
+    (300, 200, 3)
     """
     if longest < MIN_SIDE:
         raise ValueError(f"longest must be {MIN_SIDE} px or more, not {longest}.")
@@ -277,12 +351,23 @@ def reduce_photograph(photograph: Photograph, longest: int) -> Photograph:
 
 
 def turn_upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """Undo EXIF 2.32's orientation, tag 0x0112: where the stored first row and first column belong.
+    """Turn stored pixels upright by their EXIF orientation (EXIF 2.32, tag 0x0112).
 
     Parameters
     ----------
-    pixels : H x W [x C].
+    pixels : H x W [x C] array.
     orientation : 1..8; anything else counts as 1.
+
+    Returns
+    -------
+    A view, H x W [x C] or W x H [x C].
+
+    Examples
+    --------
+    >>> turn_upright(np.array([[1, 2, 3]]), orientation=6)  # a quarter turn clockwise
+    array([[1],
+           [2],
+           [3]])
     """
     match orientation:
         case 2:  # top, right
@@ -304,11 +389,20 @@ def turn_upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
 
 
 def turn_as_stored(upright: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """Turn an upright picture as the pixels of a file with that orientation are stored: the inverse of `turn_upright`.
+    """Turn an upright picture back to the orientation in which a file stores its pixels: the inverse of `turn_upright`.
 
     Parameters
     ----------
-    upright : H x W [x C].
-    orientation : 1..8, of the file.
+    upright : H x W [x C] array.
+    orientation : EXIF orientation of the file, 1..8; anything else counts as 1.
+
+    Returns
+    -------
+    A view, H x W [x C] or W x H [x C].
+
+    Examples
+    --------
+    >>> turn_as_stored(turn_upright(np.array([[1, 2, 3]]), orientation=6), orientation=6)
+    array([[1, 2, 3]])
     """
     return turn_upright(upright, {6: 8, 8: 6}.get(orientation, orientation))

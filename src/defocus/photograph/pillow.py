@@ -21,6 +21,8 @@ from defocus.photograph.exif import exif_from_text
 from defocus.photograph.photograph import checked_floats
 from defocus.photograph.source import Source
 
+__all__ = ["encoded_size", "from_pillow", "in_plain_mode", "open_pillow", "read_pillow", "split_alpha"]
+
 _PLAIN_MODES = {
     "1": "L",
     "La": "LA",
@@ -123,7 +125,7 @@ def from_pillow(image: Image.Image, source: Source) -> Decoded:
         image.seek(0)
     missing = _outside_frame(image)
     image.load()
-    exif, xmp = metadata(image)
+    exif, xmp = _metadata(image)
     profile = image.info.get("icc_profile")
     if image.mode == "F":
         return Decoded(checked_floats(np.asarray(image), source.name)[..., None], "gray", profile, exif, xmp)
@@ -157,7 +159,7 @@ def _outside_frame(image: Image.Image) -> NDArray[np.bool_] | None:
     return missing if missing.any() else None
 
 
-def metadata(image: Image.Image) -> tuple[bytes | None, bytes | None]:
+def _metadata(image: Image.Image) -> tuple[bytes | None, bytes | None]:
     """EXIF and XMP of an opened Pillow image, as the file holds them."""
     xmp = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp")
     if isinstance(xmp, str):

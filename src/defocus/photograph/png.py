@@ -16,6 +16,8 @@ from defocus.photograph.exif import exif_from_text
 from defocus.photograph.pillow import split_alpha
 from defocus.photograph.source import Source
 
+__all__ = ["SIGNATURE", "is_whole", "read_png"]
+
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 """Samples per pixel of each colour type: grey, RGB, palette, grey and alpha, RGB and alpha."""

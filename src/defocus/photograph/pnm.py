@@ -11,6 +11,8 @@ from defocus.photograph.decoded import Decoded
 from defocus.photograph.pillow import read_pillow
 from defocus.photograph.source import Source
 
+__all__ = ["read_pnm"]
+
 _SPACE = rb"(?:\s|#[^\n]*\n)+"
 _HEADER = re.compile(rb"P([56])" + _SPACE + rb"(\d{1,9})" + _SPACE + rb"(\d{1,9})" + _SPACE + rb"(\d{1,5})\s")
 _LONGEST_HEADER = 4096

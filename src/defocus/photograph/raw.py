@@ -17,6 +17,8 @@ from defocus.photograph.decoded import Decoded
 from defocus.photograph.exif import CAMERA_DIRECTORY, GPS_DIRECTORY, Entry, Exif, parse_exif, read_directory
 from defocus.photograph.source import Source
 
+__all__ = ["RAW_SUFFIXES", "is_raw", "read_raw"]
+
 RAW_SUFFIXES = frozenset(
     ".dng .cr2 .cr3 .crw .nef .nrw .arw .srf .sr2 .raf .orf .rw2 .rwl .pef .srw .3fr .fff .iiq .mos .erf .kdc .dcr "
     ".mef .mrw .x3f".split()

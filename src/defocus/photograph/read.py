@@ -1,4 +1,4 @@
-"""Reading a photograph: one open and one decode, from which pixels, colours, metadata and digest come."""
+"""Reading a photograph: the file is opened and decoded once for pixels, colours, metadata and digest."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ from defocus.photograph.pillow import from_pillow
 from defocus.photograph.source import MAX_PIXELS, Source, opened
 from defocus.provenance import provenance_of
 
+__all__ = ["photograph_from_image", "read_photograph"]
+
 _OF_THE_PROGRAM = (AssertionError, AttributeError, LookupError, TypeError, struct.error)
 _KNOWN = "give a JPEG, PNG, TIFF, WebP, HEIC or RAW file"
 
@@ -35,21 +37,21 @@ def read_photograph(
 ) -> Photograph:
     """Read a photograph from a file: upright, sRGB, at the bit depth of the file.
 
-    JPEG, PNG and TIFF (8 and 16 bits; TIFF also float), WebP, AVIF, GIF, BMP, JPEG 2000, JPEG XL, PNM, HEIC where
-    pillow-heif is installed, and camera RAW where rawpy is; told apart by content. EXIF orientation is applied. An
-    embedded ICC profile (grey, RGB or CMYK) is converted to sRGB by LittleCMS, relative colorimetric with black point
-    compensation, at the file's bit depth; without a profile pixels are taken for sRGB, and CMYK is converted by
-    (1 - ink)(1 - black). RAW is developed by LibRaw with the camera's white balance into 16 bits, without automatic
-    brightening, sharpening or noise reduction. Alpha is kept aside, not composited: a composite would invent edges
-    where alpha changes. Of several pictures the first that is no thumbnail is read.
+    The formats are JPEG, PNG and TIFF (8 and 16 bits; TIFF also float), WebP, AVIF, GIF, BMP, JPEG 2000, JPEG XL, PNM,
+    HEIC where pillow-heif is installed, and camera RAW where rawpy is. They are recognised by content. EXIF orientation
+    is applied. An embedded ICC profile (grey, RGB or CMYK) is converted to sRGB by LittleCMS, relative colorimetric
+    with black point compensation, at the file's bit depth; without a profile pixels are taken for sRGB, and CMYK is
+    converted by (1 - ink)(1 - black). RAW is developed by LibRaw with the camera's white balance into 16 bits, without
+    automatic brightening, sharpening or noise reduction. Alpha is kept separately, not composited: a composite would
+    invent edges where alpha changes. Of several pictures the first that is no thumbnail is read.
 
     Parameters
     ----------
-    photo : path of the file, its bytes, or a binary file that is open, which is read from where it stands.
-    max_pixels : refuse larger ones before decoding; they may be a decompression bomb.
-    own_colours : leave RGB pixels in the file's own profile, to be edited and saved with it. Estimates want sRGB.
-    strict : refuse a file of which a part is missing. Else what is there is read, with a warning, and
-        `Photograph.missing` says what is not.
+    photo : path of the file, its bytes, or an open binary file, which is read from its current position.
+    max_pixels : refuse photographs of more pixels before decoding; they may be decompression bombs.
+    own_colours : leave RGB pixels in the file's own profile, to be edited and saved with it. Estimates need sRGB.
+    strict : refuse a file of which a part is missing. Otherwise what is there is read, with a warning, and
+        `Photograph.missing` marks the rest.
     refuse_outputs : refuse a map, mask or picture that this package wrote, whatever it is called.
 
     Returns
@@ -71,6 +73,16 @@ def read_photograph(
         unknown camera.
     OutputError
         With `refuse_outputs`, if this package wrote the file.
+
+    Examples
+    --------
+    >>> import io
+    >>> import defocus
+    >>> file = io.BytesIO()
+    >>> Image.new("RGB", (640, 480)).save(file, "PNG")
+    >>> photograph = defocus.read_photograph(file.getvalue())
+    >>> photograph.pixels.shape, photograph.pixels.dtype, photograph.file_format
+    ((480, 640, 3), dtype('uint8'), 'PNG')
     """
     with opened(photo, max_pixels, strict) as source, _decoding(source.name):
         if refuse_outputs and provenance_of(source.file) is not None:
@@ -84,12 +96,21 @@ def read_photograph(
 
 
 def photograph_from_image(image: Image.Image) -> Photograph:
-    """Return the photograph that a PIL image stands for: upright, sRGB.
+    """Convert a PIL image to a photograph: upright, sRGB.
+
+    Parameters
+    ----------
+    image : image of any mode.
 
     Raises
     ------
     PhotographError
         If it is smaller than 3 x 3 pixels, or its pixels cannot be read.
+
+    Examples
+    --------
+    >>> photograph_from_image(Image.new("L", (640, 480))).pixels.shape
+    (480, 640, 3)
     """
     name = "the image"
     check_sides(image.height, image.width, name)
@@ -107,7 +128,7 @@ def _nowhere(name: str) -> Source:
 def _finished(
     decoded: Decoded, name: str, source: Source | None, own_colours: bool, digest: str | None, file_format: str | None
 ) -> Photograph:
-    """Colours in sRGB, or in the profile of the file where that is wanted; upright."""
+    """Build the photograph: upright, in sRGB or, with `own_colours`, in the profile of the file."""
     exif = parse_exif(decoded.exif)
     if decoded.exif and exif.damaged:
         warn(f"{name} has damaged EXIF, of which only a part was read.")
@@ -142,15 +163,15 @@ def _full(plane: np.ndarray) -> float:
 
 @contextmanager
 def _decoding(name: str) -> Iterator[None]:
-    """Turn whatever decoders raise on a damaged file into one sentence."""
+    """Turn any error that decoders raise on a damaged file into a `PhotographError`."""
     try:
         yield
-    except (PhotographError, MemoryError, Warning):  # warnings as errors are the caller's wish
+    except (PhotographError, MemoryError, Warning):  # the caller may have asked for warnings as errors
         raise
     except UnidentifiedImageError as error:
         raise PhotographError(f"{name} is not a photograph, or damaged at its start: {_KNOWN}.") from error
     except Exception as error:  # damaged data makes decoders raise anything
         reason = " ".join(str(error).split()).rstrip(".")
-        # What these say is about the decoder, not about the file.
+        # Messages of these errors are about the decoder, not about the file.
         about = f": {reason}" if reason and not isinstance(error, _OF_THE_PROGRAM) else ""
         raise PhotographError(f"{name} is damaged or cut short{about}.") from error

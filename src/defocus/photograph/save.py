@@ -1,4 +1,4 @@
-"""Saving an edited photograph: the original's format, depth, colour profile, alpha, EXIF and XMP, under a new name."""
+"""Saving an edited photograph with the original's format, depth, colour profile, alpha, EXIF and XMP."""
 
 from __future__ import annotations
 
@@ -35,18 +35,30 @@ from defocus.photograph.tiff import OF_THE_PIXELS, XMP
 from defocus.provenance import TIFF_TAG, Provenance, stamp
 from defocus.runtime.atomic import write_bytes
 
-JPEG_QUALITY = 95
-WRITTEN = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp")
+__all__ = ["save_photograph", "saving_note", "suffix_for"]
+
+_JPEG_QUALITY = 95
+"""Default quality of JPEG and WebP."""
+_WRITTEN = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp")
 """Suffixes of the formats that an edit can be saved in."""
 _MOST_EXIF, _MOST_XMP = 65_533 - 6, 65_533 - 29
-"""Bytes that fit into a segment of a JPEG, after its name."""
+"""Largest sizes in bytes of EXIF and XMP that fit into a segment of a JPEG, after its name."""
 
 
 def suffix_for(photograph: Photograph) -> str:
-    """Suffix to save an edit of a photograph under.
+    """Return the suffix of the format that an edit of a photograph is saved in.
 
-    JPEG, PNG, TIFF and WebP keep theirs; HEIC, AVIF and JPEG XL become JPEG, the rest PNG; of more than 8 bits TIFF
-    stays and the rest, RAW among it, becomes PNG.
+    JPEG, PNG, TIFF and WebP keep their format; HEIC, AVIF and JPEG XL become JPEG, the others PNG. With more than 8
+    bits, TIFF stays and all others, including RAW, become PNG.
+
+    Parameters
+    ----------
+    photograph : the original, as it was read.
+
+    Examples
+    --------
+    >>> suffix_for(Photograph(np.zeros((3, 3, 3), np.uint8), file_format="HEIC"))
+    '.jpg'
     """
     own = _format(photograph)
     if own is None:
@@ -55,11 +67,16 @@ def suffix_for(photograph: Photograph) -> str:
 
 
 def saving_note(photograph: Photograph) -> str | None:
-    """Say in one sentence what an edit in the format of `suffix_for` cannot keep, or None where it keeps all.
+    """Return one sentence on what an edit in the format of `suffix_for` cannot keep, or None where it keeps all.
 
     Parameters
     ----------
-    photograph : as it was read.
+    photograph : the original, as it was read.
+
+    Examples
+    --------
+    >>> saving_note(Photograph(np.zeros((3, 3, 3), np.uint8), file_format="HEIC"))
+    'An edit of HEIC is saved as JPEG.'
     """
     own = _format(photograph)
     if own is None:
@@ -92,22 +109,22 @@ def save_photograph(
     original: Photograph,
     *,
     provenance: Provenance | None = None,
-    quality: int = JPEG_QUALITY,
+    quality: int = _JPEG_QUALITY,
 ) -> None:
-    """Write pixels that were made from a photograph.
+    """Write an edited photograph.
 
-    EXIF and XMP come along as they were, but for the orientation, which is upright as the pixels are, the size, and the
-    thumbnail of the old picture, which is left out. The profile is the one the pixels are in. Transparency stays in
-    PNG, TIFF and WebP. Maker's notes stay but in TIFFs, where what they point to would move.
+    EXIF and XMP are kept, except that the orientation becomes upright, the size becomes that of the pixels, and the
+    thumbnail of the original is left out. The colour profile is that of `original`. Transparency is kept in PNG, TIFF
+    and WebP. Maker's notes are kept except in TIFF, where the addresses within them would become wrong.
 
     Parameters
     ----------
-    path : ends in one of `WRITTEN`; written whole or not at all.
+    path : file to write, .jpg, .jpeg, .png, .tif, .tiff or .webp; it is written whole or not at all.
     pixels : H x W x 3, uint8, uint16 or float 0..1, of any size (floats are written with 16 bits, and JPEG and WebP
         with 8).
-    original : what they were made from.
-    provenance : what the file says it was made from.
-    quality : 1..100 of JPEG and WebP.
+    original : photograph that the pixels were made from.
+    provenance : provenance to store; None stores the SHA-256 of the original alone.
+    quality : quality of JPEG and WebP, 1..100.
 
     Raises
     ------
@@ -116,16 +133,26 @@ def save_photograph(
         be written.
     ParameterError
         If quality is out of range.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from defocus.photograph import read_photograph
+    >>> original = photograph_from_array(np.full((48, 64, 3), 200, np.uint8))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_photograph(Path(folder) / "darker.png", original.pixels // 2, original)
+    ...     int(read_photograph(Path(folder) / "darker.png").pixels.max())
+    100
     """
     if not 1 <= quality <= 100:
         raise ParameterError(f"quality must be 1 to 100, not {quality}.")
-    # Edits leave 0..1 a little where they sharpen; what is not a number stays one, and is refused.
+    # Sharpening overshoots 0..1 a little. NaN is not clipped, so it is refused.
     pixels = photograph_from_array(np.clip(pixels, 0, 1) if pixels.dtype.kind == "f" else pixels).pixels
     suffix = path.suffix.lower()
     if _is_same_file(path, original.path):
         raise PhotographError(f"{path} is the photograph itself: choose another name, originals are never overwritten.")
-    if suffix not in WRITTEN:
-        raise PhotographError(f"{path.name}: photographs are saved as {', '.join(WRITTEN)}.")
+    if suffix not in _WRITTEN:
+        raise PhotographError(f"{path.name}: photographs are saved as {', '.join(_WRITTEN)}.")
     if pixels.dtype.kind == "f":
         pixels = np.rint(pixels * 65535).astype(np.uint16)
     if pixels.dtype == np.uint16 and suffix in (".jpg", ".jpeg", ".webp"):
@@ -184,7 +211,7 @@ def _by_pillow(pixels: NDArray[np.uint8], kind: str, profile: bytes | None, opti
 
 
 def _png(pixels: NDArray[Any], profile: bytes | None, exif: bytes, xmp: bytes) -> bytes:
-    """8 or 16 bits, which Pillow cannot write in colour, with the chunks iCCP, eXIf and iTXt after the header."""
+    """Encode 8 or 16 bits (Pillow cannot write 16 in colour), with the chunks iCCP, eXIf and iTXt after the header."""
     encoded = bytes(imagecodecs.png_encode(pixels))
     header_end = 8 + 12 + 13
     chunks = b""
@@ -202,7 +229,7 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def _tiff(pixels: NDArray[Any], profile: bytes | None, exif: Exif, xmp: bytes, made_from: Provenance) -> bytes:
-    """8 or 16 bits, with the camera's and the place's directories behind the picture."""
+    """Encode 8 or 16 bits, with the EXIF and GPS directories after the pixels."""
     file = io.BytesIO()
     tifffile.imwrite(
         file,
@@ -217,7 +244,7 @@ def _tiff(pixels: NDArray[Any], profile: bytes | None, exif: Exif, xmp: bytes, m
     )
     contents = bytearray(file.getvalue())
     (first,) = struct.unpack_from(exif.order + "I", contents, 4)
-    # The library leaves out directories within directories, and encodes texts anew: so its directory is written again.
+    # tifffile leaves out nested directories and re-encodes texts, so its directory is written again.
     main, _ = read_directory(file, first, exif.order)
     main |= {tag: entry for tag, entry in exif.main.items() if tag not in OF_THE_PIXELS and tag != ORIENTATION}
     main[TIFF_TAG] = Entry(2, made_from.to_json().encode("ascii") + b"\0")

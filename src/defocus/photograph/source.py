@@ -1,4 +1,4 @@
-"""Where a photograph's bytes come from, opened once, and how much of them this machine can take."""
+"""The bytes of a photograph, opened once, and a check whether they fit into memory."""
 
 from __future__ import annotations
 
@@ -16,12 +16,16 @@ from typing import BinaryIO, cast
 
 from defocus.errors import PhotographError
 
+__all__ = ["MAX_PIXELS", "Source", "available_memory", "open_file", "opened", "photograph_sha256"]
+
 MAX_PIXELS = 200_000_000
-BYTES_PER_PIXEL = 34
-"""What reading and an estimate by the default method take for each pixel, at their peak (docs/figures/speed.md)."""
-LARGEST_FILE = 8 * 2**30
+"""Default limit of the number of pixels."""
+_BYTES_PER_PIXEL = 34
+"""Peak memory in bytes per pixel of reading and of an estimate by the default method (docs/figures/speed.md)."""
+_LARGEST_FILE = 8 * 2**30
+"""Largest size of a file, in bytes."""
 _NOT_OPENED = {errno.ENXIO: "it is a pipe, a device or a socket, not a file", errno.ELOOP: "its links lead in a circle"}
-"""Reasons in plainer words than the system's."""
+"""Plainer messages than those of the operating system."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +34,12 @@ class Source:
 
     Attributes
     ----------
-    file : open for reading, at its start.
-    name : for messages.
-    path : the file's, or None for bytes.
-    size : in bytes.
-    max_pixels : larger photographs are refused.
-    strict : refuse a file of which a part is missing.
+    file : binary file, open for reading.
+    name : name for messages.
+    path : path of the file, or None for bytes.
+    size : size in bytes.
+    max_pixels : largest number of pixels; larger photographs are refused.
+    strict : whether a file of which a part is missing is refused.
     """
 
     file: BinaryIO
@@ -61,17 +65,17 @@ class Source:
         return _sha256(self.file)
 
     def check_size(self, height: int, width: int, bytes_per_pixel: float = 4) -> None:
-        """See that a picture is neither too small nor too large, before it is decoded.
+        """Check, before a picture is decoded, that it is neither too small nor too large.
 
         Parameters
         ----------
-        height, width : px.
-        bytes_per_pixel : of the decoded picture, all its channels together.
+        height, width : size of the picture, px.
+        bytes_per_pixel : bytes per pixel of the decoded picture, all its channels together.
 
         Raises
         ------
         PhotographError
-            If it has a side below 3 px, more pixels than allowed, or needs more memory than there is.
+            If a side is below 3 px, or the picture has more pixels than allowed or needs more memory than is free.
         """
         from defocus.photograph.photograph import check_sides
 
@@ -82,9 +86,9 @@ class Source:
                 f"{self.name} has {width} x {height} pixels, more than the limit of {self.max_pixels / 1e6:g} million "
                 "pixels: make it smaller or raise the limit."
             )
-        needed = pixels * (BYTES_PER_PIXEL + 2 * bytes_per_pixel)
+        needed = pixels * (_BYTES_PER_PIXEL + 2 * bytes_per_pixel)
         free = available_memory()
-        # Twice that of 16-bit colour with alpha: more channels or bits than that hold no photograph.
+        # 32 bytes are four times those of 16-bit colour with alpha: such files hold no photograph.
         if bytes_per_pixel > 32 or needed > free:
             raise PhotographError(
                 f"{self.name} has {width} x {height} pixels of {bytes_per_pixel:g} bytes and needs about "
@@ -94,7 +98,7 @@ class Source:
 
 @contextmanager
 def opened(photo: str | os.PathLike[str] | bytes | BinaryIO, max_pixels: int, strict: bool) -> Iterator[Source]:
-    """Open a photograph's file, or take its bytes; only files in folders are opened, never pipes or devices.
+    """Open a photograph's file, or wrap its bytes; only regular files are opened, never pipes or devices.
 
     Raises
     ------
@@ -114,14 +118,14 @@ def opened(photo: str | os.PathLike[str] | bytes | BinaryIO, max_pixels: int, st
         size = os.fstat(file.fileno()).st_size
         if size == 0:
             raise PhotographError(f"{path} is empty: copy it again from where it came.")
-        if size > LARGEST_FILE:
+        if size > _LARGEST_FILE:
             raise PhotographError(f"{path} has {size / 1e9:.0f} GB: a photograph has at most 8.")
         yield Source(file, str(path), path, size, max_pixels, strict)
 
 
 def _read_open(file: BinaryIO) -> object:
     try:
-        return file.read(LARGEST_FILE)
+        return file.read(_LARGEST_FILE)
     except (OSError, ValueError) as error:  # closed, or open for writing only
         reason = getattr(error, "strerror", None)
         hint = reason if reason else "give it before it is closed, opened with mode 'rb'"
@@ -130,10 +134,10 @@ def _read_open(file: BinaryIO) -> object:
 
 @contextmanager
 def open_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a file for reading without waiting for anything, or say in one sentence why that cannot be done."""
+    """Open a regular file for reading, never waiting for a pipe; raise `PhotographError` if that cannot be done."""
     try:
         folder = path.is_dir()
-    except (OSError, ValueError, RuntimeError):  # said below
+    except (OSError, ValueError, RuntimeError):  # reported below
         folder = False
     if folder:
         raise PhotographError(f"{path} is a folder: give a photograph.")
@@ -158,17 +162,29 @@ def open_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def _without_waiting(path: str, flags: int) -> int:
-    """Open a file; a pipe without a writer is not waited for."""
+    """Open a file without waiting for a pipe that has no writer."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def photograph_sha256(path: str | os.PathLike[str]) -> str:
     """Return the SHA-256 of a photograph's file, 64 hexadecimal digits.
 
+    Parameters
+    ----------
+    path : path of the file.
+
     Raises
     ------
     PhotographError
         If the file is missing, a folder, a pipe, or cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = (Path(folder) / "photo.jpg").write_bytes(b"abc")
+    ...     photograph_sha256(Path(folder) / "photo.jpg")[:16]
+    'ba7816bf8f01cfea'
     """
     with open_file(Path(path)) as file:
         return _sha256(file)
@@ -179,9 +195,9 @@ def _sha256(file: BinaryIO) -> str:
 
 
 def available_memory() -> float:
-    """Return the bytes of memory that this process may still take: the machine's, or less within a container.
+    """Return the bytes of memory that are free on the machine, or within the limit of a container.
 
-    Infinity where the system does not say.
+    Infinity where the system does not state it.
     """
     free = float("inf")
     try:

@@ -24,6 +24,8 @@ from defocus.photograph.png import SIGNATURE as PNG_SIGNATURE
 from defocus.photograph.png import is_whole as png_is_whole
 from defocus.photograph.source import Source
 
+__all__ = ["OF_THE_PIXELS", "XMP", "read_tiff"]
+
 # The library's remarks on damaged files are not for the user's terminal; programs with logging of their own get them.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 

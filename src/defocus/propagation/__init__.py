@@ -1,4 +1,4 @@
-"""From sparse measurements to a full map, by the matting Laplacian and its solver."""
+"""Propagation of sparse measurements to all pixels, by the matting Laplacian and a solver for it."""
 
 from __future__ import annotations
 

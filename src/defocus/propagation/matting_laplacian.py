@@ -1,4 +1,4 @@
-"""The matting Laplacian: neighbouring pixels are tied as strongly as one local colour line explains them."""
+"""The matting Laplacian, which couples neighbouring pixels the more, the better a linear model of colour fits them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 __all__ = ["matting_laplacian"]
 
 PIXELS_AT_A_TIME = 1 << 14
+"""Number of pixels processed at once, few enough to stay in the cache."""
 
 
 def matting_laplacian(
     guide: NDArray[np.floating], *, radius: int = 1, eps: float = 1e-5, dtype: type[np.floating] = np.float64
 ) -> csr_array:
-    """Matting Laplacian of a colour image, a sparse symmetric positive semidefinite matrix.
+    """Return the matting Laplacian of a colour image, a sparse symmetric positive semidefinite matrix.
 
     Its entry for the pixels i, j is the sum over all windows k that hold both of
     delta_ij - (1 + (I_i - mu_k)^T (Sigma_k + eps / n)^-1 (I_j - mu_k)) / n
@@ -29,11 +30,11 @@ def matting_laplacian(
 
     Parameters
     ----------
-    guide : H x W x C floats, colours of 0..1 and whatever else is to tie pixels; H and W at least 2 radius + 1.
+    guide : H x W x C floats, colours of 0..1 and any further features of a pixel; H and W at least 2 radius + 1.
     radius : window radius in px, >= 1. Only windows entirely inside the image count.
     eps : regularisation of the covariance, in squared units of the guide, > 0. (It is divided by n, as in the
         paper.)
-    dtype : of the entries; float32 halves the memory, the computation is in float64 either way.
+    dtype : type of the entries; float32 halves the memory, the computation is in float64 either way.
 
     Returns
     -------
@@ -50,6 +51,14 @@ def matting_laplacian(
     Levin, Lischinski, Weiss, "A closed-form solution to natural image matting", TPAMI 30(2), 2008,
     equation 12.
 
+    Examples
+    --------
+    >>> guide = np.random.default_rng(0).random((6, 8, 3))
+    >>> laplacian = matting_laplacian(guide)
+    >>> laplacian.shape
+    (48, 48)
+    >>> bool(np.allclose(laplacian @ guide[..., 0].ravel(), 0, atol=1e-3))  # linear in colour
+    True
     """
     from scipy.sparse import csr_array
 
@@ -59,7 +68,7 @@ def matting_laplacian(
             f"The matting Laplacian needs eps > 0, radius >= 1 and a guide of at least {2 * radius + 1} x "
             f"{2 * radius + 1} px; it was given eps {eps}, radius {radius} and {width} x {height} px."
         )
-    planes = affinity_planes(guide, radius=radius, eps=eps)
+    planes = _affinity_planes(guide, radius=radius, eps=eps)
     reach = 2 * radius
     side = 2 * reach + 1
     offsets = [(dy, dx) for dy in range(-reach, reach + 1) for dx in range(-reach, reach + 1)]
@@ -100,10 +109,10 @@ def matting_laplacian(
     return matrix
 
 
-def affinity_planes(
+def _affinity_planes(
     guide: NDArray[np.floating], *, radius: int, eps: float
 ) -> dict[tuple[int, int], NDArray[np.float64]]:
-    """Affinity of each pixel p to p + (dy, dx), for offsets after (0, 0) in raster order; 0 outside."""
+    """Return the affinity of each pixel p to p + (dy, dx), for offsets after (0, 0) in raster order; 0 outside."""
     height, width = guide.shape[:2]
     reach = 2 * radius
     window = [(y, x) for y in range(2 * radius + 1) for x in range(2 * radius + 1)]
@@ -114,7 +123,7 @@ def affinity_planes(
         for dx in range(-reach, reach + 1)
         if (dy, dx) > (0, 0)
     }
-    # Windows are named by their first pixel. Rows of windows are worked on in strips that stay in the cache.
+    # Windows are indexed by their first pixel. Rows of windows are processed in strips that stay in the cache.
     windows_down, windows_across = height - reach, width - reach
     rows = max(1, PIXELS_AT_A_TIME // width)
     for top in range(0, windows_down, rows):
@@ -140,6 +149,6 @@ def affinity_planes(
 
 
 def _inside(length: int, reach: int) -> NDArray[np.bool_]:
-    """Which of the offsets -reach..reach stay inside, for each position: length x (2 reach + 1)."""
+    """Return which of the offsets -reach..reach stay inside, for each position: length x (2 reach + 1)."""
     positions = np.arange(length)[:, None] + np.arange(-reach, reach + 1)
     return (positions >= 0) & (positions < length)

@@ -1,4 +1,4 @@
-"""Conjugate gradients with a multigrid whose coarse grids keep locally linear functions of colour."""
+"""Conjugate gradients, preconditioned by multigrid whose coarse grids keep locally linear functions of colour."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Hierarchy", "Level", "build_hierarchy", "solve"]
 
-FIRST_BLOCK = 4  # px; up to 4 unknowns per 4 x 4 block, so the first coarse grid has a quarter of the unknowns
-NEXT_BLOCK = 2
-DIRECT_SIZE = 2000  # unknowns of the coarsest grid, factorised once
-DROPPED = 1e-3  # a local function this small beside the largest of its block adds nothing but rounding errors
-SMOOTHED_SHARE = 4.0  # the smoother damps the upper three quarters of the spectrum
+_FIRST_BLOCK = 4  # px; up to 4 unknowns per 4 x 4 block, so the first coarse grid has a quarter of the unknowns
+_NEXT_BLOCK = 2
+_DIRECT_SIZE = 2000  # largest number of unknowns of the coarsest grid, which is factorised
+_DROPPED = 1e-3  # local functions smaller than this fraction of their block's largest add only rounding errors
+_SMOOTHED_RATIO = 4.0  # the smoother damps the upper three quarters of the spectrum
 
-Vector = NDArray[np.float64]
+_Vector = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -43,24 +43,30 @@ class Level:
     matrix: csr_array
     interpolation: csr_array
     restriction: csr_array
-    inverse_diagonal: Vector
+    inverse_diagonal: _Vector
     largest: float
 
 
 @dataclass(frozen=True)
 class Hierarchy:
-    """All grids of one matrix, finest first, and the direct solver of the coarsest."""
+    """All grids of one matrix.
+
+    Attributes
+    ----------
+    levels : the grids, finest first.
+    coarsest : direct solver on the coarsest grid.
+    """
 
     levels: tuple[Level, ...]
-    coarsest: Callable[[Vector], Vector]
+    coarsest: Callable[[_Vector], _Vector]
 
 
 def build_hierarchy(matrix: csr_array, near_kernel: NDArray[np.floating], shape: tuple[int, int]) -> Hierarchy:
-    """Coarse grids by aggregation of square blocks, each keeping the span of the near-kernel functions.
+    """Build coarse grids by aggregation of square blocks, each keeping the span of the near-kernel functions.
 
-    A matting Laplacian costs next to nothing on functions that are locally linear in colour. With near_kernel
-    = (1, R, G, B) the coarse grids hold exactly these, which cuts the iterations to a third of those with
-    blockwise constant coarse grids.
+    A matting Laplacian is nearly 0 on functions that are locally linear in colour. With near_kernel = (1, R, G, B) the
+    coarse grids represent exactly these, which cuts the iterations to a third of those with blockwise constant coarse
+    grids.
 
     Parameters
     ----------
@@ -70,22 +76,29 @@ def build_hierarchy(matrix: csr_array, near_kernel: NDArray[np.floating], shape:
 
     Returns
     -------
-    Hierarchy to hand to `solve`, good for any number of right-hand sides.
+    Hierarchy for `solve`, usable for any number of right-hand sides.
 
     References
     ----------
     Vanek, Mandel, Brezina, "Algebraic multigrid by smoothed aggregation", Computing 56, 1996
     (tentative prolongation from near-kernel functions; used here without the smoothing).
 
+    Examples
+    --------
+    >>> from scipy.sparse import eye_array
+    >>> matrix = eye_array(64 * 64, format="csr")
+    >>> hierarchy = build_hierarchy(matrix, np.ones((64 * 64, 1)), (64, 64))
+    >>> [level.matrix.shape[0] for level in hierarchy.levels]
+    [4096]
     """
     from scipy.sparse.linalg import splu
 
     height, width = shape
     functions = np.asarray(near_kernel, dtype=np.float64)
     node = np.arange(height * width)
-    block = FIRST_BLOCK
+    block = _FIRST_BLOCK
     levels = []
-    while matrix.shape[0] > DIRECT_SIZE and min(height, width) > 1:
+    while matrix.shape[0] > _DIRECT_SIZE and min(height, width) > 1:
         blocks_down, blocks_across = -(-height // block), -(-width // block)
         block_of_unknown = (node // width) // block * blocks_across + (node % width) // block
         interpolation, kept = _local_bases(functions, block_of_unknown, blocks_down * blocks_across)
@@ -103,7 +116,7 @@ def build_hierarchy(matrix: csr_array, near_kernel: NDArray[np.floating], shape:
         matrix = (restriction @ (matrix @ interpolation)).tocsr()
         functions = restriction @ functions
         node = np.repeat(np.arange(len(kept)), kept)
-        height, width, block = blocks_down, blocks_across, NEXT_BLOCK
+        height, width, block = blocks_down, blocks_across, _NEXT_BLOCK
     return Hierarchy(tuple(levels), splu(matrix.tocsc()).solve)
 
 
@@ -115,7 +128,7 @@ def solve(
     start: NDArray[np.floating] | None = None,
     rtol: float = 1e-4,
     max_iterations: int = 500,
-) -> tuple[Vector, int]:
+) -> tuple[_Vector, int]:
     """Solve a symmetric positive definite system by conjugate gradients preconditioned with one W-cycle.
 
     Parameters
@@ -123,14 +136,14 @@ def solve(
     matrix : n x n sparse array, the one the hierarchy was built from.
     right_side : n floats.
     hierarchy : from `build_hierarchy`.
-    start : n floats, where to begin; None is zero.
-    rtol : the residual's norm to reach, relative to the right-hand side's, > 0.
-    max_iterations : where to give up, with a warning.
+    start : n floats, the initial solution; None is zero.
+    rtol : norm of the residual to reach, relative to that of the right-hand side, > 0.
+    max_iterations : number of iterations after which to stop, with a warning.
 
     Returns
     -------
     solution : n float64.
-    iterations : how many it took.
+    iterations : number of iterations.
 
     Raises
     ------
@@ -146,6 +159,14 @@ def solve(
     ----------
     Saad, "Iterative methods for sparse linear systems", 2nd ed., 2003, algorithm 9.1.
 
+    Examples
+    --------
+    >>> from scipy.sparse import eye_array
+    >>> matrix = 2 * eye_array(64 * 64, format="csr")
+    >>> hierarchy = build_hierarchy(matrix, np.ones((64 * 64, 1)), (64, 64))
+    >>> solution, iterations = solve(matrix, np.ones(64 * 64), hierarchy)
+    >>> bool(np.allclose(solution, 0.5))
+    True
     """
     if not rtol > 0:
         raise ParameterError(f"The relative tolerance must be positive; it was {rtol}.")
@@ -176,8 +197,8 @@ def solve(
     return x, max_iterations
 
 
-def _cycle(hierarchy: Hierarchy, depth: int, residual: Vector) -> Vector:
-    """One symmetric W-cycle from zero: two visits to each coarser grid, one to the coarsest."""
+def _cycle(hierarchy: Hierarchy, depth: int, residual: _Vector) -> _Vector:
+    """Apply one symmetric W-cycle from zero: two visits to each coarser grid, one to the coarsest."""
     if depth == len(hierarchy.levels):
         return hierarchy.coarsest(residual)
     level = hierarchy.levels[depth]
@@ -192,23 +213,23 @@ def _cycle(hierarchy: Hierarchy, depth: int, residual: Vector) -> Vector:
     return x
 
 
-def _chebyshev(level: Level, residual: Vector) -> Vector:
-    """Two Jacobi steps with Chebyshev's weights for the upper part of the spectrum."""
-    middle = level.largest * (1 + 1 / SMOOTHED_SHARE) / 2
-    spread = level.largest * (1 - 1 / SMOOTHED_SHARE) / 2
+def _chebyshev(level: Level, residual: _Vector) -> _Vector:
+    """Apply two Jacobi steps with Chebyshev weights for the upper part of the spectrum."""
+    middle = level.largest * (1 + 1 / _SMOOTHED_RATIO) / 2
+    spread = level.largest * (1 - 1 / _SMOOTHED_RATIO) / 2
     first = level.inverse_diagonal * residual / middle
     rest = residual - level.matrix @ first
     ratio = spread / middle
     next_ratio = 1 / (2 / ratio - ratio)
     second = next_ratio * ratio * first + (2 * next_ratio / spread) * (level.inverse_diagonal * rest)
-    result: Vector = first + second
+    result: _Vector = first + second
     return result
 
 
 def _local_bases(
-    functions: Vector, block_of_unknown: NDArray[np.intp], blocks: int
+    functions: _Vector, block_of_unknown: NDArray[np.intp], blocks: int
 ) -> tuple[csr_array, NDArray[np.intp]]:
-    """Orthonormal bases, block by block, of the given functions restricted to the block.
+    """Return orthonormal bases, block by block, of the given functions restricted to the block.
 
     Returns
     -------
@@ -225,7 +246,7 @@ def _local_bases(
             entry = np.bincount(block_of_unknown, functions[:, i] * functions[:, j], minlength=blocks)
             gram[:, i, j] = gram[:, j, i] = entry
     squares, vectors = np.linalg.eigh(gram)
-    keep = squares > DROPPED**2 * squares[:, -1:]
+    keep = squares > _DROPPED**2 * squares[:, -1:]
     scale = np.where(keep, 1 / np.sqrt(np.where(keep, squares, 1)), 0)
     basis = np.einsum("nk,nkb->nb", functions, (vectors * scale[:, None, :])[block_of_unknown])
     column = np.cumsum(keep.ravel()).reshape(keep.shape) - 1
@@ -236,9 +257,9 @@ def _local_bases(
     return matrix, kept
 
 
-def _largest_eigenvalue(matrix: csr_array, inverse_diagonal: Vector) -> float:
-    """Upper estimate of the largest eigenvalue of the diagonally scaled matrix, by power iteration."""
-    # A fixed start keeps results the same from run to run.
+def _largest_eigenvalue(matrix: csr_array, inverse_diagonal: _Vector) -> float:
+    """Return an upper estimate of the largest eigenvalue of the diagonally scaled matrix, by power iteration."""
+    # A fixed start makes results reproducible.
     x = np.random.default_rng(0).standard_normal(matrix.shape[0])
     largest = 1.0
     for _ in range(12):

@@ -1,4 +1,4 @@
-"""From the sparse map to the full map, along the colours of the guide."""
+"""Propagation of a sparse map to all pixels, guided by the colours of the photograph."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from defocus.propagation.multigrid import build_hierarchy, solve
 
 __all__ = ["propagate"]
 
-UPSAMPLING_RADIUS = 2  # blocks
-UPSAMPLING_EPS = 1e-4
+_UPSAMPLING_RADIUS = 2  # blocks
+_UPSAMPLING_EPS = 1e-4
 
 
 def propagate(
@@ -28,26 +28,26 @@ def propagate(
     rtol: float = 1e-4,
     leak: float = 0.0,
 ) -> NDArray[np.float32]:
-    """Spread values known at some pixels to all pixels: solve (L + lambda W + leak) x = lambda W b.
+    """Propagate values known at some pixels to all pixels: solve (L + lambda W + leak) x = lambda W b.
 
     L is the matting Laplacian of the guide (windows of radius 1), W = diag(weights), b = seeds. With a
-    reduction above 1 the system lives on blocks of reduction x reduction pixels: the guide is averaged over a
-    block, weights and weighted seeds are summed (averaging them doubles the error), and the solution is
-    lifted by guided upsampling.
+    reduction above 1 the unknowns are blocks of reduction x reduction pixels: the guide is averaged over a block,
+    weights and weighted seeds are summed (averaging them doubles the error), and the solution is enlarged by guided
+    upsampling.
 
     Parameters
     ----------
     seeds : H x W or H x W x K floats, any unit (sigma in px). Read only where weights > 0, so NaN elsewhere
         is fine. K maps over the same weights share the matrix and its preconditioner.
     weights : H x W floats, >= 0, at least one of them positive. 1 at edge pixels in the paper.
-    guide : H x W x C floats, colours of 0..1 and whatever else is to tie pixels.
+    guide : H x W x C floats, colours of 0..1 and any further features of a pixel.
     regularisation : lambda, > 0; larger values follow the seeds more closely.
     eps : regularisation of the matting Laplacian, > 0; see `matting_laplacian`.
     reduction : block edge in px, >= 1; 1 solves the exact system. Lowered for images too small for 3 x 3
         blocks.
     rtol : relative tolerance of the solver; a smaller one than 1e-4 makes no visible difference.
-    leak : >= 0, pulls every pixel towards 0 with this weight (per block when reduction > 1), so that pixels
-        far from seeds are told by a low value when the seeds are all 1 (a confidence).
+    leak : >= 0, pulls every pixel towards 0 with this weight (per block when reduction > 1). Where all seeds are 1 (a
+        confidence), pixels far from seeds then get a low value.
 
     Returns
     -------
@@ -67,6 +67,15 @@ def propagate(
     Levin, Lischinski, Weiss, TPAMI 30(2), 2008; Zhuo, Sim, Pattern Recognition 44(9), 2011; Park,
     Tai, Cho, Kweon, CVPR 2017.
 
+    Examples
+    --------
+    >>> guide = np.zeros((12, 12, 3))
+    >>> guide[:, 6:] = 1  # two regions, with one seed in each
+    >>> seeds, weights = np.zeros((12, 12)), np.zeros((12, 12))
+    >>> seeds[6, 2], weights[6, 2] = 1.0, 1.0
+    >>> seeds[6, 9], weights[6, 9] = 4.0, 1.0
+    >>> propagate(seeds, weights, guide, reduction=1)[0, [0, 11]].round(1)
+    array([1., 4.], dtype=float32)
     """
     _check(seeds, weights, guide, regularisation, reduction, leak)
     factor = max(1, min(reduction, *(n // 3 for n in weights.shape)))
@@ -80,7 +89,7 @@ def propagate(
     solution: NDArray[np.floating] = _solve_on_grid(weighted, total, coarse_guide, regularisation, eps, rtol, leak)
     if factor > 1:
         solution = guided_upsample(
-            solution, coarse_guide, guide, reduction=factor, radius=UPSAMPLING_RADIUS, eps=UPSAMPLING_EPS
+            solution, coarse_guide, guide, reduction=factor, radius=_UPSAMPLING_RADIUS, eps=_UPSAMPLING_EPS
         )
     return solution.reshape(seeds.shape).astype(np.float32, copy=False)
 
@@ -94,7 +103,7 @@ def _solve_on_grid(
     rtol: float,
     leak: float,
 ) -> NDArray[np.float64]:
-    """Solve for h x w x K weighted seeds and h x w weights on the guide's own grid."""
+    """Solve for h x w x K weighted seeds and h x w weights on the grid of the guide."""
     height, width, count = weighted.shape
     data_term = regularisation * np.asarray(total, dtype=np.float64).ravel()
     right_sides = regularisation * np.asarray(weighted, dtype=np.float64).reshape(-1, count)
@@ -104,7 +113,7 @@ def _solve_on_grid(
     hierarchy = build_hierarchy(matrix, np.concatenate([np.ones((len(colours), 1)), colours], axis=1), (height, width))
     solutions = np.empty_like(right_sides)
     for k, right_side in enumerate(right_sides.T):
-        # The best constant: seeds that all agree are then solved by it, and exactly.
+        # Starting from the best constant makes the solution exact where all seeds agree.
         start = np.full(height * width, right_side.sum() / (data_term + leak).sum())
         solutions[:, k], _ = solve(matrix, right_side, hierarchy, start=start, rtol=rtol)
     return solutions.reshape(height, width, count)
@@ -129,7 +138,7 @@ def _check(
             f"least 0; it was given {regularisation}, {reduction} and {leak}."
         )
     if not (np.isfinite(weights).all() and weights.min() >= 0):
-        raise ParameterError("Propagation weights must be finite and not negative; mend or mask them first.")
+        raise ParameterError("Propagation weights must be finite and not negative; correct or mask them first.")
     known = weights > 0
     if not known.any():
         raise DefocusError("There is no seed to propagate from; choose a value for the map or find more edges.")

@@ -9,6 +9,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+__all__ = ["atomic_write", "write_bytes", "write_text"]
+
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:

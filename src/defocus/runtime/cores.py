@@ -12,6 +12,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+__all__ = ["at_once", "available_cores", "cpu_quota", "limit_cores", "on_all_cores", "single_blas_thread"]
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -55,7 +57,7 @@ def cpu_quota(membership: Path, root: Path) -> int | None:
         lines = [line.split(":", 2) for line in membership.read_text().splitlines()]
     except (OSError, ValueError):
         return None
-    shares = []
+    quotas: list[float] = []
     for line in lines:
         if len(line) != 3:
             continue
@@ -71,16 +73,16 @@ def cpu_quota(membership: Path, root: Path) -> int | None:
         # host, which is not there; the container's own group is then the top.
         inner = top.joinpath(*(part for part in Path(place).parts if part not in ("/", "..")))
         for group in (inner, *inner.parents):
-            share = _share(group)
-            if share is not None:
-                shares.append(share)
+            quota = _quota(group)
+            if quota is not None:
+                quotas.append(quota)
             if group == top:
                 break
-    return max(1, math.ceil(min(shares))) if shares else None
+    return max(1, math.ceil(min(quotas))) if quotas else None
 
 
-def _share(group: Path) -> float | None:
-    """CPU time per time that one control group allows, in cores."""
+def _quota(group: Path) -> float | None:
+    """CPU time that one control group allows, in cores; None without a limit."""
     try:
         if (group / "cpu.max").is_file():
             quota, period = (group / "cpu.max").read_text().split()

@@ -20,6 +20,8 @@ from typing import Any, TypeVar, cast
 from defocus.errors import DefocusError
 from defocus.runtime.cores import available_cores, limit_cores
 
+__all__ = ["WorkerLost", "run", "run_in_order", "terminable"]
+
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 

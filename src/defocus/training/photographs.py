@@ -10,6 +10,8 @@ import numpy as np
 from defocus.errors import DefocusError
 from defocus.photograph.folders import photographs_below
 
+__all__ = ["find_photographs", "split_photographs"]
+
 
 def find_photographs(folder: Path) -> list[Path]:
     """All photographs below a folder but what this package wrote, in the order of their names.
@@ -34,7 +36,7 @@ def split_photographs(photographs: Sequence[Path], held_out: float, seed: int) -
     Parameters
     ----------
     photographs : at least two files.
-    held_out : share to validate on, 0..1.
+    held_out : fraction to validate on, 0..1.
     seed : of the choice.
     """
     order = np.random.default_rng(seed).permutation(len(photographs))

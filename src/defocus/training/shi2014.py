@@ -24,20 +24,22 @@ from defocus.runtime.atomic import write_text
 from defocus.training.photographs import find_photographs, split_photographs
 from defocus.training.trainer import TrainingOptions, TrainingProgress
 
-PHOTOGRAPHS = 150
-HELD_OUT = 30
+__all__ = ["OPTIONS", "train"]
+
+_PHOTOGRAPHS = 150
+_HELD_OUT = 30
 """At most so many to train on and to hold out: more change the figures by less than a percent."""
-PATCHES = 300
+_PATCHES = 300
 """Of a photograph, for each class."""
-FILTERS = 2
-LEAST_DEVIATION = 0.06
+_FILTERS = 2
+_LEAST_DEVIATION = 0.06
 """Standard deviation of a patch's values, 0..1, to count as detail."""
-BLURS = (1.0, 6.0)
+_BLURS = (1.0, 6.0)
 """px, drawn evenly in the logarithm."""
-NOISE = 1 / 255
+_NOISE = 1 / 255
 _LONGEST_SIDE = 512
 
-Floats = NDArray[np.float64]
+_Floats = NDArray[np.float64]
 
 
 OPTIONS: frozenset[str] = frozenset()
@@ -48,17 +50,17 @@ def train(photos: Path, out: Path, options: TrainingOptions, report: TrainingPro
     seed = options.seed
     random = np.random.default_rng(seed)
     training, held_out = split_photographs(find_photographs(photos), 0.1, seed)
-    training = [training[i] for i in random.permutation(len(training))][:PHOTOGRAPHS]
-    held_out = held_out[:HELD_OUT]
+    training = [training[i] for i in random.permutation(len(training))][:_PHOTOGRAPHS]
+    held_out = held_out[:_HELD_OUT]
     pairs = {path: _sharp_and_blurred(path, random) for path in [*training, *held_out]}
 
-    arrays: dict[str, Floats] = {}
+    arrays: dict[str, _Floats] = {}
     rows, accuracies = [], []
     for size in PATCH_SIZES:
-        filters = learn_filters([pairs[path] for path in training], size, random)
-        examples: list[tuple[list[Floats], list[Floats]]] = []
+        filters = _learn_filters([pairs[path] for path in training], size, random)
+        examples: list[tuple[list[_Floats], list[_Floats]]] = []
         for number, paths in enumerate((training, held_out)):
-            classes: tuple[list[Floats], list[Floats]] = ([], [])
+            classes: tuple[list[_Floats], list[_Floats]] = ([], [])
             for index, path in enumerate(paths):
                 sharp, blurred = pairs[path]
                 chosen = _detailed(sharp, random)
@@ -90,7 +92,7 @@ def train(photos: Path, out: Path, options: TrainingOptions, report: TrainingPro
     return f"accuracy on {len(held_out)} held-out photographs {figures}."
 
 
-def learn_filters(pairs: list[tuple[Floats, Floats]], size: int, random: np.random.Generator) -> Floats:
+def _learn_filters(pairs: list[tuple[_Floats, _Floats]], size: int, random: np.random.Generator) -> _Floats:
     """size^2 x 2: the filters with the largest ratio of power on sharp patches to power on blurred ones."""
     covariances = []
     for which in (0, 1):
@@ -103,35 +105,35 @@ def learn_filters(pairs: list[tuple[Floats, Floats]], size: int, random: np.rand
         stacked = np.concatenate(patches)
         covariances.append(stacked.T @ stacked / len(stacked))
     # White noise of the size of the photographs' keeps directions without any power from winning.
-    floor = NOISE**2 * np.eye(size**2)
+    floor = _NOISE**2 * np.eye(size**2)
     _, vectors = linalg.eigh(covariances[0] + floor, covariances[1] + floor)
-    filters = vectors[:, : -FILTERS - 1 : -1]
+    filters = vectors[:, : -_FILTERS - 1 : -1]
     return np.asarray(filters / np.linalg.norm(filters, axis=0))
 
 
-def _sharp_and_blurred(path: Path, random: np.random.Generator) -> tuple[Floats, Floats]:
+def _sharp_and_blurred(path: Path, random: np.random.Generator) -> tuple[_Floats, _Floats]:
     """The photograph in grey, 0..1, and a copy blurred by a random kernel, both with a little noise of their own."""
     rgb = read_photograph(path).as_float(np.float64)[:_LONGEST_SIDE, :_LONGEST_SIDE]
-    sigma = float(np.exp(random.uniform(*np.log(BLURS))))
+    sigma = float(np.exp(random.uniform(*np.log(_BLURS))))
     blurred = render.gaussian_blur(rgb, sigma) if random.random() < 0.5 else render.disc_blur(rgb, 2 * sigma)
-    noise = NOISE * random.random()
+    noise = _NOISE * random.random()
     sharp_grey, blurred_grey = (np.clip(luma(p) + random.normal(0, noise, p.shape[:2]), 0, 1) for p in (rgb, blurred))
     return sharp_grey, blurred_grey
 
 
-def _detailed(sharp: Floats, random: np.random.Generator) -> NDArray[np.bool_]:
-    """Up to `PATCHES` places of the features' grid where the sharp photograph has detail (h x w bool)."""
+def _detailed(sharp: _Floats, random: np.random.Generator) -> NDArray[np.bool_]:
+    """Up to `_PATCHES` places of the features' grid where the sharp photograph has detail (h x w bool)."""
     mean = ndimage.uniform_filter(sharp, 15)
     deviation = np.sqrt(np.maximum(ndimage.uniform_filter(sharp**2, 15) - mean**2, 0))
     rows, columns = (np.minimum(np.arange(0, n, STRIDE) + STRIDE // 2, n - 1) for n in sharp.shape)
-    detailed = deviation[np.ix_(rows, columns)] > LEAST_DEVIATION
+    detailed = deviation[np.ix_(rows, columns)] > _LEAST_DEVIATION
     places = np.flatnonzero(detailed)
     chosen = np.zeros(detailed.size, bool)
-    chosen[random.choice(places, min(PATCHES, len(places)), replace=False)] = True
+    chosen[random.choice(places, min(_PATCHES, len(places)), replace=False)] = True
     return chosen.reshape(detailed.shape)
 
 
-def _accuracy_alone(classes: tuple[list[Floats], list[Floats]], fitted: Floats, index: int) -> float:
+def _accuracy_alone(classes: tuple[list[_Floats], list[_Floats]], fitted: _Floats, index: int) -> float:
     blurred, sharp = (
         probability_of_blur(np.concatenate(c)[:, index : index + 1], fitted[:, :, index : index + 1]) for c in classes
     )
@@ -153,10 +155,11 @@ def _model_card(card: dict[str, object], rows: list[str]) -> str:
             "|---|---|",
             f"| command | `{card['command']}` |",
             f"| photographs | {photographs['training']} to train, {photographs['held out']} held out |",
-            f"| blur | {BLURS[0]:g} to {BLURS[1]:g} px, Gaussian and disc, linear light; noise up to 1/255 |",
+            f"| blur | {_BLURS[0]:g} to {_BLURS[1]:g} px, Gaussian and disc, linear light; noise up to 1/255 |",
             "",
             "## Held-out photographs",
-            "Share of patches with detail told right, mean of both classes; chance is .5. Together, then each alone.",
+            "Fraction of patches with detail classified right, mean of both classes; chance is .5. All features",
+            "together, then each alone.",
             "",
             f"| patch, px | naive Bayes | {names} |",
             "|---|" + "---|" * (len(FEATURE_NAMES) + 1),

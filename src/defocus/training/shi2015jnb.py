@@ -33,15 +33,17 @@ from defocus.runtime.atomic import write_text
 from defocus.training.photographs import find_photographs, split_photographs
 from defocus.training.trainer import TrainingOptions, TrainingProgress
 
-ATOMS = 128
-DICTIONARY_BLUR = 2.0
+__all__ = ["OPTIONS", "train"]
+
+_ATOMS = 128
+_DICTIONARY_BLUR = 2.0
 """px."""
-ROUNDS = 8
-DICTIONARY_PHOTOGRAPHS = 300
-DICTIONARY_PATCHES = 60
-CURVE_PATCHES = 400
+_ROUNDS = 8
+_DICTIONARY_PHOTOGRAPHS = 300
+_DICTIONARY_PATCHES = 60
+_CURVE_PATCHES = 400
 """Patches of a photograph, for the dictionary and for each point of the curve."""
-SIGMAS = (0.3, 0.4, 0.5, 0.625, 0.75, 0.875, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 3.5, 4.0)
+_SIGMAS = (0.3, 0.4, 0.5, 0.625, 0.75, 0.875, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 3.5, 4.0)
 """px, of the curve."""
 
 
@@ -55,19 +57,19 @@ def train(photos: Path, out: Path, options: TrainingOptions, report: TrainingPro
     training, held_out = split_photographs(find_photographs(photos), 0.1, seed)
     order = [training[i] for i in random.permutation(len(training))]
     # The curve is measured on photographs the dictionary has not seen, as new photographs are.
-    half = min(DICTIONARY_PHOTOGRAPHS, len(order) // 2) or 1
+    half = min(_DICTIONARY_PHOTOGRAPHS, len(order) // 2) or 1
     for_dictionary, for_curve = order[:half], order[half:] or order
     examples = []
     for index, path in enumerate(for_dictionary):
-        blurred = ndimage.gaussian_filter(sharp_grey(path), DICTIONARY_BLUR)
-        examples.append(textured_patches(blurred, DICTIONARY_PATCHES, random))
+        blurred = ndimage.gaussian_filter(_sharp_grey(path), _DICTIONARY_BLUR)
+        examples.append(_textured_patches(blurred, _DICTIONARY_PATCHES, random))
         report("patches", (index + 1) / len(for_dictionary), f"{index + 1} photographs")
-    dictionary = learn_dictionary(np.concatenate(examples), random, report)
+    dictionary = _learn_dictionary(np.concatenate(examples), random, report)
 
-    counts = count_by_sigma(for_curve, dictionary, random, "curve", report)
+    counts = _count_by_sigma(for_curve, dictionary, random, "curve", report)
     curves = {kind: _falling(np.nanmean(counts[kind], axis=0)) for kind in TOLERANCES}
-    seen = count_by_sigma(held_out, dictionary, random, "held out", report)
-    sigmas = np.array(SIGMAS)
+    seen = _count_by_sigma(held_out, dictionary, random, "held out", report)
+    sigmas = np.array(_SIGMAS)
     read: dict[str, NDArray[np.float64]] = {
         kind: sigma_of_count(seen[kind], sigmas, curves[kind]) for kind in TOLERANCES
     }
@@ -89,13 +91,13 @@ def train(photos: Path, out: Path, options: TrainingOptions, report: TrainingPro
     return f"the median over {len(held_out)} held-out photographs is off by at most {worst:.0%} from 0.5 to 2 px."
 
 
-def sharp_grey(path: Path) -> NDArray[np.float32]:
+def _sharp_grey(path: Path) -> NDArray[np.float32]:
     """The grey photograph, 0..1, at half size."""
     rgb = read_photograph(path).as_float(np.float32)
     return np.asarray(block_average(luma(rgb), 2), dtype=np.float32)
 
 
-def textured_patches(grey: NDArray[np.float32], number: int, random: np.random.Generator) -> NDArray[np.float32]:
+def _textured_patches(grey: NDArray[np.float32], number: int, random: np.random.Generator) -> NDArray[np.float32]:
     """Up to `number` patches (n x 64, less their mean) that are long enough to count as texture."""
     windows = sliding_window_view(grey, (PATCH, PATCH))
     rows, columns = (random.integers(0, size, 4 * number) for size in windows.shape[:2])
@@ -104,7 +106,7 @@ def textured_patches(grey: NDArray[np.float32], number: int, random: np.random.G
     return patches[np.linalg.norm(patches, axis=1) >= LEAST_LENGTH][:number]
 
 
-def learn_dictionary(
+def _learn_dictionary(
     patches: NDArray[np.float32], random: np.random.Generator, report: TrainingProgress
 ) -> NDArray[np.float64]:
     """A 64 x 128 dictionary of unit atoms in which the patches need few."""
@@ -112,8 +114,8 @@ def learn_dictionary(
 
     examples = patches.astype(np.float64)
     examples /= np.linalg.norm(examples, axis=1, keepdims=True)
-    dictionary = examples[random.choice(len(examples), ATOMS, replace=len(examples) < ATOMS)].T
-    for turn in range(ROUNDS):
+    dictionary = examples[random.choice(len(examples), _ATOMS, replace=len(examples) < _ATOMS)].T
+    for turn in range(_ROUNDS):
         codes = orthogonal_mp_gram(
             dictionary.T @ dictionary,
             dictionary.T @ examples.T,
@@ -121,32 +123,32 @@ def learn_dictionary(
             norms_squared=np.ones(len(examples)),
         )
         gram = codes @ codes.T
-        dictionary = examples.T @ codes.T @ np.linalg.pinv(gram + 1e-3 * np.eye(ATOMS))
+        dictionary = examples.T @ codes.T @ np.linalg.pinv(gram + 1e-3 * np.eye(_ATOMS))
         length = np.linalg.norm(dictionary, axis=0)
         unused = (length < 1e-6) | ((codes != 0).sum(axis=1) < 5)
         dictionary[:, unused] = examples[random.choice(len(examples), int(unused.sum()))].T
         dictionary /= np.linalg.norm(dictionary, axis=0)
-        report("dictionary", (turn + 1) / ROUNDS, f"{(codes != 0).sum(axis=0).mean():.2f} atoms a patch")
+        report("dictionary", (turn + 1) / _ROUNDS, f"{(codes != 0).sum(axis=0).mean():.2f} atoms a patch")
     return np.asarray(dictionary)
 
 
-def count_by_sigma(
+def _count_by_sigma(
     photographs: Sequence[Path],
     dictionary: NDArray[np.float64],
     random: np.random.Generator,
     step: str,
     report: TrainingProgress,
 ) -> dict[str, NDArray[np.float64]]:
-    """Mean count over textured patches: for each tolerance, photographs x `SIGMAS`; NaN where texture is short."""
+    """Mean count over textured patches: for each tolerance, photographs x `_SIGMAS`; NaN where texture is short."""
     atoms = dictionary.astype(np.float32)
     counts: dict[str, NDArray[np.float64]] = {
-        kind: np.full((len(photographs), len(SIGMAS)), np.nan) for kind in TOLERANCES
+        kind: np.full((len(photographs), len(_SIGMAS)), np.nan) for kind in TOLERANCES
     }
     for row, path in enumerate(photographs):
-        grey = sharp_grey(path)
-        for column, sigma in enumerate(SIGMAS):
-            patches = textured_patches(ndimage.gaussian_filter(grey, sigma), CURVE_PATCHES, random)
-            if len(patches) < CURVE_PATCHES // 8:
+        grey = _sharp_grey(path)
+        for column, sigma in enumerate(_SIGMAS):
+            patches = _textured_patches(ndimage.gaussian_filter(grey, sigma), _CURVE_PATCHES, random)
+            if len(patches) < _CURVE_PATCHES // 8:
                 continue
             for kind in TOLERANCES:
                 tolerance = patch_tolerance(np.linalg.norm(patches, axis=1), kind)

@@ -29,28 +29,30 @@ from defocus.runtime.atomic import write_text
 from defocus.training.photographs import find_photographs, split_photographs
 from defocus.training.trainer import TrainingOptions, TrainingProgress
 
-PHOTOGRAPHS = 400
-REDUCTION = 4
+__all__ = ["OPTIONS", "train"]
+
+_PHOTOGRAPHS = 400
+_REDUCTION = 4
 """Times the photographs are made smaller, which leaves little of the lens' blur."""
-HELD_OUT = 40
-EDGELETS = 150
+_HELD_OUT = 40
+_EDGELETS = 150
 """Of a photograph and a blur, at most."""
-KEPT = 1300
+_KEPT = 1300
 """Of each blur, in the collection, from photographs."""
-STEPS = 12
+_STEPS = 12
 """Pictures of an ideal step for each blur."""
-STEP_EDGELETS = 16
+_STEP_EDGELETS = 16
 """Of each of them."""
-COMPONENTS = 14
-LARGEST_OWN_BLUR = 0.55
+_COMPONENTS = 14
+_LARGEST_OWN_BLUR = 0.55
 """px; edges of the photograph that are blurrier are left out."""
-SURE_OWN_BLUR = 0.1
+_SURE_OWN_BLUR = 0.1
 """px, the noise's effect on the own blur that is allowed."""
-LEAST_CONTRAST = 6 / 255
-NOISE = 1 / 255
+_LEAST_CONTRAST = 6 / 255
+_NOISE = 1 / 255
 _FINE, _COARSE = 0.7, 1.1
 
-Floats = NDArray[np.float64]
+_Floats = NDArray[np.float64]
 
 
 OPTIONS: frozenset[str] = frozenset()
@@ -61,19 +63,19 @@ def train(photos: Path, out: Path, options: TrainingOptions, report: TrainingPro
     seed = options.seed
     random = np.random.default_rng(seed)
     training, held_out = split_photographs(find_photographs(photos), 0.1, seed)
-    training = [training[i] for i in random.permutation(len(training))][:PHOTOGRAPHS]
-    held_out = held_out[:HELD_OUT]
-    shape, sigma = collect(training, random, "edgelets", report)
+    training = [training[i] for i in random.permutation(len(training))][:_PHOTOGRAPHS]
+    held_out = held_out[:_HELD_OUT]
+    shape, sigma = _collect(training, random, "edgelets", report)
     kept = _equally_many(sigma, random)
-    of_steps = [ideal_steps(float(value), random) for value in SIGMAS]
+    of_steps = [_ideal_steps(float(value), random) for value in SIGMAS]
     shape = np.concatenate([shape[kept], *of_steps])
     sigma = np.concatenate([sigma[kept], np.repeat(SIGMAS, [len(steps) for steps in of_steps])])
     mean = shape.mean(axis=0)
     _, _, components = np.linalg.svd(shape - mean, full_matrices=False)
-    basis = components[:COMPONENTS].T.astype(np.float32)
+    basis = components[:_COMPONENTS].T.astype(np.float32)
     codes = ((shape - mean) @ basis).astype(np.float16)
 
-    seen_shape, seen_sigma = collect(held_out, random, "held out", report)
+    seen_shape, seen_sigma = _collect(held_out, random, "held out", report)
     parameters = PRESETS["default"]
     cost = match(
         (seen_shape - mean) @ basis,
@@ -97,14 +99,14 @@ def train(photos: Path, out: Path, options: TrainingOptions, report: TrainingPro
     return f"the median over edgelets of {len(held_out)} held-out photographs is off by at most {worst:.0%}."
 
 
-def collect(
+def _collect(
     photographs: Sequence[Path], random: np.random.Generator, step: str, report: TrainingProgress
-) -> tuple[NDArray[np.float32], Floats]:
+) -> tuple[NDArray[np.float32], _Floats]:
     """Edgelets of the photographs at every blur: their shapes, n x 75, and their sigmas, n, of `SIGMAS`, px."""
     shapes, sigmas = [], []
     for index, path in enumerate(photographs):
         grey = luma(read_photograph(path).as_float(np.float32))
-        if min(grey.shape) >= 32 * REDUCTION:
+        if min(grey.shape) >= 32 * _REDUCTION:
             own = _own_blur(_smaller(grey))
             for applied in np.sqrt(np.maximum(SIGMAS**2 - 0.3**2, 0)):
                 shape, sigma = _edgelets_of(grey, own, float(applied), random)
@@ -114,32 +116,32 @@ def collect(
     return np.concatenate(shapes), np.concatenate(sigmas)
 
 
-def ideal_steps(sigma: float, random: np.random.Generator) -> NDArray[np.float32]:
+def _ideal_steps(sigma: float, random: np.random.Generator) -> NDArray[np.float32]:
     """Shapes of edgelets, n x 75, of straight steps blurred by `sigma` px, at random angles and places, with noise."""
     shapes = []
     size = 48
     y, x = np.mgrid[:size, :size] - (size - 1) / 2
-    for _ in range(STEPS):
+    for _ in range(_STEPS):
         angle, place = random.uniform(0, 2 * np.pi), random.uniform(-1, 1)
         across = np.cos(angle) * x + np.sin(angle) * y - place
-        step = 0.5 + 0.2 * erf(across / np.sqrt(2) / sigma) + random.normal(0, NOISE * random.random(), x.shape)
+        step = 0.5 + 0.2 * erf(across / np.sqrt(2) / sigma) + random.normal(0, _NOISE * random.random(), x.shape)
         edges = canny(step, *EDGE_THRESHOLDS, sigma=EDGE_SIGMA) & (np.hypot(x, y) < size / 3) & (np.abs(across) < 1)
         places = np.flatnonzero(edges)
         chosen = np.zeros(step.shape, bool)
-        chosen.flat[random.choice(places, min(STEP_EDGELETS, len(places)), replace=False)] = True
+        chosen.flat[random.choice(places, min(_STEP_EDGELETS, len(places)), replace=False)] = True
         shapes.append(edgelets(step, chosen).shape)
     return np.concatenate(shapes)
 
 
-def _smaller(grey: Floats) -> Floats:
-    return block_average(grey, REDUCTION).astype(np.float64)
+def _smaller(grey: _Floats) -> _Floats:
+    return block_average(grey, _REDUCTION).astype(np.float64)
 
 
-def _own_blur(grey: Floats) -> Floats:
+def _own_blur(grey: _Floats) -> _Floats:
     """H x W: sigma of the nearest edge within 2 px that is sharp and surely read, NaN where there is none."""
     edges = canny(grey, *EDGE_THRESHOLDS, sigma=EDGE_SIGMA)
     blur = edge_blur(grey, edges, _FINE, _COARSE, noise=noise_deviation(grey), largest=5.0, average=1)
-    sure = (blur.deviation < SURE_OWN_BLUR) & (np.nan_to_num(blur.sigma, nan=np.inf) <= LARGEST_OWN_BLUR)
+    sure = (blur.deviation < _SURE_OWN_BLUR) & (np.nan_to_num(blur.sigma, nan=np.inf) <= _LARGEST_OWN_BLUR)
     own = np.full(grey.shape, np.nan)
     own[edges] = np.where(sure, blur.sigma, np.nan)
     distance, (rows, columns) = ndimage.distance_transform_edt(~edges, return_indices=True)
@@ -147,32 +149,32 @@ def _own_blur(grey: Floats) -> Floats:
 
 
 def _edgelets_of(
-    grey: Floats, own: Floats, applied: float, random: np.random.Generator
-) -> tuple[NDArray[np.float32], Floats]:
+    grey: _Floats, own: _Floats, applied: float, random: np.random.Generator
+) -> tuple[NDArray[np.float32], _Floats]:
     # Before the photograph is made smaller: there even the smallest Gaussian is many samples wide.
-    blurred = _smaller(ndimage.gaussian_filter(grey, REDUCTION * applied) if applied > 0 else grey)
-    blurred = blurred + random.normal(0, NOISE * random.random(), blurred.shape)
+    blurred = _smaller(ndimage.gaussian_filter(grey, _REDUCTION * applied) if applied > 0 else grey)
+    blurred = blurred + random.normal(0, _NOISE * random.random(), blurred.shape)
     sigma = np.hypot(own, applied)
     step = np.round(np.where(np.isfinite(sigma), sigma, 0), 1)
     edges = canny(blurred, *EDGE_THRESHOLDS, sigma=EDGE_SIGMA) & (step >= SIGMAS[0]) & (step <= SIGMAS[-1])
     places = np.flatnonzero(edges)
     chosen = np.zeros(blurred.shape, bool)
-    chosen.flat[random.choice(places, min(EDGELETS, len(places)), replace=False)] = True
+    chosen.flat[random.choice(places, min(_EDGELETS, len(places)), replace=False)] = True
     found = edgelets(blurred, chosen)
-    clear = found.contrast >= LEAST_CONTRAST
+    clear = found.contrast >= _LEAST_CONTRAST
     return found.shape[clear], np.asarray(step[chosen][clear], np.float64)
 
 
-def _equally_many(sigma: Floats, random: np.random.Generator) -> NDArray[np.intp]:
-    """`KEPT` of each blur, or all where there are fewer."""
+def _equally_many(sigma: _Floats, random: np.random.Generator) -> NDArray[np.intp]:
+    """`_KEPT` of each blur, or all where there are fewer."""
     kept: list[NDArray[np.intp]] = []
     for value in SIGMAS:
         places: NDArray[np.intp] = np.flatnonzero(np.isclose(sigma, value))
-        kept.append(random.choice(places, min(KEPT, len(places)), replace=False))
+        kept.append(random.choice(places, min(_KEPT, len(places)), replace=False))
     return np.concatenate(kept)
 
 
-def _held_out_table(read: Floats, sigma: Floats) -> tuple[list[str], float]:
+def _held_out_table(read: _Floats, sigma: _Floats) -> tuple[list[str], float]:
     """Rows of the card's table, and the largest relative error of the median from 0.5 to 2.5 px."""
     rows, worst = [], 0.0
     for value in SIGMAS[::3]:
@@ -204,11 +206,11 @@ def _model_card(card: dict[str, object], rows: list[str]) -> str:
             "|---|---|",
             f"| command | `{card['command']}` |",
             f"| photographs, four times smaller | {photographs['collection']}, {photographs['held out']} held out |",
-            f"| edgelets | {card['edgelets']}, {COMPONENTS} principal components |",
+            f"| edgelets | {card['edgelets']}, {_COMPONENTS} principal components |",
             "",
             "## Held-out photographs",
-            "Single edgelets, before anything else is asked. Off: median relative error. Close: share within 0.15 px",
-            "or a tenth.",
+            "Single edgelets, before the propagation. Off: median relative error. Close: fraction within 0.15 px or a",
+            "tenth.",
             "",
             "| sigma, px | edgelets | median read, px | off | close |",
             "|---|---|---|---|---|",

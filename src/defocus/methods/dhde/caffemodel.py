@@ -11,6 +11,8 @@ import numpy as np
 from defocus.errors import WeightsError
 from defocus.methods.dhde.weights import SHAPES, DHDEWeights
 
+__all__ = ["read_caffemodel"]
+
 
 @cache
 def _net_parameter() -> Any:

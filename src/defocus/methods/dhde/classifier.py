@@ -20,6 +20,8 @@ from defocus.methods.session import open_session
 from defocus.methods.weights_file import read_contents
 from defocus.runtime.cores import on_all_cores, single_blas_thread
 
+__all__ = ["BATCH", "PatchClassifier", "cnn_patches"]
+
 BATCH = 128
 """Patches that are in memory at once, per thread: 10 MB of responses of the first layer."""
 

@@ -9,6 +9,8 @@ from scipy import ndimage
 from defocus.edges import noise_deviation
 from defocus.edges.canny import SMOOTHING_SIGMA, hysteresis, relative_edges, smoothed_gradient
 
+__all__ = ["EDGE_NONE", "EDGE_STRONG", "EDGE_WEAK", "add_local_edges", "edge_scales", "value_channel"]
+
 EDGE_NONE, EDGE_WEAK, EDGE_STRONG = 0, 1, 2
 """Values of an edge map: no edge; a weak edge, read with the large patch; a strong one, read with the small patch."""
 

@@ -37,10 +37,12 @@ from defocus.progress import Progress
 from defocus.propagation import propagate
 from defocus.version import __version__
 
-SIGMA_RANGE = (BLUR_LABELS[0], BLUR_LABELS[-1])
-LABEL_STEP = BLUR_LABELS[1] - BLUR_LABELS[0]
-CONFIDENCE_REDUCTION = 4
-CONFIDENCE_LEAK = 3e-3
+__all__ = ["PRESETS", "DHDEParameters", "SparseMap", "estimate"]
+
+_SIGMA_RANGE = (BLUR_LABELS[0], BLUR_LABELS[-1])
+_LABEL_STEP = BLUR_LABELS[1] - BLUR_LABELS[0]
+_CONFIDENCE_REDUCTION = 4
+_CONFIDENCE_LEAK = 3e-3
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ def estimate(
     photograph : upright sRGB.
     parameters : see `DHDEParameters`.
     weights : an ONNX file of `defocus train` or the authors' `.caffemodel`; None for this package's own.
-    progress : called with the step at hand and the share of the work done.
+    progress : called with the step at hand and the fraction of the work done.
 
     Returns
     -------
@@ -147,12 +149,12 @@ def estimate(
     WeightsError
         If the weights file is missing, damaged or of another kind.
     """
-    report = progress if progress is not None else lambda step, share: None
+    report = progress if progress is not None else lambda step, fraction: None
     classifier = PatchClassifier(weights)
     report("edges", 0.0)
     rgb = photograph.as_float(np.float64)
     value = value_channel(rgb)
-    edges, contrast = find_edges(value, parameters)
+    edges, contrast = _find_edges(value, parameters)
     metadata = {
         "defocus": __version__,
         "parameters": asdict(parameters),
@@ -160,10 +162,10 @@ def estimate(
         "weights_sha256": classifier.sha256,
     }
     if not (edges != EDGE_NONE).any():
-        return DefocusMap.without_evidence(value.shape, "dhde", SIGMA_RANGE, metadata=metadata)
+        return DefocusMap.without_evidence(value.shape, "dhde", _SIGMA_RANGE, metadata=metadata)
 
     rgb32 = rgb.astype(np.float32)
-    sparse = sparse_map(rgb32, value, edges, classifier, parameters, report)
+    sparse = _sparse_map(rgb32, value, edges, classifier, parameters, report)
     edge_mask = edges != EDGE_NONE
     report("sparse map", 0.61)
     filtered = probability_joint_bilateral(
@@ -209,26 +211,28 @@ def estimate(
         guide,
         regularisation=parameters.matting_lambda,
         eps=parameters.matting_eps,
-        reduction=CONFIDENCE_REDUCTION,
-        leak=CONFIDENCE_LEAK,
+        reduction=_CONFIDENCE_REDUCTION,
+        leak=_CONFIDENCE_LEAK,
     )
-    sigma = np.clip(sigma, *SIGMA_RANGE).astype(np.float32)
+    sigma = np.clip(sigma, *_SIGMA_RANGE).astype(np.float32)
     report("done", 1.0)
     return DefocusMap(
         sigma=sigma,
         confidence=np.clip(confidence, 0, 1),
-        saturated=sigma > SIGMA_RANGE[1] - LABEL_STEP / 2,
+        saturated=sigma > _SIGMA_RANGE[1] - _LABEL_STEP / 2,
         seeds=Seeds(
             np.where(edge_mask, sparse.sigma, np.float32(np.nan)),
             np.where(edge_mask, sparse.probability, np.float32(np.nan)),
         ),
         method="dhde",
-        sigma_range=SIGMA_RANGE,
+        sigma_range=_SIGMA_RANGE,
         metadata=metadata,
     )
 
 
-def find_edges(value: NDArray[np.float64], parameters: DHDEParameters) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+def _find_edges(
+    value: NDArray[np.float64], parameters: DHDEParameters
+) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
     """Step 1: weak and strong edges of the value channel (H x W uint8, see `defocus.edges`) and their contrast.
 
     Contrast is the gradient magnitude divided by the higher weak threshold, at most 1 (H x W).
@@ -267,7 +271,7 @@ class SparseMap:
     within_a_label: NDArray[np.float32]
 
 
-def sparse_map(
+def _sparse_map(
     rgb: NDArray[np.float32],
     value: NDArray[np.float64],
     edges: NDArray[np.uint8],
@@ -290,7 +294,7 @@ def sparse_map(
         at = np.nonzero(edges == kind)
         probabilities = classifier.probabilities(pixels, value, np.stack(at, axis=1), scale, count)
         sigma = probabilities @ labels if parameters.expected_sigma else labels[probabilities.argmax(axis=1)]
-        near = np.abs(labels - sigma[:, None]) <= LABEL_STEP + 1e-6
+        near = np.abs(labels - sigma[:, None]) <= _LABEL_STEP + 1e-6
         sparse.sigma[at] = sigma
         sparse.probability[at] = probabilities.max(axis=1)
         sparse.within_a_label[at] = np.minimum((probabilities * near).sum(axis=1), 1)

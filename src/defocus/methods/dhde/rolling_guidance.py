@@ -12,7 +12,7 @@ from defocus.errors import ParameterError
 
 __all__ = ["rolling_guidance_filter"]
 
-TRUNCATION = 3.0  # window radius in units of sigma_space; a Gaussian holds 98.9 % of its 2-D mass within 3 sigma
+_TRUNCATION = 3.0  # window radius in units of sigma_space; a Gaussian holds 98.9 % of its 2-D mass within 3 sigma
 
 
 def rolling_guidance_filter(
@@ -60,7 +60,7 @@ def rolling_guidance_filter(
             f"iteration; it was given {sigma_space}, {sigma_colour} and {iterations}."
         )
     planes = np.ascontiguousarray(np.moveaxis(np.atleast_3d(image), 2, 0), dtype=np.float32)
-    radius = max(1, math.ceil(TRUNCATION * sigma_space))
+    radius = max(1, math.ceil(_TRUNCATION * sigma_space))
     profile = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma_space) ** 2)
 
     result = _gaussian_inside(planes, profile)

@@ -11,8 +11,8 @@ from defocus.errors import ParameterError
 
 __all__ = ["joint_weighted_median"]
 
-WEIGHT_ONE = 4095  # a weight of 1 in the integers that are summed
-SUMMED_AT_ONCE = 8  # so many weights fit into 16 bits without overflow
+_WEIGHT_ONE = 4095  # a weight of 1 in the integers that are summed
+_SUMMED_AT_ONCE = 8  # so many weights fit into 16 bits without overflow
 
 
 def joint_weighted_median(
@@ -102,7 +102,7 @@ def _median_of_levels(
                 square *= square
                 exponent -= square
             np.exp(exponent, out=exponent)
-            exponent *= WEIGHT_ONE
+            exponent *= _WEIGHT_ONE
             exponent += 0.5
             weight[...] = exponent
         half = (weights.sum(axis=0, dtype=np.int32) + 1) // 2
@@ -121,7 +121,7 @@ def _median_of_levels(
                 np.subtract(padded[y : y + n, x : x + width], after, out=mask)
                 mask >>= 15
                 mask &= weights[i]
-                if i % SUMMED_AT_ONCE == 0:
+                if i % _SUMMED_AT_ONCE == 0:
                     if i:
                         total += partial
                     partial[...] = mask

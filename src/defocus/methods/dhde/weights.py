@@ -17,6 +17,8 @@ from defocus.methods.dhde.features.layout import HAND_CRAFTED_SIZE
 from defocus.methods.onnx_file import OnnxContents
 from defocus.runtime.atomic import write_bytes
 
+__all__ = ["BLUR_LABELS", "CNN_FEATURE_SIZE", "CNN_PATCH_WIDTH", "SHAPES", "DHDEWeights", "read_metadata", "rebuilt"]
+
 BLUR_LABELS = tuple(round(0.5 + 0.15 * index, 2) for index in range(11))
 """Gaussian sigma in px that each of the 11 classes stands for: 0.50, 0.65, ..., 2.00."""
 

@@ -29,15 +29,17 @@ from defocus.methods.session import open_session
 from defocus.methods.weights_file import read_contents
 from defocus.runtime.cores import available_cores
 
-LEVELS = 5
+__all__ = ["BlurReader", "Readings", "halve_repeatedly", "summarise"]
+
+_LEVELS = 5
 """Of the pyramid, where the photograph is large enough; the coarsest is a sixteenth as wide."""
-SMALLEST_LEVEL = 16
+_SMALLEST_LEVEL = 16
 """px, narrowest level that is read."""
-TILE = 1024
+_TILE = 1024
 """px, side of what is read at once: 130 MB of responses."""
-HALO = 32
+_HALO = 32
 """px around a tile that are read with it. A reading looks 26 px far, so tiles leave no seam."""
-Floats = NDArray[np.float32]
+_Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,8 @@ class Readings:
     certainty : probability that sigma is within a tenth, or 0.15 px, of 2**log2_sigma; 0..1.
     """
 
-    log2_sigma: Floats
-    certainty: Floats
+    log2_sigma: _Floats
+    certainty: _Floats
 
 
 class BlurReader:
@@ -88,20 +90,20 @@ class BlurReader:
             raise WeightsError(f"ONNX Runtime cannot open {source}: {' '.join(str(error).split())[:200]}.") from error
         self.card = read_card(self._session.get_modelmeta().custom_metadata_map, source)
 
-    def confidence(self, certainty: Floats) -> Floats:
+    def confidence(self, certainty: _Floats) -> _Floats:
         """How often readings of a certainty were right on held-out scenes; the certainty itself if never measured."""
         curve = self.card.get("calibration")
         if curve is None:
             return certainty
         return np.interp(certainty, curve["certainty"], curve["confidence"]).astype(np.float32)
 
-    def read(self, luma: Floats, done: Callable[[float], None] = lambda share: None, *, tile: int = TILE) -> Readings:
+    def read(self, luma: _Floats, done: Callable[[float], None] = lambda _: None, *, tile: int = _TILE) -> Readings:
         """Read the blur of a photograph.
 
         Parameters
         ----------
         luma : H x W float32, 0..1, display-referred.
-        done : called with the share of the work that is done, 0..1.
+        done : called with the fraction of the work that is done, 0..1.
         tile : px, a multiple of 8: side of what is read at once. The result does not depend on it.
         """
         pyramid = halve_repeatedly(luma)
@@ -140,11 +142,11 @@ class BlurReader:
         return Readings(finest.log2_sigma[kept], finest.certainty[kept])
 
     def _read_tile(
-        self, level: Floats, state: Floats, logits: Floats, rows: slice, columns: slice, is_finest: bool
+        self, level: _Floats, state: _Floats, logits: _Floats, rows: slice, columns: slice, is_finest: bool
     ) -> tuple[Any, Any]:
         """State and logits of a tile; it is read with a halo, which is then cut off."""
         wide = [
-            slice(max(span.start - HALO, 0), min(span.stop + HALO, side))
+            slice(max(span.start - _HALO, 0), min(span.stop + _HALO, side))
             for span, side in zip((rows, columns), level.shape, strict=True)
         ]
         coarse = (slice(None), *(slice(span.start // 8, span.stop // 8) for span in wide))
@@ -166,13 +168,13 @@ class BlurReader:
         return read[0][0][(slice(None), *inner)], read[1][0][(slice(None), *inner)]
 
 
-def halve_repeatedly(luma: Floats) -> list[Floats]:
+def halve_repeatedly(luma: _Floats) -> list[_Floats]:
     """The levels of the pyramid, the finest first: means of 2 x 2 px, sides divisible by 8, mirrored to that size.
 
-    As many as leave `SMALLEST_LEVEL` px, up to `LEVELS`.
+    As many as leave `_SMALLEST_LEVEL` px, up to `_LEVELS`.
     """
     count = 1
-    while count < LEVELS and min(luma.shape) >> count >= SMALLEST_LEVEL:
+    while count < _LEVELS and min(luma.shape) >> count >= _SMALLEST_LEVEL:
         count += 1
     multiple = 8 << (count - 1)
     level = np.pad(luma, [(0, -side % multiple) for side in luma.shape], mode="symmetric")
@@ -195,9 +197,9 @@ def summarise(logits: NDArray[np.floating]) -> Readings:
         place += np.minimum(left / np.maximum(part, np.float32(1e-12)), 1)
         left -= np.minimum(part, left)
     median = np.float32(LOG2_SHARPEST) + place / np.float32(BINS_PER_LEVEL)
-    share, px = RIGHT_WITHIN
+    fraction, px = RIGHT_WITHIN
     sigma = np.exp2(median)
-    tolerance = np.maximum(share * sigma, px)
+    tolerance = np.maximum(fraction * sigma, px)
     # Bins are a seventh of their sigma wide, about as wide as the tolerance: count the part of each that lies within.
     half = np.float32(2 ** (0.5 / BINS_PER_LEVEL))
     certainty = np.zeros_like(median)

@@ -40,17 +40,19 @@ from defocus.progress import Progress
 from defocus.propagation import propagate
 from defocus.version import __version__
 
+__all__ = ["PRESETS", "SIGMA_RANGE", "PyramidParameters", "estimate"]
+
 SIGMA_RANGE = (0.3, 32.0)
-NOTHING = 0.5 / 255
+_NOTHING = 0.5 / 255
 """A photograph whose luma varies by less than this shows nothing."""
-STRIP = 64
+_STRIP = 64
 """Rows worked on at once where whole photographs would take too much memory."""
-LEAST_WEIGHT = 1e-4
+_LEAST_WEIGHT = 1e-4
 """Of a reading that says nothing, so that the propagation always has a solution."""
-ROUNDS = (1e-3, 1e-3, 1e-4)
+_ROUNDS = (1e-3, 1e-3, 1e-4)
 """Of propagation, each along the colours and what the round before found: the solver's relative tolerance. What only
 becomes a colour moves the map by a ten-thousandth of sigma."""
-FILL_WEIGHT = 0.05
+_FILL_WEIGHT = 0.05
 """Of what a round found beside a reading, where both together are the fourth colour of the next."""
 
 
@@ -64,7 +66,7 @@ class PyramidParameters(Parameters):
     matting_eps : of the matting Laplacian.
     least_certainty : a reading weighs by how far its certainty exceeds this, or the photograph's median certainty if
         that is less, so that what was seen fills what was not. 0.3 is about what a bare surface is read with.
-    certainty_power : the weight is that excess, as a share of the largest there can be, to this power.
+    certainty_power : the weight is that excess, as a fraction of the largest there can be, to this power.
     octave_as_colour : the difference of colour, of 0..1, that a doubling of sigma counts as from the second round on.
     largest_grid : nodes on which the propagation is solved; a photograph of more readings is solved on blocks of them.
     upsampling_radius : of the guided upsampling, in readings of 4 px.
@@ -99,7 +101,7 @@ def estimate(
     photograph : any size from 3 px a side.
     parameters : see `PyramidParameters`.
     weights : ONNX file of `defocus train --method pyramid`; None for this package's own.
-    progress : called with the step at hand and the share of the work done.
+    progress : called with the step at hand and the fraction of the work done.
 
     Returns
     -------
@@ -118,7 +120,7 @@ def estimate(
     WeightsError
         If the weights file is missing, damaged or of another kind.
     """
-    report = progress if progress is not None else lambda step, share: None
+    report = progress if progress is not None else lambda step, fraction: None
     reader = BlurReader(weights)
     metadata = {
         "defocus": __version__,
@@ -129,15 +131,15 @@ def estimate(
     report("reading", 0.0)
     rgb = photograph.as_float(np.float32)
     grey = _luma(rgb)
-    if np.ptp(grey) < NOTHING:
+    if np.ptp(grey) < _NOTHING:
         return DefocusMap.without_evidence(grey.shape, "pyramid", SIGMA_RANGE, metadata=metadata)
     grey = without_block_edges(grey)
-    readings = reader.read(grey, lambda share: report("reading", 0.7 * share))
+    readings = reader.read(grey, lambda fraction: report("reading", 0.7 * fraction))
     readable = readability(grey, rgb, readings.log2_sigma, STRIDE)
     del grey
     report("propagation", 0.7)
     coarse = block_average(rgb, STRIDE)
-    log2 = spread(replace(readings, certainty=readings.certainty * readable), coarse, parameters)
+    log2 = _spread(replace(readings, certainty=readings.certainty * readable), coarse, parameters)
     report("upsampling", 0.85)
     confidence = reader.confidence(readings.certainty) * readable
     planes = np.stack([log2, confidence], axis=2)
@@ -164,19 +166,19 @@ def estimate(
 def _luma(rgb: NDArray[np.float32]) -> NDArray[np.float32]:
     """Luma by strips: of a large photograph, a whole one in float64 would be the most memory of all."""
     grey = np.empty(rgb.shape[:2], np.float32)
-    for top in range(0, len(grey), STRIP):
-        grey[top : top + STRIP] = luma(rgb[top : top + STRIP])
+    for top in range(0, len(grey), _STRIP):
+        grey[top : top + _STRIP] = luma(rgb[top : top + _STRIP])
     return grey
 
 
-def spread(readings: Readings, guide: NDArray[np.float32], parameters: PyramidParameters) -> NDArray[np.float32]:
+def _spread(readings: Readings, guide: NDArray[np.float32], parameters: PyramidParameters) -> NDArray[np.float32]:
     """Step 4: log2 of sigma of every reading, h x w, the uncertain ones filled in along the guide's colours."""
     height, width = readings.log2_sigma.shape
     if min(height, width) < 3:
         return readings.log2_sigma
     least = min(parameters.least_certainty, float(np.median(readings.certainty)))
     excess = np.maximum((readings.certainty - least) / (1 - least), 0)
-    weight = np.maximum(excess ** np.float32(parameters.certainty_power), LEAST_WEIGHT)
+    weight = np.maximum(excess ** np.float32(parameters.certainty_power), _LEAST_WEIGHT)
     reduction = max(1, int(np.ceil(np.sqrt(height * width / parameters.largest_grid))))
 
     def along(colours: NDArray[np.float32], rtol: float) -> NDArray[np.float32]:
@@ -191,9 +193,9 @@ def spread(readings: Readings, guide: NDArray[np.float32], parameters: PyramidPa
             rtol=rtol,
         )
 
-    found = along(guide, ROUNDS[0])
-    for rtol in ROUNDS[1:]:
-        filled = (weight * readings.log2_sigma + FILL_WEIGHT * found) / (weight + FILL_WEIGHT)
+    found = along(guide, _ROUNDS[0])
+    for rtol in _ROUNDS[1:]:
+        filled = (weight * readings.log2_sigma + _FILL_WEIGHT * found) / (weight + _FILL_WEIGHT)
         found = along(np.dstack([guide, np.float32(parameters.octave_as_colour) * filled]), rtol)
     return found
 

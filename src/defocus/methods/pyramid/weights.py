@@ -17,8 +17,22 @@ from defocus.methods.onnx_file import OnnxContents, read_onnx
 from defocus.methods.weights_file import read_contents
 from defocus.runtime.atomic import write_bytes
 
+__all__ = [
+    "BINS",
+    "BINS_PER_LEVEL",
+    "DEPTH_CHANNELS",
+    "LOG2_SHARPEST",
+    "STEM_CHANNELS",
+    "STRIDE",
+    "PyramidWeights",
+    "bin_sigmas",
+    "read_card",
+    "rebuilt",
+    "shapes",
+]
+
 STEM_CHANNELS, DEPTH_CHANNELS = 32, 64
-READERS = ("finest", "coarser")
+_READERS = ("finest", "coarser")
 """The finest level has weights of its own; all coarser ones share theirs."""
 BINS_PER_LEVEL = 5
 """Bins of an octave of blur: a level of the pyramid halves the photograph, so shifts them by this many."""
@@ -52,7 +66,7 @@ def shapes() -> dict[str, tuple[int, ...]]:
         "head": (BINS, depth, 1, 1),
     }
     named: dict[str, tuple[int, ...]] = {}
-    for reader in READERS:
+    for reader in _READERS:
         for name, shape in kernels.items():
             named |= {f"{reader}.{name}.weight": shape, f"{reader}.{name}.bias": shape[:1]}
     return named
@@ -117,7 +131,7 @@ class PyramidWeights:
             return helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, channels, height, width])
 
         outputs = [plane("state", DEPTH_CHANNELS, "a", "b"), plane("logits", BINS, "a", "b")]
-        finest, coarser = (self._reader(reader) for reader in READERS)
+        finest, coarser = (self._reader(reader) for reader in _READERS)
         choice = helper.make_node("If", ["finest"], ["state", "logits"], then_branch=finest, else_branch=coarser)
         graph = helper.make_graph(
             [choice],

@@ -9,10 +9,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+__all__ = ["layered_beliefs"]
+
+_Floats = NDArray[np.float64]
 
 
-def layered_beliefs(odds: Floats, coupling: float, sweeps: int) -> Floats:
+def layered_beliefs(odds: _Floats, coupling: float, sweeps: int) -> _Floats:
     """Probability of the first state at every node.
 
     Parameters
@@ -42,13 +44,13 @@ def layered_beliefs(odds: Floats, coupling: float, sweeps: int) -> Floats:
     return np.asarray(0.5 * (1 + np.tanh(total / 2)))
 
 
-def _passed_on(odds: Floats, different: float) -> Floats:
+def _passed_on(odds: _Floats, different: float) -> _Floats:
     return np.asarray(
         np.logaddexp(odds, np.log(different)) - np.logaddexp(odds + np.log(different), 0.0),
     )
 
 
-def _shifted(sent: Floats, axis: int, side: int) -> Floats:
+def _shifted(sent: _Floats, axis: int, side: int) -> _Floats:
     """Messages at their receivers: one node on along `axis`, towards `side`; nodes at the rim hear nothing."""
     received = np.zeros_like(sent)
     ahead, behind = [slice(None)] * 3, [slice(None)] * 3

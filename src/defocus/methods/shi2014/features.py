@@ -12,7 +12,9 @@ from scipy import fft, ndimage
 
 from defocus.methods.dhde.features.patches import pad_edges
 
-Floats = NDArray[np.float64]
+__all__ = ["FEATURE_NAMES", "STRIDE", "discriminative_features", "gradient_kurtosis", "gradient_span"]
+
+_Floats = NDArray[np.float64]
 
 STRIDE = 4
 """px between patches: neighbours share most of their pixels, so every pixel would say the same sixteen times."""
@@ -27,7 +29,7 @@ _ROWS_AT_ONCE = 16
 _SMALL = 1e-12
 
 
-def discriminative_features(grey: Floats, size: int, filters: Floats) -> Floats:
+def discriminative_features(grey: _Floats, size: int, filters: _Floats) -> _Floats:
     """All features of patches of one size.
 
     Parameters
@@ -45,14 +47,14 @@ def discriminative_features(grey: Floats, size: int, filters: Floats) -> Floats:
     return np.stack([kurtosis, gradient_span(grey, size), spectrum, responses[..., 0], responses[..., 1]], axis=2)
 
 
-def gradient_kurtosis(grey: Floats, size: int) -> Floats:
+def gradient_kurtosis(grey: _Floats, size: int) -> _Floats:
     """Logarithm of the smaller kurtosis of horizontal and vertical gradients (section 3.1): heavy tails are sharp.
 
     Kurtosis is the fourth central moment over the squared second one; a patch without gradients has that of a
     Gaussian, 3.
     """
 
-    def of(gradient: Floats) -> Floats:
+    def of(gradient: _Floats) -> _Floats:
         one, two, three, four = (_means(gradient**power, size) for power in (1, 2, 3, 4))
         variance = np.maximum(two - one**2, 0)
         fourth = np.maximum(four - 4 * one * three + 6 * one**2 * two - 3 * one**4, 0)
@@ -63,7 +65,7 @@ def gradient_kurtosis(grey: Floats, size: int) -> Floats:
     return np.log(np.maximum(np.minimum(of(across), of(down)), 1.0))
 
 
-def gradient_span(grey: Floats, size: int) -> Floats:
+def gradient_span(grey: _Floats, size: int) -> _Floats:
     """Logarithm of the wider deviation of a two-Gaussian mixture of the gradients (section 3.1): a wide tail is sharp.
 
     Expectation maximisation as in the paper, on histograms of the gradient magnitude (mirrored, so of mean 0) with 29
@@ -71,30 +73,30 @@ def gradient_span(grey: Floats, size: int) -> Floats:
     """
     magnitude = np.hypot(*_forward_differences(grey))
     bins = np.digitize(magnitude, _MAGNITUDE_BOUNDS[1:-1])
-    shares, squares = [], []
+    fractions, squares = [], []
     for index in range(len(_MAGNITUDE_BOUNDS) - 1):
         within = bins == index
-        shares.append(_means(within.astype(np.float64), size))
+        fractions.append(_means(within.astype(np.float64), size))
         typical = magnitude[within]
         squares.append(float((typical**2).mean()) if typical.size else 0.0)
-    share = np.stack(shares, axis=2)
+    fraction = np.stack(fractions, axis=2)
     square = np.array(squares)
 
-    wide, narrow = (np.full(share.shape[:2], v) for v in _START_VARIANCES)
-    weight = np.full(share.shape[:2], 0.5)
+    wide, narrow = (np.full(fraction.shape[:2], v) for v in _START_VARIANCES)
+    weight = np.full(fraction.shape[:2], 0.5)
     for _ in range(_EM_STEPS):
         log_wide = np.log(weight / np.sqrt(wide))[..., None] - square / (2 * wide[..., None])
         log_narrow = np.log((1 - weight) / np.sqrt(narrow))[..., None] - square / (2 * narrow[..., None])
-        of_wide = share / (1 + np.exp(np.clip(log_narrow - log_wide, -500, 500)))
+        of_wide = fraction / (1 + np.exp(np.clip(log_narrow - log_wide, -500, 500)))
         before, weight = weight, np.clip(of_wide.sum(axis=2), 1e-6, 1 - 1e-6)
         wide = np.maximum((of_wide * square).sum(axis=2) / weight, 1e-8)
-        narrow = np.maximum(((share - of_wide) * square).sum(axis=2) / (1 - weight), 1e-8)
+        narrow = np.maximum(((fraction - of_wide) * square).sum(axis=2) / (1 - weight), 1e-8)
         if np.abs(weight - before).max() < _EM_TOLERANCE:
             break
     return 0.5 * np.log(np.maximum(wide, narrow))
 
 
-def _spectrum_and_filters(grey: Floats, size: int, filters: Floats) -> tuple[Floats, Floats]:
+def _spectrum_and_filters(grey: _Floats, size: int, filters: _Floats) -> tuple[_Floats, _Floats]:
     """Sum of the log power spectrum over rings (section 3.2), and log responses of the filters (section 3.3).
 
     The spectrum is of the patch divided by its sum; rings are of equal width in log radius, so that fine detail and
@@ -124,12 +126,12 @@ def _spectrum_and_filters(grey: Floats, size: int, filters: Floats) -> tuple[Flo
     return spectrum, responses
 
 
-def _forward_differences(grey: Floats) -> tuple[Floats, Floats]:
+def _forward_differences(grey: _Floats) -> tuple[_Floats, _Floats]:
     """Horizontal and vertical; 0 beyond the last column and row."""
     return np.diff(grey, axis=1, append=grey[:, -1:]), np.diff(grey, axis=0, append=grey[-1:])
 
 
-def _means(values: Floats, size: int) -> Floats:
+def _means(values: _Floats, size: int) -> _Floats:
     """Mean over the patches around the pixels of the grid."""
     return np.asarray(ndimage.uniform_filter(values, size, mode="nearest")[np.ix_(*_grid(values.shape))])
 

@@ -35,13 +35,15 @@ from defocus.photograph import Photograph
 from defocus.progress import Progress
 from defocus.version import __version__
 
+__all__ = ["LAYOUT", "PATCH_SIZES", "PRESETS", "Shi2014Parameters", "estimate", "probability_of_blur"]
+
 PATCH_SIZES = (11, 15, 21)
 """px."""
 LAYOUT: Layout = {f"filters_{w}": (w * w, 2) for w in PATCH_SIZES} | {f"classes_{w}": (2, 2, 5) for w in PATCH_SIZES}
 """The arrays of its weights: for each patch size two filters, and mean and variance of five features in two classes."""
-SCORE_RANGE = (0.0, 1.0)
-DETAIL_WINDOW = 21
-DETAIL_NOISE_FACTOR = 3.0
+_SCORE_RANGE = (0.0, 1.0)
+_DETAIL_WINDOW = 21
+_DETAIL_NOISE_FACTOR = 3.0
 _LARGEST_ODDS = 30.0
 
 
@@ -80,7 +82,7 @@ def estimate(
     photograph : upright sRGB.
     parameters : see `Shi2014Parameters`.
     weights : a .npz file of `defocus train --method shi2014`; None for this package's own.
-    progress : called with the step at hand and the share of the work done.
+    progress : called with the step at hand and the fraction of the work done.
 
     Returns
     -------
@@ -98,14 +100,14 @@ def estimate(
     WeightsError
         If the weights file is missing, damaged or of another kind.
     """
-    report = progress if progress is not None else lambda step, share: None
+    report = progress if progress is not None else lambda step, fraction: None
     trained = read_array_weights("shi2014", LAYOUT, weights)
     metadata = {"defocus": __version__, "parameters": asdict(parameters), "weights_sha256": trained.sha256}
     report("features", 0.0)
     rgb = photograph.as_float(np.float32)
     grey = luma(rgb)
     if np.ptp(grey) < 1e-9:
-        return DefocusMap.without_evidence(grey.shape, "shi2014", SCORE_RANGE, "score", metadata)
+        return DefocusMap.without_evidence(grey.shape, "shi2014", _SCORE_RANGE, "score", metadata)
 
     posteriors = []
     for index, size in enumerate(PATCH_SIZES):
@@ -118,8 +120,8 @@ def estimate(
     belief = layered_beliefs(odds, parameters.coupling, parameters.sweeps)[PATCH_SIZES.index(15)]
     report("upsampling", 0.9)
     score = guided_upsample(belief, block_average(rgb, STRIDE), rgb, reduction=STRIDE, eps=parameters.upsampling_eps)
-    score = np.clip(score, *SCORE_RANGE).astype(np.float32)
-    confidence = np.abs(2 * score - 1) * detail_above_noise(grey)
+    score = np.clip(score, *_SCORE_RANGE).astype(np.float32)
+    confidence = np.abs(2 * score - 1) * _detail_above_noise(grey)
     report("done", 1.0)
     return DefocusMap(
         sigma=score,
@@ -127,7 +129,7 @@ def estimate(
         saturated=np.zeros(grey.shape, bool),
         seeds=Seeds.none((grey.shape[0], grey.shape[1])),
         method="shi2014",
-        sigma_range=SCORE_RANGE,
+        sigma_range=_SCORE_RANGE,
         unit="score",
         metadata=metadata,
     )
@@ -149,8 +151,8 @@ def probability_of_blur(features: NDArray[np.float64], classes: NDArray[np.float
     return np.asarray(1 / (1 + np.exp(np.clip(logs[1] - logs[0], -_LARGEST_ODDS, _LARGEST_ODDS))))
 
 
-def detail_above_noise(grey: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Share of the local contrast that is not noise, 0..1: c^2 / (c^2 + (3 noise)^2), c the local deviation."""
-    mean = ndimage.uniform_filter(grey, DETAIL_WINDOW, mode="nearest")
-    contrast = np.maximum(ndimage.uniform_filter(grey**2, DETAIL_WINDOW, mode="nearest") - mean**2, 0)
-    return np.asarray(contrast / (contrast + (DETAIL_NOISE_FACTOR * noise_deviation(grey)) ** 2))
+def _detail_above_noise(grey: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Fraction of the local contrast that is not noise, 0..1: c^2 / (c^2 + (3 noise)^2), c the local deviation."""
+    mean = ndimage.uniform_filter(grey, _DETAIL_WINDOW, mode="nearest")
+    contrast = np.maximum(ndimage.uniform_filter(grey**2, _DETAIL_WINDOW, mode="nearest") - mean**2, 0)
+    return np.asarray(contrast / (contrast + (_DETAIL_NOISE_FACTOR * noise_deviation(grey)) ** 2))

@@ -8,7 +8,7 @@ The steps, in the paper's order:
 4. equation 4: from count to sigma, by a monotone curve
 
 The authors published neither dictionary nor curve: both are trained here (`defocus train --method shi2015jnb`). Ours,
-as a measurement says so (docs/methods/shi2015jnb.md): the tolerance is a share of the patch's own contrast, so that
+as a measurement says so (docs/methods/shi2015jnb.md): the tolerance is a fraction of the patch's own contrast, so that
 exposure does not change the count (`PRESETS["paper"]` has their fixed one); every third patch; a second pass of the
 domain transform in place of the release's final bilateral filter.
 """
@@ -35,6 +35,20 @@ from defocus.photograph import Photograph
 from defocus.progress import Progress
 from defocus.version import __version__
 
+__all__ = [
+    "LAYOUT",
+    "LEAST_LENGTH",
+    "MOST_ATOMS",
+    "PATCH",
+    "PRESETS",
+    "RELATIVE_TOLERANCE",
+    "TOLERANCES",
+    "JNBParameters",
+    "estimate",
+    "patch_tolerance",
+    "sigma_of_count",
+]
+
 PATCH = 8
 """px a side."""
 LAYOUT: Layout = {
@@ -44,17 +58,17 @@ LAYOUT: Layout = {
     "count_absolute": ("s",),
 }
 """The arrays of its weights: k atoms, and the curve of s sigmas for each kind of tolerance."""
-NOISE_FACTOR = 1.15
+_NOISE_FACTOR = 1.15
 """What is left of a patch that is explained down to the noise is this many times the noise's length."""
 MOST_ATOMS = 40
 LEAST_LENGTH = 40 / 255
 """Length of the shortest patch, less its mean, that is taken for texture; the curve was measured on such patches."""
-CONFIDENCE_LEAK = 0.01
+_CONFIDENCE_LEAK = 0.01
 """Seeds per pixel nearby at which the confidence has fallen to half."""
 _ROWS_AT_ONCE = 64
 
-Tolerance = Literal["relative", "absolute"]
-TOLERANCES: tuple[Tolerance, ...] = get_args(Tolerance)
+_Tolerance = Literal["relative", "absolute"]
+TOLERANCES: tuple[_Tolerance, ...] = get_args(_Tolerance)
 
 
 @dataclass(frozen=True)
@@ -70,7 +84,7 @@ class JNBParameters(Parameters):
     iterations : of both passes.
     """
 
-    tolerance: Tolerance = "relative"
+    tolerance: _Tolerance = "relative"
     stride: PositiveInt = 3
     sigma_space: Positive = 15.0
     sigma_colour: Positive = 0.15
@@ -80,7 +94,7 @@ class JNBParameters(Parameters):
 
 
 RELATIVE_TOLERANCE = 0.1
-ABSOLUTE_TOLERANCE = PATCH * 2 * NOISE_FACTOR / 255
+_ABSOLUTE_TOLERANCE = PATCH * 2 * _NOISE_FACTOR / 255
 
 PRESETS: Mapping[str, JNBParameters] = {
     "default": JNBParameters(),
@@ -101,7 +115,7 @@ def estimate(
     photograph : upright sRGB.
     parameters : see `JNBParameters`.
     weights : a .npz file of `defocus train --method shi2015jnb`; None for this package's own.
-    progress : called with the step at hand and the share of the work done.
+    progress : called with the step at hand and the fraction of the work done.
 
     Returns
     -------
@@ -120,7 +134,7 @@ def estimate(
     WeightsError
         If the weights file is missing, damaged or of another kind.
     """
-    report = progress if progress is not None else lambda step, share: None
+    report = progress if progress is not None else lambda step, fraction: None
     trained = read_array_weights("shi2015jnb", LAYOUT, weights)
     metadata = {"defocus": __version__, "parameters": asdict(parameters), "weights_sha256": trained.sha256}
     sigmas, counts_of_sigmas = trained.arrays["sigma"], trained.arrays[f"count_{parameters.tolerance}"]
@@ -131,17 +145,17 @@ def estimate(
     grey = luma(rgb).astype(np.float32)
     counts = np.full(grey.shape, np.nan, np.float32)
     certain = np.full(grey.shape, np.nan, np.float32)
-    floor = NOISE_FACTOR * PATCH * noise_deviation(grey)
+    floor = _NOISE_FACTOR * PATCH * noise_deviation(grey)
     if min(grey.shape) >= PATCH:
         dictionary = trained.arrays["dictionary"].astype(np.float32)
-        for rows, columns, patches, share in _patches(grey, parameters.stride):
+        for rows, columns, patches, fraction in _patches(grey, parameters.stride):
             length = np.linalg.norm(patches, axis=1)
             tolerance = patch_tolerance(length, parameters.tolerance)
             textured = (length >= LEAST_LENGTH) & (tolerance > floor)
             at = rows[textured], columns[textured]
             counts[at] = atoms_needed(patches[textured], dictionary, tolerance[textured], MOST_ATOMS)
             certain[at] = 1 - (floor / tolerance[textured]) ** 2
-            report("patches", 0.8 * share)
+            report("patches", 0.8 * fraction)
     seeds = np.isfinite(counts)
     if not seeds.any():
         return DefocusMap.without_evidence(grey.shape, "shi2015jnb", sigma_range, metadata=metadata)
@@ -161,7 +175,7 @@ def estimate(
         smooth, rgb, parameters.final_sigma_space, parameters.final_sigma_colour, parameters.iterations
     )
     sigma = sigma_of_count(smooth, sigmas, counts_of_sigmas).astype(np.float32)
-    confidence = np.where(reached, sums[..., 1] / (number + CONFIDENCE_LEAK), 0)
+    confidence = np.where(reached, sums[..., 1] / (number + _CONFIDENCE_LEAK), 0)
     report("done", 1.0)
     return DefocusMap(
         sigma=sigma,
@@ -180,7 +194,7 @@ def patch_tolerance(length: NDArray[np.float32], kind: str) -> NDArray[np.float3
     """Length of what may be left of patches of the given lengths (less their mean), for "relative" or "absolute"."""
     if kind == "relative":
         return RELATIVE_TOLERANCE * length
-    return np.full_like(length, ABSOLUTE_TOLERANCE)
+    return np.full_like(length, _ABSOLUTE_TOLERANCE)
 
 
 def sigma_of_count(
@@ -203,7 +217,7 @@ def sigma_of_count(
 def _patches(
     grey: NDArray[np.float32], stride: int
 ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32], float]]:
-    """By strips: rows and columns of the patches' centres, the patches less their mean (n x 64), the share done."""
+    """By strips: rows and columns of the patches' centres, the patches less their mean (n x 64), the fraction done."""
     windows = sliding_window_view(grey, (PATCH, PATCH))[::stride, ::stride]
     for top in range(0, windows.shape[0], _ROWS_AT_ONCE):
         strip = windows[top : top + _ROWS_AT_ONCE]

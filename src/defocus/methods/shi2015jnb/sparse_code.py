@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = ["atoms_needed"]
+
 _BATCH = 4096
 
 

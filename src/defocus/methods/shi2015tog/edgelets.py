@@ -13,11 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-Floats = NDArray[np.float64]
+__all__ = ["Edgelets", "edgelets"]
 
-ACROSS = np.arange(-7.0, 8.0)
+_Floats = NDArray[np.float64]
+
+_ACROSS = np.arange(-7.0, 8.0)
 """px from the edge, along its normal from dark to bright, of an edgelet's samples."""
-ALONG = np.arange(-3.0, 3.1, 1.5)
+_ALONG = np.arange(-3.0, 3.1, 1.5)
 """px along the edge."""
 _DIRECTION_SCALE = 1.5
 _LARGEST_OFFSET = 1.0
@@ -30,7 +32,7 @@ class Edgelets(NamedTuple):
 
     Attributes
     ----------
-    shape : n x 75 float32, `ALONG` x `ACROSS` samples of mean 0 and deviation 1.
+    shape : n x 75 float32, `_ALONG` x `_ACROSS` samples of mean 0 and deviation 1.
     contrast : n float32, the deviation they were divided by, in the unit of the photograph.
     """
 
@@ -38,7 +40,7 @@ class Edgelets(NamedTuple):
     contrast: NDArray[np.float32]
 
 
-def edgelets(grey: Floats, edges: NDArray[np.bool_]) -> Edgelets:
+def edgelets(grey: _Floats, edges: NDArray[np.bool_]) -> Edgelets:
     """Edgelets at edge pixels, in the order of `np.nonzero(edges)`.
 
     The normal is the direction of the smoothed gradient, dark to bright; the middle is moved by up to a pixel onto the
@@ -55,8 +57,8 @@ def edgelets(grey: Floats, edges: NDArray[np.bool_]) -> Edgelets:
     """
     rows, columns = np.nonzero(edges)
 
-    def derivative(*order: int) -> Floats:
-        smooth: Floats = ndimage.gaussian_filter(grey, _DIRECTION_SCALE, order=order, mode="nearest")
+    def derivative(*order: int) -> _Floats:
+        smooth: _Floats = ndimage.gaussian_filter(grey, _DIRECTION_SCALE, order=order, mode="nearest")
         return smooth[rows, columns]
 
     dy, dx = derivative(1, 0), derivative(0, 1)
@@ -68,9 +70,9 @@ def edgelets(grey: Floats, edges: NDArray[np.bool_]) -> Edgelets:
 
     # A spline reaches far; the mirror beyond the frame is what its prefilter assumes.
     spline = ndimage.spline_filter(grey, order=3, mode="mirror")
-    shape = np.empty((len(rows), len(ALONG) * len(ACROSS)), np.float32)
+    shape = np.empty((len(rows), len(_ALONG) * len(_ACROSS)), np.float32)
     contrast = np.empty(len(rows), np.float32)
-    along, across = (grid.ravel() for grid in np.meshgrid(ALONG, ACROSS, indexing="ij"))
+    along, across = (grid.ravel() for grid in np.meshgrid(_ALONG, _ACROSS, indexing="ij"))
     for start in range(0, len(rows), _AT_ONCE):
         span = slice(start, start + _AT_ONCE)
         y, x, v, u, c = (a[span, None] for a in (rows, columns, ny, nx, crest))

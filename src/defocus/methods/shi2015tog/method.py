@@ -38,7 +38,22 @@ from defocus.propagation import propagate
 from defocus.runtime.cores import on_all_cores
 from defocus.version import __version__
 
-Floats = NDArray[np.float64]
+__all__ = [
+    "EDGE_SIGMA",
+    "EDGE_THRESHOLDS",
+    "LAYOUT",
+    "PRESETS",
+    "SIGMAS",
+    "Shi2015TOGParameters",
+    "choose",
+    "estimate",
+    "match",
+    "order_cue",
+    "peakedness",
+    "relative_depth",
+]
+
+_Floats = NDArray[np.float64]
 
 SIGMAS = np.round(np.arange(0.3, 3.01, 0.1), 1)
 """px, the blurs of the collection."""
@@ -46,15 +61,15 @@ LAYOUT: Layout = {"mean": (75,), "basis": (75, "d"), "codes": ("n", "d"), "sigma
 """The arrays of its weights: n edgelets in d principal components, and their blurs."""
 EDGE_SIGMA = 1.5
 EDGE_THRESHOLDS = (0.04, 0.1)
-NOISE_FACTOR = 3.0
+_NOISE_FACTOR = 3.0
 """An edgelet whose contrast is this many times the noise counts half."""
-CONFIDENCE_LEAK = 3e-3
-FLAT = 0.15
+_CONFIDENCE_LEAK = 3e-3
+_FLAT = 0.15
 """px; a map that spans less has no depth to tell."""
-DepthOrder = Literal["auto", "sharp near", "sharp far"]
-CLEAR_ORDER = 0.6
-"""Rank correlation of blur with the row, and share of its range that rows span, above which blur that grows downwards
-turns the order."""
+_DepthOrder = Literal["auto", "sharp near", "sharp far"]
+_CLEAR_ORDER = 0.6
+"""Blur that grows downwards turns the order where its rank correlation with the row, and the fraction of the blur's
+range that rows span, are above this."""
 _AT_ONCE = 2_000
 """Edgelets whose neighbours one thread looks for at a time: 0.1 s, as long as Ctrl-C has to wait."""
 _COLOUR_STEP = 0.08
@@ -69,7 +84,7 @@ class Shi2015TOGParameters(Parameters):
     Attributes
     ----------
     neighbours : matches an edgelet takes from the collection.
-    approximation : a match may be this share farther than the nearest; 0 is exact and several times slower.
+    approximation : a match may be this fraction farther than the nearest; 0 is exact and several times slower.
     rounds : of the alternating optimisation.
     dense_weight : pull of the dense map on the edgelets, per px^2, against the log probability of their matches.
     alike_weight : pull of edgelets of like colour nearby, per px^2.
@@ -87,7 +102,7 @@ class Shi2015TOGParameters(Parameters):
     alike: PositiveInt = 12
     matting_eps: Positive = 1e-5
     matting_lambda: Positive = 0.005
-    depth_order: DepthOrder = "auto"
+    depth_order: _DepthOrder = "auto"
 
 
 PRESETS: Mapping[str, Shi2015TOGParameters] = {"default": Shi2015TOGParameters()}
@@ -106,7 +121,7 @@ def estimate(
     photograph : upright sRGB.
     parameters : see `Shi2015TOGParameters`.
     weights : a .npz file of `defocus train --method shi2015tog`; None for this package's own.
-    progress : called with the step at hand and the share of the work done.
+    progress : called with the step at hand and the fraction of the work done.
 
     Returns
     -------
@@ -125,7 +140,7 @@ def estimate(
     WeightsError
         If the weights file is missing, damaged or of another kind.
     """
-    report = progress if progress is not None else lambda step, share: None
+    report = progress if progress is not None else lambda step, fraction: None
     trained = read_array_weights("shi2015tog", LAYOUT, weights)
     blurs = trained.arrays["sigma"]
     if len(blurs) < parameters.neighbours or blurs.min() < SIGMAS[0] - 0.05 or blurs.max() > SIGMAS[-1] + 0.05:
@@ -149,13 +164,13 @@ def estimate(
     report("matching", 0.2)
     collection = cKDTree(trained.arrays["codes"].astype(np.float64))
     cost = match(codes, collection, trained.arrays["sigma"], parameters.neighbours, parameters.approximation)
-    above_noise = found.contrast**2 / (found.contrast**2 + (NOISE_FACTOR * noise_deviation(grey)) ** 2)
+    above_noise = found.contrast**2 / (found.contrast**2 + (_NOISE_FACTOR * noise_deviation(grey)) ** 2)
     certain = np.maximum(peakedness(cost) * above_noise, _LEAST_WEIGHT)
 
     report("alternating optimisation", 0.5)
     weight_map = np.zeros(grey.shape)
     weight_map[edges] = certain
-    alike = edgelets_alike(rgb, edges, parameters.alike)
+    alike = _edgelets_alike(rgb, edges, parameters.alike)
     sparse, dense = choose(cost), np.full(grey.shape, np.nan)
     for turn in range(parameters.rounds):
         # The least of a sum of pulls p_i (s - t_i)^2 is that of one pull sum(p_i) towards the mean target.
@@ -177,7 +192,7 @@ def estimate(
         rgb,
         regularisation=parameters.matting_lambda,
         eps=parameters.matting_eps,
-        leak=CONFIDENCE_LEAK,
+        leak=_CONFIDENCE_LEAK,
     )
     report("depth", 0.95)
     depth = relative_depth(sigma, rgb, parameters.depth_order)
@@ -199,7 +214,7 @@ def estimate(
 
 def match(
     codes: NDArray[np.floating], collection: cKDTree, sigmas: NDArray[np.floating], neighbours: int, eps: float
-) -> Floats:
+) -> _Floats:
     """Step 2: how improbable each sigma is for each edgelet.
 
     The neighbours vote for their sigma with exp(-d^2 / h^2), h^2 the mean of their squared distances; votes are spread
@@ -211,7 +226,7 @@ def match(
     collection : m points of D dimensions.
     sigmas : m, px, of `SIGMAS`.
     neighbours : votes of each edgelet.
-    eps : allowed excess of the neighbours' distance, a share.
+    eps : allowed excess of the neighbours' distance, a fraction.
 
     Returns
     -------
@@ -234,12 +249,12 @@ def match(
     return cost
 
 
-def peakedness(cost: Floats) -> Floats:
+def peakedness(cost: _Floats) -> _Floats:
     """1 where the matches agree on one sigma, 0 where they name all alike: 1 - entropy / log(number of sigmas)."""
     return np.asarray(1 - (np.exp(-cost) * cost).sum(axis=1) / np.log(len(SIGMAS)))
 
 
-def choose(cost: Floats, target: Floats | None = None, pull: Floats | None = None) -> Floats:
+def choose(cost: _Floats, target: _Floats | None = None, pull: _Floats | None = None) -> _Floats:
     """Step 3, sparse: sigma of each edgelet, the mean of exp(-cost - pull (sigma - target)^2) over `SIGMAS`."""
     energy = cost if target is None or pull is None else cost + pull[:, None] * (SIGMAS - target[:, None]) ** 2
     probability = np.exp(energy.min(axis=1, keepdims=True) - energy)
@@ -248,7 +263,7 @@ def choose(cost: Floats, target: Floats | None = None, pull: Floats | None = Non
     return np.asarray(probability @ SIGMAS / probability.sum(axis=1))
 
 
-def edgelets_alike(rgb: NDArray[np.float32], edges: NDArray[np.bool_], number: int) -> NDArray[np.intp]:
+def _edgelets_alike(rgb: NDArray[np.float32], edges: NDArray[np.bool_], number: int) -> NDArray[np.intp]:
     """N x K: for each edgelet those nearest in colour and place together, itself among them."""
     rows, columns = np.nonzero(edges)
     place = np.stack([rows, columns], axis=1) / _DISTANCE_STEP
@@ -268,7 +283,7 @@ def relative_depth(sigma: NDArray[np.float32], rgb: NDArray[np.float32], order: 
     those that put the 1st and 99th percentile at 0 and 1.
     """
     low, high = np.percentile(sigma, [1, 99])
-    if high - low < FLAT:
+    if high - low < _FLAT:
         return np.full(sigma.shape, 0.5, np.float32)
     depth = (sigma - low) / (high - low)
     if order == "auto":
@@ -283,12 +298,12 @@ def order_cue(sigma: NDArray[np.float32]) -> str:
     """Return "sharp near", or "sharp far" where blur clearly grows downwards: what is lower mostly is nearer."""
     rows = sigma.mean(axis=1)
     low, high = np.percentile(sigma, [1, 99])
-    if np.ptp(rows) <= CLEAR_ORDER * (high - low):
+    if np.ptp(rows) <= _CLEAR_ORDER * (high - low):
         return "sharp near"
-    return "sharp far" if spearmanr(np.arange(len(rows)), rows).statistic > CLEAR_ORDER else "sharp near"
+    return "sharp far" if spearmanr(np.arange(len(rows)), rows).statistic > _CLEAR_ORDER else "sharp near"
 
 
-def _spread(seeds: Floats, weights: Floats, rgb: NDArray[np.float32], parameters: Shi2015TOGParameters) -> Floats:
+def _spread(seeds: _Floats, weights: _Floats, rgb: NDArray[np.float32], parameters: Shi2015TOGParameters) -> _Floats:
     """Step 3, dense."""
     spread = propagate(seeds, weights, rgb, regularisation=parameters.matting_lambda, eps=parameters.matting_eps)
     return np.clip(spread.astype(np.float64), SIGMAS[0], SIGMAS[-1])

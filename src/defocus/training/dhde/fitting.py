@@ -25,6 +25,8 @@ from defocus.training.photographs import find_photographs, split_photographs
 from defocus.training.trainer import TrainingProgress
 from defocus.version import __version__
 
+__all__ = ["Scores", "TrainingParameters", "calibrated_temperature", "fit", "predict", "score", "train_network"]
+
 
 @dataclass(frozen=True)
 class TrainingParameters:
@@ -35,7 +37,7 @@ class TrainingParameters:
     recipe : how the patches are made.
     epochs, batch, learning_rate, weight_decay, dropout : of AdamW with a one-cycle learning rate.
     label_spread : each label's target is spread over its neighbours by a Gaussian of this many labels; 0 for none.
-    held_out : share of the photographs kept for validation; their patches are never trained on.
+    held_out : fraction of the photographs kept for validation; their patches are never trained on.
     features : which features the classifier sees.
     scales : "large", "small" or both.
     seed : of the patches, the split, the first weights and the order.
@@ -61,7 +63,7 @@ class Scores:
     Attributes
     ----------
     patches : how many.
-    top1, within_one : share of patches whose most probable label is right, or at most one label off, 0..1.
+    top1, within_one : fraction of patches whose most probable label is right, or at most one label off, 0..1.
     argmax_error, mean_error : mean absolute error in px of the most probable label, and of the mean over labels.
     calibration_error : mean gap between the probability of the most probable label and how often it is right (10 bins).
     """
@@ -146,7 +148,7 @@ def train_network(
         "minutes": round((time.monotonic() - started) / 60, 1),
     }
     network.cpu().weights(card, temperature).save(out)
-    write_text(out.with_suffix(".md"), model_card(card))
+    write_text(out.with_suffix(".md"), _model_card(card))
     return scores
 
 
@@ -356,7 +358,7 @@ def _command(card: dict[str, Any]) -> str:
     return f"defocus train --method dhde --photos DIR --out {card['name']}.onnx {options}"
 
 
-def model_card(card: dict[str, Any]) -> str:
+def _model_card(card: dict[str, Any]) -> str:
     """The model card as Markdown."""
     figures = card["figures"]
     lines = [

@@ -14,6 +14,8 @@ from torch.nn import functional
 from defocus.methods.dhde.features.layout import FEATURE_SIZE, FEATURES, HAND_CRAFTED_SIZE, LARGE, SMALL
 from defocus.methods.dhde.weights import BLUR_LABELS, CNN_FEATURE_SIZE, DHDEWeights
 
+__all__ = ["ALL_FEATURES", "CNN", "DHDENetwork", "standardisation"]
+
 CNN = "cnn"
 ALL_FEATURES = (*FEATURES, CNN)
 _BIAS_COLUMNS = {
@@ -31,7 +33,7 @@ class DHDENetwork(nn.Module):  # type: ignore[misc]  # PyTorch is not installed 
     ----------
     mean, deviation : 120 float32 each, of the hand-crafted features where their scale is in use (`standardisation`).
     features : which features the classifier sees, of "dct", "gradient", "svd", "cnn"; the others are held at zero.
-    dropout : share of the classifier's hidden units dropped in training.
+    dropout : fraction of the classifier's hidden units dropped in training.
     """
 
     def __init__(

@@ -29,7 +29,9 @@ from defocus.runtime.atomic import atomic_write
 from defocus.runtime.cores import single_blas_thread
 from defocus.runtime.processes import run_in_order
 
-SCALES = (LARGE, SMALL)
+__all__ = ["RELEASED", "PatchRecipe", "PatchSet", "make_patches"]
+
+_SCALES = (LARGE, SMALL)
 _MIN_SIDE = 96
 _SRGB_EXPONENT = 2.2
 
@@ -45,13 +47,13 @@ class PatchRecipe:
     edges_after_blur : look for edges in the degraded photograph, as an estimate does, instead of in the sharp one.
     largest_source_sigma : only at edges whose blur in the source, by Zhuo & Sim's gradient ratio, is below this
         (px); infinite takes every edge.
-    half_size_share : share of the (photograph, label) pairs made from the photograph at half size, where it is sharper.
-    beyond_share : share of the first and last label's patches with a blur beyond them (sigma 0..0.5 and 2..6 px), so
+    half_size_share : fraction of the (photograph, label) pairs made from the photograph at half size, which is sharper.
+    beyond_share : fraction of the first and last label's patches with a blur beyond them (sigma 0..0.5 and 2..6 px), so
         that the end classes mean "or less" and "or more".
-    linear_light_share : share blurred in linear light instead of in display values.
-    dimmed_share : share with contrast lowered by a factor of 0.15 to 1.
+    linear_light_share : fraction blurred in linear light instead of in display values.
+    dimmed_share : fraction with contrast lowered by a factor of 0.15 to 1.
     noise : largest standard deviation of the added Gaussian noise, of 255; each pair draws from 0..noise.
-    jpeg_share : share saved as JPEG of quality 60 to 98.
+    jpeg_share : fraction saved as JPEG of quality 60 to 98.
     """
 
     patches_per_label: int = 32
@@ -193,7 +195,7 @@ def _label_patches(
     beyond = label in (0, len(BLUR_LABELS) - 1) and random.random() < recipe.beyond_share
     if beyond:
         sigma = random.uniform(0, sigma) if label == 0 else float(np.exp(random.uniform(np.log(sigma), np.log(6))))
-    pixels = degrade(source, sigma, recipe, random)
+    pixels = _degrade(source, sigma, recipe, random)
     value = value_channel(pixels / 255)
     looked_at = value if recipe.edges_after_blur else value_channel(source)
     edges = np.where(
@@ -214,7 +216,7 @@ def _label_patches(
     return PatchSet(**columns)
 
 
-def degrade(
+def _degrade(
     source: NDArray[np.float64], sigma: float, recipe: PatchRecipe, random: np.random.Generator
 ) -> NDArray[np.uint8]:
     """A photograph as a camera would have delivered it out of focus.

@@ -14,7 +14,9 @@ from defocus.training.dhde.patches import PatchSet, make_patches
 from defocus.training.photographs import find_photographs, split_photographs
 from defocus.training.trainer import TrainingProgress
 
-FEATURE_SETS = {
+__all__ = ["study"]
+
+_FEATURE_SETS = {
     "DCT": ("dct",),
     "gradient": ("gradient",),
     "SVD": ("svd",),
@@ -22,7 +24,7 @@ FEATURE_SETS = {
     "CNN": (CNN,),
     "all": ALL_FEATURES,
 }
-SCALE_SETS = {"large (27 px)": ("large",), "small (15 px)": ("small",), "both": ("large", "small")}
+_SCALE_SETS = {"large (27 px)": ("large",), "small (15 px)": ("small",), "both": ("large", "small")}
 
 
 def study(
@@ -60,15 +62,15 @@ def study(
         sets.append(make_patches(photographs, parameters.recipe, seed=parameters.seed + index, processes=processes))
     training, held_out = sets
     table: dict[str, dict[str, Scores]] = {}
-    trainings = [(features, scales) for features in FEATURE_SETS for scales in SCALE_SETS]
+    trainings = [(features, scales) for features in _FEATURE_SETS for scales in _SCALE_SETS]
     for index, (features, scales) in enumerate(trainings):
         report("trainings", index / len(trainings), f"{features}, {scales}")
-        variant = replace(parameters, features=FEATURE_SETS[features], scales=SCALE_SETS[scales])
+        variant = replace(parameters, features=_FEATURE_SETS[features], scales=_SCALE_SETS[scales])
         probabilities, labels, beyond = predict(fit(training, variant, device=device), held_out, variant.scales, device)
         table.setdefault(features, {})[scales] = score(probabilities[~beyond], labels[~beyond])
     report("trainings", 1.0, "done")
     write_text(out.with_suffix(".json"), json.dumps(_as_dict(table, parameters, len(training)), indent=1))
-    write_text(out, study_table(table, parameters, (len(splits[0]), len(splits[1])), len(training)))
+    write_text(out, _study_table(table, parameters, (len(splits[0]), len(splits[1])), len(training)))
     return table
 
 
@@ -77,7 +79,7 @@ def _as_dict(table: dict[str, dict[str, Scores]], parameters: TrainingParameters
     return {"parameters": asdict(parameters), "training_patches": patches, "table": rows}
 
 
-def study_table(
+def _study_table(
     table: dict[str, dict[str, Scores]], parameters: TrainingParameters, photographs: tuple[int, int], patches: int
 ) -> str:
     """The study as Markdown."""
@@ -86,10 +88,10 @@ def study_table(
         f"{parameters.seed}), read on {photographs[1]} other photographs. Each cell: top-1 accuracy of 11 labels "
         "(chance 0.091) / mean absolute error of the probability-weighted mean, px.",
         "",
-        "| features | " + " | ".join(SCALE_SETS) + " |",
-        "|---" * (1 + len(SCALE_SETS)) + "|",
+        "| features | " + " | ".join(_SCALE_SETS) + " |",
+        "|---" * (1 + len(_SCALE_SETS)) + "|",
     ]
     for features, row in table.items():
-        cells = [f"{row[scales].top1:.3f} / {row[scales].mean_error:.3f}" for scales in SCALE_SETS]
+        cells = [f"{row[scales].top1:.3f} / {row[scales].mean_error:.3f}" for scales in _SCALE_SETS]
         lines.append(f"| {features} | " + " | ".join(cells) + " |")
     return "\n".join([*lines, ""])

@@ -38,18 +38,20 @@ from defocus.training.pyramid.scenes import (
 from defocus.training.trainer import TrainingProgress
 from defocus.version import __version__
 
-LEVELS = 5
+__all__ = ["HELD_OUT_SCENES", "PyramidScores", "PyramidTraining", "fit", "train_network"]
+
+_LEVELS = 5
 """Of the pyramid over a scene: the coarsest is 16 px wide."""
-COARSE_LEVEL_WEIGHT = 0.4
+_COARSE_LEVEL_WEIGHT = 0.4
 """Of each coarser level's loss beside the finest one's: every level must read well by itself."""
-FURTHER_RATE = 0.4
-"""Learning rate of a training that goes on from finished weights, as a share of a new one's."""
-WINDOW, RIM = 144, 8
+_FURTHER_RATE = 0.4
+"""Learning rate of a training that goes on from finished weights, as a fraction of a new one's."""
+_WINDOW, _RIM = 144, 8
 """px of a scene's finest level that a step reads, and of those, at each side, that only lend context."""
 HELD_OUT_SCENES = 2048
-PART = 4096
+_PART = 4096
 """Scenes in one file."""
-KNOTS = 21
+_KNOTS = 21
 """Of the curve from the network's certainty to confidence."""
 
 
@@ -62,11 +64,11 @@ class PyramidTraining:
     recipe : what the scenes are made of.
     scenes : how many to render; all are kept on disk, 114 kB each.
     epochs, batch, learning_rate, weight_decay : of AdamW with a one-cycle learning rate.
-    held_out : share of the photographs kept for validation; no training scene shows them.
+    held_out : fraction of the photographs kept for validation; no training scene shows them.
     seed : of the scenes, the split, the first weights and the order.
     start : SHA-256 of the weights that the training goes on from; None for random ones.
-    start_share : share of these weights in the result, the rest being what they were trained on to: the mean of the two
-        reads held-out scenes better than either (as Wortsman et al., CVPR 2022, found of classifiers).
+    start_share : weight of the start in the average of these weights and those they were trained on to, 0..1: the
+        average reads held-out scenes better than either (as Wortsman et al., CVPR 2022, found of classifiers).
     first : number of the first scene. A training that goes on from weights leaves out those that these have seen, which
         they read better than new scenes of the same photographs, so learn less from.
     """
@@ -94,7 +96,7 @@ class PyramidScores:
     relative_error : mean of |sigma / truth - 1|.
     seeds_relative_error : the same where confidence is at least 0.5; None if it never is.
     absolute_error : mean of |sigma - truth|, px.
-    right : share of pixels within a tenth of the truth, or 0.15 px.
+    right : fraction of pixels within a tenth of the truth, or 0.15 px.
     calibration_error : mean gap between confidence and how often it is right (10 bins), on scenes that the curve was
         not fitted to.
     """
@@ -150,7 +152,7 @@ def train_network(
         parameters = replace(
             parameters,
             start=hashlib.sha256(start.read_bytes()).hexdigest(),
-            learning_rate=FURTHER_RATE * parameters.learning_rate,
+            learning_rate=_FURTHER_RATE * parameters.learning_rate,
             first=_scenes_seen(begun.card),
         )
     if device == "cuda" and not torch.cuda.is_available():
@@ -159,15 +161,15 @@ def train_network(
     run = out.with_suffix(".run")
     run.mkdir(parents=True, exist_ok=True)
     _claim_run(run, parameters, photographs[0] + photographs[1], resume)
-    first = parameters.first // PART
-    parts = [run / f"scenes-{first + number}.npz" for number in range(-(-parameters.scenes // PART))]
+    first = parameters.first // _PART
+    parts = [run / f"scenes-{first + number}.npz" for number in range(-(-parameters.scenes // _PART))]
     held_out = run / "scenes-held-out.npz"
     if not all(path.exists() for path in parts):
         sources = _read_sources(photographs[0], "training photographs", processes, run / "sources.npz", report)
         for number, path in enumerate(parts):
-            count = min(PART, parameters.scenes - number * PART)
+            count = min(_PART, parameters.scenes - number * _PART)
             seed = parameters.seed * 1000 + first + number
-            _render(sources, count, parameters, seed, processes, path, number * PART / parameters.scenes, report)
+            _render(sources, count, parameters, seed, processes, path, number * _PART / parameters.scenes, report)
     if not held_out.exists():
         sources = _read_sources(photographs[1], "held-out photographs", processes, run / "sources-held-out.npz", report)
         _render(sources, HELD_OUT_SCENES, parameters, parameters.seed, processes, held_out, 1.0, report)
@@ -183,17 +185,17 @@ def train_network(
     }
     raw = run / "uncalibrated.onnx"
     network.weights(card).save(raw)
-    card["calibration"], scores = calibrate(raw, SceneSet.load(held_out), report)
+    card["calibration"], scores = _calibrate(raw, SceneSet.load(held_out), report)
     card["figures"] = asdict(scores)
     network.weights(card).save(out)
-    write_text(out.with_suffix(".md"), model_card(card))
+    write_text(out.with_suffix(".md"), _model_card(card))
     return scores
 
 
 def _scenes_seen(card: Mapping[str, Any]) -> int:
     """Number of the first scene, of whole files, that the training of a card has not seen."""
     seen = card.get("parameters", {})
-    return -(-(seen.get("first", 0) + seen.get("scenes", 0)) // PART) * PART
+    return -(-(seen.get("first", 0) + seen.get("scenes", 0)) // _PART) * _PART
 
 
 def _claim_run(run: Path, parameters: PyramidTraining, photographs: Sequence[Path], resume: bool) -> None:
@@ -236,13 +238,13 @@ def _render(
     def done(step: int) -> None:
         nonlocal made
         made += step
-        share = min(1.0, before + made / parameters.scenes)
-        report("scenes", share, f"{path.stem}: {made} of {count}")
+        fraction = min(1.0, before + made / parameters.scenes)
+        report("scenes", fraction, f"{path.stem}: {made} of {count}")
 
     make_scenes(sources, count, parameters.recipe, seed=seed, processes=processes, done=done).save(path)
 
 
-def calibrate(
+def _calibrate(
     weights: Path, held_out: SceneSet, report: TrainingProgress
 ) -> tuple[dict[str, list[float]], PyramidScores]:
     """The curve from certainty to confidence, fitted to every other scene, and scores on the scenes in between.
@@ -272,7 +274,7 @@ def calibrate(
     estimate_, true = np.concatenate(sigma), np.maximum(np.concatenate(truth), 0.3)
     even = np.concatenate(scene) % 2 == 0
     curve = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(confidence[even], hit[even])
-    knots = np.linspace(0, 1, KNOTS)
+    knots = np.linspace(0, 1, _KNOTS)
     values = curve.predict(knots)
     calibrated = np.interp(confidence[~even], knots, values)
     bins = np.minimum((calibrated * 10).astype(int), 9)
@@ -293,7 +295,7 @@ def calibrate(
     return rounded, scores
 
 
-def model_card(card: dict[str, Any]) -> str:
+def _model_card(card: dict[str, Any]) -> str:
     """The model card as Markdown."""
     figures, parameters = card["figures"], card["parameters"]
     at_seeds = figures["seeds_relative_error"]
@@ -393,7 +395,7 @@ def fit(
         for head in range(0, sizes[part] // parameters.batch * parameters.batch, parameters.batch):
             batch = np.sort(order[head : head + parameters.batch])
             pixels, targets, weights = _read_batch(scenes, batch, random)
-            corner = random.integers(0, (CROP - WINDOW) // 8 + 1, 2) * 8
+            corner = random.integers(0, (CROP - _WINDOW) // 8 + 1, 2) * 8
             loss = _loss(network, pixels.to(device), targets.to(device), weights.to(device), corner)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
@@ -451,7 +453,7 @@ def _turned(plane: NDArray[Any], turn: int) -> NDArray[Any]:
     return np.rot90(mirrored, turn % 4, axes=(1, 2))
 
 
-def coarser_targets(targets: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+def _coarser_targets(targets: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     """Targets and weights of the next coarser level, whose sigmas are half and whose readings are fourfold as large."""
     total = functional.avg_pool2d(weights, 2)
     pooled = functional.avg_pool2d(targets * weights, 2) / total.clamp(min=1e-6)
@@ -464,18 +466,18 @@ def _loss(
     network: PyramidNetwork, pixels: Tensor, targets: Tensor, weights: Tensor, corner: NDArray[np.integer]
 ) -> Tensor:
     """Cross entropy of all levels; of the finest, only in the window at `corner` px and not on its rim."""
-    window = (slice(corner[0], corner[0] + WINDOW), slice(corner[1], corner[1] + WINDOW))
+    window = (slice(corner[0], corner[0] + _WINDOW), slice(corner[1], corner[1] + _WINDOW))
     with torch.autocast(pixels.device.type, torch.bfloat16):
-        found = network(pixels.contiguous(memory_format=torch.channels_last), LEVELS, window)
+        found = network(pixels.contiguous(memory_format=torch.channels_last), _LEVELS, window)
     loss = torch.zeros((), device=pixels.device)
     for level, logits in enumerate(found):
         here, counted = targets, weights
         if level == 0:
-            inner = tuple(slice((span.start + RIM) // STRIDE, (span.stop - RIM) // STRIDE) for span in window)
+            inner = tuple(slice((span.start + _RIM) // STRIDE, (span.stop - _RIM) // STRIDE) for span in window)
             here, counted = targets[:, :, *inner], weights[:, :, *inner]
-            logits = logits[:, :, RIM // STRIDE : -RIM // STRIDE, RIM // STRIDE : -RIM // STRIDE]
+            logits = logits[:, :, _RIM // STRIDE : -_RIM // STRIDE, _RIM // STRIDE : -_RIM // STRIDE]
         cross_entropy = -(functional.log_softmax(logits.float(), 1) * here).sum(1, keepdim=True)
         mean = (cross_entropy * counted).sum() / counted.sum().clamp(min=1)
-        loss = loss + (1.0 if level == 0 else COARSE_LEVEL_WEIGHT) * mean
-        targets, weights = coarser_targets(targets, weights)
+        loss = loss + (1.0 if level == 0 else _COARSE_LEVEL_WEIGHT) * mean
+        targets, weights = _coarser_targets(targets, weights)
     return loss

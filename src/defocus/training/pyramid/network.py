@@ -14,6 +14,8 @@ from torch.nn import functional
 
 from defocus.methods.pyramid.weights import BINS, BINS_PER_LEVEL, DEPTH_CHANNELS, STEM_CHANNELS, PyramidWeights
 
+__all__ = ["LevelReader", "PyramidNetwork"]
+
 
 class LevelReader(nn.Module):  # type: ignore[misc]  # PyTorch is not installed where types are checked
     """Log-likelihoods of blur at every fourth pixel of one level, added to what the next coarser one said."""

@@ -27,23 +27,39 @@ from defocus.runtime.atomic import atomic_write
 from defocus.runtime.cores import single_blas_thread
 from defocus.runtime.processes import run_in_order
 
-Floats = NDArray[np.float32]
+__all__ = [
+    "APERTURES",
+    "CANVAS",
+    "CROP",
+    "LABEL_STEP",
+    "RESAMPLING",
+    "SceneRecipe",
+    "SceneSet",
+    "Source",
+    "load_sources",
+    "make_scenes",
+    "read_source",
+    "render_scene",
+    "save_sources",
+]
+
+_Floats = NDArray[np.float32]
 
 CROP = 256
 """px, side of a scene."""
 LABEL_STEP = 2
 """px, side of the blocks whose blur is stored."""
-MARGIN = 64
+_MARGIN = 64
 """px around the crop that are rendered too, so that blur reaches in from outside."""
-CANVAS = CROP + 2 * MARGIN
-SHARPEST, SMALLEST, LARGEST = 0.2, 0.3, 26.0
+CANVAS = CROP + 2 * _MARGIN
+_SHARPEST, _SMALLEST, _LARGEST = 0.2, 0.3, 26.0
 """px of sigma: a layer counts as in focus up to the first; the others bound what is drawn."""
-OWN_BLUR_FLOOR = 0.5
+_OWN_BLUR_FLOOR = 0.5
 """px: what the estimator of the sources' own blur reads at the sharpest edges."""
-TOLERATED_OWN_BLUR = 1.08
+_TOLERATED_OWN_BLUR = 1.08
 """Pixels count where the source's own blur makes the whole larger by less than this factor."""
 APERTURES = ("gaussian", "disc", "polygon")
-LARGEST_REDUCTION = 1.375
+_LARGEST_REDUCTION = 1.375
 """By how much the picture may be made smaller afterwards; the canvas then has 16 px left around the crop."""
 RESAMPLING = (Image.Resampling.BOX, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS)
 """How pictures are made smaller: by filters no wider than a pixel (second moment), so that what is sharp stays so."""
@@ -56,17 +72,18 @@ class SceneRecipe:
     Attributes
     ----------
     kernels : which apertures may blur: "gaussian", "disc", "polygon" (a lens's blades, with a brighter or darker rim).
-    layered_share : share of scenes with occluders; the others are one photograph, blurred evenly or along a ramp.
-    one_picture_share : share of the scenes with occluders whose layers all show the same picture, so that nothing but
-        the blur changes at their borders.
-    ramp_share : share of the layers behind all others whose blur changes along them.
-    noise_share : share of scenes with sensor noise; its standard deviation is drawn up to `noise` (of 255).
+    layered_share : fraction of scenes with occluders; the others are one photograph, blurred evenly or along a ramp.
+    one_picture_share : fraction of the scenes with occluders whose layers all show the same picture, so that only the
+        blur changes at their borders.
+    ramp_share : fraction of the layers behind all others whose blur changes along them.
+    noise_share : fraction of scenes with sensor noise; its standard deviation is drawn up to `noise` (of 255).
     noise : see `noise_share`.
-    demosaiced_share : share of the noise that is correlated between neighbours, as after demosaicing.
-    reduced_share : share of scenes made smaller after the noise, by up to `LARGEST_REDUCTION`; half of these by other
-        factors across than down, as photographs forced into a square are.
-    sharpened_share : share of scenes with an unsharp mask over them, noise and all, as cameras and editors leave them.
-    jpeg_share : share stored as JPEG of quality 50 to 98.
+    demosaiced_share : fraction of the noise that is correlated between neighbours, as after demosaicing.
+    reduced_share : fraction of scenes made smaller after the noise, by up to `_LARGEST_REDUCTION`; half of these by
+        other factors across than down, as photographs forced into a square are.
+    sharpened_share : fraction of scenes with an unsharp mask over them, noise included, as cameras and editors leave
+        them.
+    jpeg_share : fraction stored as JPEG of quality 50 to 98.
     """
 
     kernels: tuple[str, ...] = APERTURES
@@ -231,11 +248,11 @@ def render_scene(
         np.asarray(Image.fromarray(plane[crop]).resize((CROP, CROP), Image.Resampling.NEAREST), np.float32) / shrink
         for plane in (blur, own)
     )
-    whole = np.hypot(np.maximum(blur, SMALLEST), own)
-    known = whole < TOLERATED_OWN_BLUR * np.maximum(blur, SMALLEST)
+    whole = np.hypot(np.maximum(blur, _SMALLEST), own)
+    known = whole < _TOLERATED_OWN_BLUR * np.maximum(blur, _SMALLEST)
     step = LABEL_STEP
     blocks = (CROP // step, step, CROP // step, step)
-    log2 = np.log2(np.maximum(np.where(known, np.hypot(blur, own), blur), SHARPEST))
+    log2 = np.log2(np.maximum(np.where(known, np.hypot(blur, own), blur), _SHARPEST))
     return (
         _camera(linear_to_srgb(composed[crop], by_table=True), recipe, random),
         log2.reshape(blocks)[:, 0, :, 0].astype(np.float16),
@@ -247,17 +264,17 @@ def _sides_before_reduction(recipe: SceneRecipe, random: np.random.Generator) ->
     """Height and width (px) of what becomes a scene."""
     if random.random() >= recipe.reduced_share:
         return CROP, CROP
-    down, across = random.uniform(1, LARGEST_REDUCTION, 2)
+    down, across = random.uniform(1, _LARGEST_REDUCTION, 2)
     return round(CROP * down), round(CROP * (across if random.random() < 0.5 else down))
 
 
 def _layer_sigmas(count: int, random: np.random.Generator) -> list[float]:
     """Blur of the layers, the farthest first: each at random, or by its distance from a plane of focus."""
     if count == 1:
-        return [0.0 if random.random() < 0.06 else _between(SMALLEST, LARGEST, random)]
-    largest = _between(0.8, LARGEST * 0.7, random)
+        return [0.0 if random.random() < 0.06 else _between(_SMALLEST, _LARGEST, random)]
+    largest = _between(0.8, _LARGEST * 0.7, random)
     if random.random() < 0.4:
-        drawn = [_between(SMALLEST, largest, random) for _ in range(count)]
+        drawn = [_between(_SMALLEST, largest, random) for _ in range(count)]
         return [0.0 if random.random() < 0.25 else sigma for sigma in drawn]
     inverse_depths = np.sort(random.random(count))
     focus = inverse_depths[random.integers(count)] if random.random() < 0.7 else random.random()
@@ -270,7 +287,7 @@ def _between(low: float, high: float, random: np.random.Generator) -> float:
     return float(np.exp(random.uniform(np.log(low), np.log(high))))
 
 
-def _layer(sources: Sequence[Source], sigma: float, random: np.random.Generator) -> tuple[Floats, Floats]:
+def _layer(sources: Sequence[Source], sigma: float, random: np.random.Generator) -> tuple[_Floats, _Floats]:
     """Linear light of a layer that fills the canvas, and the blur it has before any is added (px, both H x W)."""
     kind = random.random()
     if kind < 0.80:
@@ -287,7 +304,9 @@ def _layer(sources: Sequence[Source], sigma: float, random: np.random.Generator)
     return srgb_to_linear(display, by_table=True), own
 
 
-def _photograph_texture(sources: Sequence[Source], sigma: float, random: np.random.Generator) -> tuple[Floats, Floats]:
+def _photograph_texture(
+    sources: Sequence[Source], sigma: float, random: np.random.Generator
+) -> tuple[_Floats, _Floats]:
     source = sources[int(random.integers(len(sources)))]
     # Shrinking makes a source sharper; only small blur needs that, and large blur wants large structures.
     if sigma < 1.2:
@@ -302,7 +321,7 @@ def _photograph_texture(sources: Sequence[Source], sigma: float, random: np.rand
     how = RESAMPLING[random.integers(len(RESAMPLING))]
     display = np.asarray(Image.fromarray(source.grey).resize(size, how), np.float32) / 255
     sigma_map = Image.fromarray(source.own_blur.astype(np.float32)).resize(size, Image.Resampling.BILINEAR)
-    beyond = np.maximum(np.asarray(sigma_map, np.float32) ** 2 - OWN_BLUR_FLOOR**2, 0)
+    beyond = np.maximum(np.asarray(sigma_map, np.float32) ** 2 - _OWN_BLUR_FLOOR**2, 0)
     # The estimator's range ends at 2 px: what reads nearly that may be anything.
     own = np.where(beyond > 1.75**2, 6.0, np.sqrt(beyond)) / np.float32(shrink)
     turn, mirror = int(random.integers(4)), random.random() < 0.5
@@ -314,7 +333,7 @@ def _photograph_texture(sources: Sequence[Source], sigma: float, random: np.rand
     return planes[0], planes[1]
 
 
-def _mirrored_window(plane: NDArray[np.floating], offset: NDArray[np.integer]) -> Floats:
+def _mirrored_window(plane: NDArray[np.floating], offset: NDArray[np.integer]) -> _Floats:
     """CANVAS x CANVAS px of a plane continued by mirroring, from an offset on."""
     index = []
     for side, start in zip(plane.shape, offset, strict=True):
@@ -325,7 +344,7 @@ def _mirrored_window(plane: NDArray[np.floating], offset: NDArray[np.integer]) -
     return np.ascontiguousarray(plane[np.ix_(*index)], np.float32)
 
 
-def _made_texture(random: np.random.Generator) -> Floats:
+def _made_texture(random: np.random.Generator) -> _Floats:
     """Overlapping shapes, letters' strokes, stripes or noise: sharp to the pixel."""
     kind = random.random()
     if kind < 0.6:
@@ -365,7 +384,7 @@ def _made_texture(random: np.random.Generator) -> Floats:
     return np.asarray(0.5 + random.uniform(0.2, 0.95) * stripes, np.float32)
 
 
-def _smooth_surface(random: np.random.Generator) -> Floats:
+def _smooth_surface(random: np.random.Generator) -> _Floats:
     """A wall, a sky, a cheek: nothing to read blur from."""
     y, x = np.mgrid[:CANVAS, :CANVAS] / CANVAS - 0.5
     slopes = random.normal(0, _between(0.01, 0.4, random), 5)
@@ -373,7 +392,7 @@ def _smooth_surface(random: np.random.Generator) -> Floats:
     return np.asarray(random.uniform(0.05, 0.95) + surface, np.float32)
 
 
-def _shape(light: Floats, random: np.random.Generator) -> Floats:
+def _shape(light: _Floats, random: np.random.Generator) -> _Floats:
     """Opacity of an occluder before blur, 0..1: a blob, a polygon, strokes, or a contour of its own picture."""
     kind = random.random()
     if kind < 0.4:
@@ -406,17 +425,17 @@ def _shape(light: Floats, random: np.random.Generator) -> Floats:
     return np.asarray(picture.reduce(scale), np.float32) / np.float32(255)
 
 
-def _ramp(sigma: float, random: np.random.Generator) -> Floats:
+def _ramp(sigma: float, random: np.random.Generator) -> _Floats:
     """Blur that changes evenly along a direction, as on a floor; px, H x W, `sigma` at one end."""
     y, x = np.mgrid[:CANVAS, :CANVAS] / CANVAS - 0.5
     angle = random.uniform(0, 2 * np.pi)
     along = (x * np.cos(angle) + y * np.sin(angle)) / np.sqrt(2) + 0.5
-    other = min(_between(SMALLEST, 10.0, random), 4 * max(sigma, 1))
+    other = min(_between(_SMALLEST, 10.0, random), 4 * max(sigma, 1))
     signed = random.random() < 0.3  # through the plane of focus
     return np.asarray(np.abs(sigma + along * ((-other if signed else other) - sigma)), np.float32)
 
 
-def _blur_by_map(light: Floats, blur: Floats, kernel: str, random: np.random.Generator) -> Floats:
+def _blur_by_map(light: _Floats, blur: _Floats, kernel: str, random: np.random.Generator) -> _Floats:
     """Blur by a smooth map: between the two of eight even blurs that enclose a pixel's sigma."""
     low, high = float(blur.min()), float(blur.max())
     sigmas = np.linspace(low, high, 8)
@@ -427,10 +446,10 @@ def _blur_by_map(light: Floats, blur: Floats, kernel: str, random: np.random.Gen
         stack.append(_Aperture(kernel, float(sigma), random).blur(light))
     place = (blur - low) / max(high - low, 1e-6) * 7
     below = np.clip(place.astype(int), 0, 6)
-    share = place - below
+    fraction = place - below
     planes = np.stack(stack)
     first, second = (np.take_along_axis(planes, (below + i)[None], 0)[0] for i in (0, 1))
-    return np.asarray((1 - share) * first + share * second, np.float32)
+    return np.asarray((1 - fraction) * first + fraction * second, np.float32)
 
 
 class _Aperture:
@@ -438,7 +457,7 @@ class _Aperture:
 
     def __init__(self, kind: str, sigma: float, random: np.random.Generator) -> None:
         self.sigma = sigma
-        if sigma < SHARPEST:
+        if sigma < _SHARPEST:
             self.kernel = np.ones((1, 1))
         elif kind == "gaussian":
             line = gaussian_kernel(min(sigma, 40.0))
@@ -448,7 +467,7 @@ class _Aperture:
         else:
             self.kernel = _polygon_kernel(sigma, random)
 
-    def blur(self, plane: Floats) -> Floats:
+    def blur(self, plane: _Floats) -> _Floats:
         kernel = self.kernel
         if kernel.size == 1:
             return plane
@@ -484,7 +503,7 @@ def _polygon_kernel(sigma: float, random: np.random.Generator) -> NDArray[np.flo
     return np.asarray(kernel / kernel.sum())
 
 
-def _camera(picture: Floats, recipe: SceneRecipe, random: np.random.Generator) -> NDArray[np.uint8]:
+def _camera(picture: _Floats, recipe: SceneRecipe, random: np.random.Generator) -> NDArray[np.uint8]:
     """Sensor noise, white or as demosaicing leaves it, a reduction to CROP x CROP px, an unsharp mask, and JPEG."""
     if random.random() < recipe.noise_share:
         size = recipe.noise / 255 * random.random() ** 2

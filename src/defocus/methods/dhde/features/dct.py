@@ -10,8 +10,10 @@ from scipy.fft import dct
 
 from defocus.methods.dhde.features.scaling import normalised_logarithm
 
-RING_OVERLAP = 0.1
-"""Each ring of frequencies reaches this share of its width into both neighbours."""
+__all__ = ["dct_feature"]
+
+_RING_OVERLAP = 0.1
+"""Each ring of frequencies reaches this fraction of its width into both neighbours."""
 
 
 @lru_cache(maxsize=8)
@@ -26,7 +28,7 @@ def _ring_means(size: int, bins: int) -> NDArray[np.float64]:
     frequency = np.arange(size)
     rho = np.hypot(frequency[:, None], frequency[None, :]).ravel()
     bounds = np.linspace(0, size - 1, bins + 1)
-    reach = RING_OVERLAP * (bounds[1] - bounds[0])
+    reach = _RING_OVERLAP * (bounds[1] - bounds[0])
     inside = (rho[:, None] >= bounds[:-1] - reach) & (rho[:, None] <= bounds[1:] + reach)
     return inside / inside.sum(axis=0)
 

@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 from defocus.methods.dhde.features.scaling import normalised_logarithm
 
+__all__ = ["gradient_bins", "gradient_feature"]
+
 
 def gradient_bins(grey: NDArray[np.floating], bins: int) -> NDArray[np.uint8]:
     """Histogram bin of the gradient magnitude at every pixel.

@@ -12,6 +12,8 @@ from defocus.methods.dhde.features.gradient import gradient_bins, gradient_featu
 from defocus.methods.dhde.features.patches import PatchReader, pad_edges
 from defocus.methods.dhde.features.svd import svd_feature
 
+__all__ = ["FEATURES", "FEATURE_SIZE", "HAND_CRAFTED_SIZE", "LARGE", "SMALL", "HandCrafted", "PatchScale"]
+
 
 @dataclass(frozen=True)
 class PatchScale:

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+__all__ = ["PatchReader", "pad_edges"]
+
 
 def pad_edges(image: NDArray[Any], width: int) -> NDArray[Any]:
     """H x W (x C) image continued by its border pixels, `width` px on every side."""

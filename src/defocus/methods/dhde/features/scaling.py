@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = ["normalised_logarithm"]
+
 
 def normalised_logarithm(values: NDArray[np.number]) -> NDArray[np.float64]:
     """log(1 + values), each row divided by its sum.

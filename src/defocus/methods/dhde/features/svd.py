@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 from defocus.methods.dhde.features.scaling import normalised_logarithm
 
+__all__ = ["svd_feature"]
+
 
 def svd_feature(patches: NDArray[np.floating], bins: int) -> NDArray[np.float64]:
     """First singular values, on a logarithmic scale.
