@@ -33,7 +33,7 @@ from defocus.evaluation import metrics
 from defocus.methods.pyramid.method import SIGMA_RANGE
 from defocus.runtime.atomic import write_text
 from defocus.training.photographs import find_photographs, split_photographs
-from defocus.training.pyramid.fitting import PyramidTraining, train
+from defocus.training.pyramid.fitting import PyramidTraining, train_network
 from defocus.training.pyramid.scenes import APERTURES, LABEL_STEP, SceneRecipe, SceneSet, make_scenes, read_source
 
 TRAININGS = {name: (name,) for name in APERTURES} | {"all three": APERTURES}
@@ -147,7 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parameters = replace(standard, recipe=SceneRecipe(kernels=kernels))
         resume = weights.with_suffix(".run").exists()
         report = partial(say, name)
-        train(links, weights, parameters, processes=options.processes, resume=resume, report=report)
+        train_network(links, weights, parameters, processes=options.processes, resume=resume, report=report)
         scores[name] = {kernel: score(weights, of) for kernel, of in scenes.items()}
         print(table(scores), file=sys.stderr, flush=True)
     words = (

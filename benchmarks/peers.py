@@ -9,8 +9,8 @@ the Laplacian. HiFST at full density takes minutes a photograph, so it runs on t
 each set; the second table has all methods on these alone.
 
 Positive class: blurred. AP, max F and F at one threshold are those of `defocus benchmark` (definitions in
-docs/benchmark.md), means over photographs; "worst" is the smallest max F. Seconds per megapixel are medians over
-photographs, of one estimate in a warm process. With --jobs 1 a method uses all the cores it can; with more, each
+docs/reference/metrics.md), means over photographs; "worst" is the smallest max F. Seconds per megapixel are medians
+over photographs, of one estimate in a warm process. With --jobs 1 a method uses all the cores it can; with more, each
 process keeps to one core. A run that was killed goes on when it is started again with the same folder.
 """
 
@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from defocus.evaluation.benchmark import Configuration, read_values, run
+from defocus.evaluation.figures import figures
 from defocus.evaluation.layouts import open_data
-from defocus.evaluation.report import figures
 from defocus.runtime.atomic import write_text
 from defocus.runtime.cores import available_cores
 

@@ -34,6 +34,7 @@ from PIL import Image
 
 import defocus
 from defocus.errors import DefocusError
+from defocus.methods import METHODS
 from defocus.provenance import Provenance, read_provenance, stamp
 
 SECONDS = 10.0
@@ -59,8 +60,8 @@ def valid_files(kind: str) -> dict[str, bytes]:
     if kind == "maps":
         return _maps(rgb)
     if kind == "weights":
-        shipped = Path(defocus.__file__).parent / "weights"
-        return {path.name: path.read_bytes() for path in shipped.iterdir() if path.suffix in (".npz", ".onnx")}
+        shipped = [method.weights_file() for method in METHODS.values() if method.weights]
+        return {path.name: path.read_bytes() for path in shipped}
 
     def pillow(name: str, picture: np.ndarray = rgb, **options: Any) -> bytes:
         file = io.BytesIO()

@@ -1,6 +1,7 @@
 """The scripts in benchmarks/ that make the tables of docs/: peers, speed, generators and sharpened."""
 
 import importlib.util
+import json
 import sys
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def test_peers_compares_rows_on_the_same_photographs(masks, tmp_path, monkeypatc
     figures = [float(cell) for cell in row.split("|")[2:-1]]
     ap, max_f, worst, at_one, seconds = figures
     assert 0.5 < worst <= max_f <= 1 and 0.5 < ap <= 1 and at_one <= max_f + 0.05 and seconds > 0
-    assert (tmp_path / "out/peers.md").read_text() in text
+    assert (tmp_path / "out/peers.md").read_text(encoding="utf-8") in text
 
 
 def test_speed_makes_photographs_of_a_size_and_tells_ratios(tmp_path):
@@ -102,6 +103,7 @@ def test_an_unsharp_mask_steepens_edges_and_leaves_even_surfaces():
     assert steepest[1] > steepest[0]
 
 
+@pytest.mark.slow
 def test_sharpened_prints_a_row_for_every_amount(monkeypatch, capsys, tmp_path):
     sharpened = script("sharpened")
     monkeypatch.setattr(sharpened, "SIGMAS", (2.0,))
@@ -113,3 +115,29 @@ def test_sharpened_prints_a_row_for_every_amount(monkeypatch, capsys, tmp_path):
     errors = [float(row[1].split(",")[0]) for row in rows]
     assert min(errors) > 0
     assert max(errors) < 0.2  # 2 px are read to within a tenth or so, whatever is done to the edges
+
+
+def test_public_makes_tables_of_a_report(tmp_path):
+    public = script("public")
+    sources = {"astronaut": 0.2, "leaves": 0.4}
+    figures = [
+        {"set": "public-masks", "metric": "AP", "configuration": c, "mean": m, "low": m - 0.1, "high": m + 0.1}
+        for c, m in (("good", 0.9), ("poor", 0.6))
+    ]
+    figures += [
+        {"set": name, "metric": metric, "configuration": "good", "mean": 0.3, "low": None, "high": None}
+        | {"condition": f"{sigma:g} px"}
+        for name, sigmas in (("public-gaussian", public.GAUSSIANS), ("public-disc", public.DISCS))
+        for metric in ("relative error", "median ratio")
+        for sigma in sigmas
+    ]
+    report = {"figures": [{"per_source": sources} | f for f in figures]}
+    (tmp_path / "figures.json").write_text(json.dumps(report))
+    read = public.read_figures(tmp_path)
+    first = list(public.overall(read))
+    assert first[0] == "| set | metric | good | poor |"
+    assert first[2] == "| `public-masks` | AP | **0.900** ±0.100 | 0.600 ±0.100 |"
+    assert first[3] == "| | photographs / drawings | 0.200 / 0.400 | 0.200 / 0.400 |"
+    second = list(public.by_sigma(read))
+    assert second[0] == "| `public-gaussian` | 0.5 px | 1 px | 2 px | 4 px | 8 px |"
+    assert second[2] == "| good |" + " 0.30, 0.30 |" * 5

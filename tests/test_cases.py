@@ -64,6 +64,7 @@ def test_05_lamps_are_not_sharp(case, name):
     assert sharp_and_sure(defocus.estimate(case("05_bokeh_balls") / name)) < 0.03
 
 
+@pytest.mark.slow
 def test_07_names_that_are_no_text(case, run, shared):
     folder = case("07_non_utf8_name")
     photo = case("18_jpeg_without_eoi") / "trunc_eoi.jpg"

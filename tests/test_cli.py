@@ -1,7 +1,6 @@
 import errno
 import json
 import os
-import pty
 import signal
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from PIL import Image
 
 import defocus
 from defocus import load
+from systems import needs_signals
 from waiting import wait_for
 
 PICTURE = skimage.data.astronaut()[100:140, 200:260]
@@ -88,8 +88,8 @@ def test_json_has_one_line_per_photograph(run, photo, tmp_path):
     # rounded to 4 decimals
     np.testing.assert_allclose(list(done["sigma_percentiles"].values()), expected, rtol=4e-3)
     assert list(done["sigma_percentiles"]) == ["5", "50", "95"]
-    assert done["share_confident"] == 0.75  # the fake's confidence is 0.25 in one column of four, else 0.5
-    assert done["share_saturated"] == pytest.approx(result.saturated.mean(), abs=1e-6)
+    assert done["fraction_confident"] == 0.75  # the fake's confidence is 0.25 in one column of four, else 0.5
+    assert done["fraction_saturated"] == pytest.approx(result.saturated.mean(), abs=1e-6)
     assert done["outputs"]["map"] == str(photo.with_name("photo.defocus.tiff"))
     assert "bad.jpg" in err
 
@@ -296,6 +296,7 @@ def test_module_is_the_command():
     assert done.stdout == f"defocus {defocus.__version__}\n"
 
 
+@needs_signals
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_interrupted_keeps_whole_files_only(tmp_path, number, code):
     first, second = write(tmp_path / "a.png"), write(tmp_path / "b.png")
@@ -314,15 +315,16 @@ def test_interrupted_keeps_whole_files_only(tmp_path, number, code):
     assert names(tmp_path) == before
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
-def test_ended_while_writing_leaves_no_partial_file_under_its_name(tmp_path, number, code):
+@needs_signals
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGKILL", -9)])
+def test_ended_while_writing_leaves_no_partial_file_under_its_name(tmp_path, name, code):
     photo = write(tmp_path / "a.png")
     slow = (
         "import tifffile, time, os, signal\n"
         "def write(self, *_, **__):\n"
         "    self._fh.write(b'half a page')\n"
         "    self._fh.flush()\n"
-        f"    os.kill(os.getpid(), {int(number)})\n"
+        f"    os.kill(os.getpid(), signal.{name})\n"
         "    time.sleep(20)\n"
         "tifffile.TiffWriter.write = write\n"
     )
@@ -331,11 +333,12 @@ def test_ended_while_writing_leaves_no_partial_file_under_its_name(tmp_path, num
     assert done.returncode == code, done.stderr
     left = names(tmp_path)
     assert not [name for name in left if name.endswith((".tiff", ".defocus.png"))]
-    if number != signal.SIGKILL:  # which leaves no time to clear away
+    if name != "SIGKILL":  # which leaves no time to clear away
         assert left == ["a.png"]
 
 
 def test_bar_on_a_terminal_only_and_json_stays_clean(tmp_path):
+    pty = pytest.importorskip("pty", reason="needs a pseudo-terminal")
     photo = write(tmp_path / "a.png")
     ours, theirs = pty.openpty()
     arguments = [*PROCESS, "estimate", photo, *FAKE, "--json", "--set", "steps=3", "--set", "pause=0.2"]
@@ -355,7 +358,7 @@ def test_bar_on_a_terminal_only_and_json_stays_clean(tmp_path):
     [
         (["--method", "zhuo2011", "--out", "x.npz"], "no weights to train"),
         (["--method", "shi2014", "--out", "x.onnx"], "must end in .npz"),
-        (["--method", "shi2014", "--out", "x.npz", "--epochs", "3"], "--epochs is for pyramid and dhde, not shi2014"),
+        (["--method", "shi2014", "--out", "x.npz", "--epochs", "3"], "The training of shi2014 has no --epochs"),
         (["--method", "shi2014", "--out", "x.npz"], "There is no folder"),
     ],
 )

@@ -6,6 +6,7 @@ from PIL import Image
 
 from defocus.errors import DefocusError
 from defocus.evaluation import datasets
+from systems import needs_links
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data" / "dev"
 
@@ -105,6 +106,7 @@ def test_development_sets_are_complete():
     assert all(5 < e.truth[e.valid].mean() < 80 for e in depth)
 
 
+@needs_links
 @pytest.mark.parametrize(
     ("line", "words"),
     [

@@ -42,6 +42,7 @@ def jpeg(picture, quality):
     return np.asarray(Image.open(file))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("picture", PICTURES[:2])
 def test_the_blocks_of_a_jpeg_are_not_read(picture):
     soft = blurred(picture, 4)

@@ -16,6 +16,7 @@ from PIL import Image
 import defocus
 from defocus import load
 from defocus.methods.registry import METHODS
+from systems import needs_signals
 from waiting import wait_for
 
 TESTS = Path(__file__).parent
@@ -102,6 +103,8 @@ def test_jobs_are_a_number_from_1(run, folder, jobs):
     assert run("estimate", folder, "--jobs", jobs)[0] == 2
 
 
+@pytest.mark.slow
+@needs_signals
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_a_killed_run_is_continued_where_it_was(run, folder, jobs):
     out = folder.parent / "out"
@@ -119,6 +122,7 @@ def test_a_killed_run_is_continued_where_it_was(run, folder, jobs):
     assert len(list(out.glob("*.defocus.tiff"))) == 5
 
 
+@needs_signals
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_interrupted_with_several_processes(folder, number, code):
     before = sorted(folder.iterdir())
@@ -139,6 +143,7 @@ def test_interrupted_with_several_processes(folder, number, code):
     assert sorted(folder.iterdir()) == before
 
 
+@needs_signals
 def test_a_worker_killed_for_want_of_memory_costs_one_line(folder):
     memory = (
         "import os, signal\nimport defocus.photograph as p\nread = p.read_photograph\n"

@@ -22,7 +22,10 @@ def stranger(tmp_path):
     """The environment of somebody who has just installed the package: an empty home folder, no switch set."""
     home = tmp_path / "home"
     home.mkdir()
-    return {name: value for name, value in os.environ.items() if name not in SWITCHES} | {"HOME": str(home)}
+    return {name: value for name, value in os.environ.items() if name not in SWITCHES} | {
+        "HOME": str(home),
+        "USERPROFILE": str(home),  # its name on Windows
+    }
 
 
 def test_the_home_folder_stays_empty(stranger, tmp_path):

@@ -51,6 +51,7 @@ def paths_of(out):
     return sorted(Path(json.loads(line)["path"]).name for line in out.splitlines())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["estimate", "segment", "magnify", "sharpen", "depth", "rank"])
 def test_outputs_of_every_command_are_never_photographs(run, shoot, command):
     for arguments in (
@@ -91,6 +92,7 @@ def test_training_and_benchmarks_leave_outputs_out_too(run, shoot):
     assert [path.name for path in photographs_in(shoot)] == ["a.jpg", "b.png"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -205,6 +207,7 @@ def test_named_outputs_of_the_other_commands(run, shoot, tmp_path):
         assert run(refused[0], shoot / "a.jpg", *FAKE, *refused[1:])[0] == 2
 
 
+@pytest.mark.slow
 def test_standard_input_and_output(shoot):
     contents = (shoot / "a.jpg").read_bytes()
 

@@ -13,6 +13,7 @@ from skimage import data
 from defocus.errors import ParameterError, PhotographError, PhotographWarning
 from defocus.photograph import read_photograph, save_photograph, saving_note, suffix_for
 from defocus.photograph.exif import Entry, Exif, directory
+from systems import needs_links
 
 PIXELS = data.astronaut()[:60, :80]
 _FILE = io.BytesIO()
@@ -226,6 +227,7 @@ def test_only_pixels_of_a_photograph_are_saved(tmp_path):
     assert read_photograph(tmp_path / "grey.png").pixels.shape == PIXELS.shape
 
 
+@needs_links
 def test_links_to_the_original_are_the_original(tmp_path):
     Image.fromarray(PIXELS).save(tmp_path / "a.png")
     (tmp_path / "link.png").symlink_to(tmp_path / "a.png")

@@ -228,6 +228,7 @@ def test_refusals_name_the_fault(photo, seeded):
         propagate(seeds, weights, photo, reduction=0)
 
 
+@pytest.mark.slow
 @needs_golden
 def test_reductions_on_a_golden_photograph():
     with np.load(GOLDEN / "dhde_0002.npz") as arrays:

@@ -257,6 +257,7 @@ def tiny_training(tmp_path, monkeypatch):
     return folder, tmp_path, pyramid.PyramidTraining(scenes=8, epochs=2, batch=4)
 
 
+@pytest.mark.slow
 def test_training_writes_weights_that_estimate_and_resumes(tiny_training, gravel):
     from defocus.training.pyramid.fitting import train_network
 
@@ -272,6 +273,7 @@ def test_training_writes_weights_that_estimate_and_resumes(tiny_training, gravel
         train_network(folder, place / "one.onnx", replace(parameters, seed=5), resume=True)
 
 
+@pytest.mark.slow
 def test_a_further_training_sees_new_scenes(tiny_training):
     from defocus.training.pyramid import fitting as pyramid
     from defocus.training.pyramid.scenes import SceneSet
@@ -286,6 +288,7 @@ def test_a_further_training_sees_new_scenes(tiny_training):
     np.testing.assert_array_equal(held_out[0].pixels, held_out[1].pixels)
 
 
+@pytest.mark.slow
 def test_the_result_of_a_further_training_is_the_mean_with_its_start(tiny_training):
     from defocus.methods.pyramid.weights import PyramidWeights, shapes
     from defocus.training.pyramid import fitting as pyramid

@@ -42,6 +42,7 @@ def pictures():
     yield render.downscale(data.rocket(), 2)
 
 
+@pytest.mark.slow
 def test_the_count_falls_monotonically_with_blur():
     arrays = read_array_weights("shi2015jnb", LAYOUT).arrays
     for kind in ("relative", "absolute"):
@@ -50,6 +51,7 @@ def test_the_count_falls_monotonically_with_blur():
         assert (np.diff([mean_count(picture, sigma) for sigma in (0.3, *SIGMAS, 3.0)]) < 0).all()
 
 
+@pytest.mark.slow
 def test_known_blur_is_read_on_unseen_photographs():
     for sigma in SIGMAS:
         # 15 % is what the curve holds on sharp photographs; these have 0.2 to 0.4 px of blur of their own.
@@ -57,6 +59,7 @@ def test_known_blur_is_read_on_unseen_photographs():
         assert found == pytest.approx(np.hypot(sigma, 0.3), rel=0.15)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not SCENES.is_dir(), reason="development sets (../shared/data/dev) are not here")
 def test_known_blur_is_read_on_the_scenes_of_the_development_set():
     scenes = [e.image for e in read_depth(SCENES)]
@@ -64,6 +67,7 @@ def test_known_blur_is_read_on_the_scenes_of_the_development_set():
         assert np.median([read(mean_count(scene, sigma)) for scene in scenes]) == pytest.approx(sigma, rel=0.15)
 
 
+@pytest.mark.slow
 def test_the_published_tolerance_sees_contrast_and_ours_does_not():
     picture = ndimage.gaussian_filter(next(pictures()).astype(float), (1.0, 1.0, 0))
     for preset, same in (("default", True), ("paper", False)):

@@ -134,6 +134,7 @@ class Killed(Exception):
     """Stands for the process being killed."""
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_equals_uninterrupted(folder, tmp_path):
     parameters = TrainingParameters(recipe=RECIPE, epochs=3, batch=64, held_out=0.34)
     whole = train_network(folder, tmp_path / "whole.onnx", parameters)

@@ -10,7 +10,8 @@ import pytest
 
 from defocus.runtime.atomic import atomic_write
 from defocus.runtime.cores import available_cores
-from defocus.runtime.processes import WorkerLost, run
+from defocus.runtime.processes import WorkerLost, run, run_in_order
+from systems import needs_proc, needs_signals
 from waiting import wait_for
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
@@ -55,6 +56,59 @@ def write_slowly(path):
         time.sleep(60)
 
 
+_prepared = []
+
+
+def prepare():
+    _prepared.append(os.getpid())
+
+
+def number_and_preparations(number):
+    time.sleep(0.05 * (number % 3))  # later jobs are done first
+    return number, len(_prepared)
+
+
+def broken_preparation():
+    raise KeyError("nothing there")
+
+
+def test_results_in_order_and_one_preparation_for_each_process():
+    numbers, preparations = zip(*run_in_order(iter(range(12)), number_and_preparations, 2, prepare), strict=True)
+    assert numbers == tuple(range(12))
+    assert set(preparations) == {1}
+
+
+def test_a_failed_preparation_ends_the_run():
+    with pytest.raises(KeyError, match="nothing there"):
+        list(run_in_order(range(4), number_and_preparations, 2, broken_preparation))
+
+
+def test_a_lost_process_is_an_error_where_all_results_are_wanted(tmp_path):
+    jobs = [("killed", str(tmp_path)), ("fine", str(tmp_path))]
+    with pytest.raises(WorkerLost):
+        list(run_in_order(jobs, die, 2))
+
+
+def test_jobs_are_taken_as_processes_become_free():
+    """A stream of large jobs is never held in memory as a whole."""
+    taken = []
+
+    def jobs():
+        for number in range(40):
+            taken.append(number)
+            yield number
+
+    with closing(run(jobs(), square, 2)) as results:
+        next(results)
+        assert len(taken) <= 5
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="the system does not keep processes to cores")
+def test_processes_can_be_kept_to_one_core_each():
+    for _, (python, blas) in run([0, 1, 2], cores, 2, one_core_each=True):
+        assert (python, blas) == (1, 1)
+
+
 def test_one_process_works_here_and_in_order():
     started = []
     results = list(run([1, 2, 3], square, 1, started=started.append))
@@ -89,6 +143,7 @@ def test_a_fault_of_the_work_ends_everything():
         list(run([1, 2, 3, 4], fail_at_three, 2))
 
 
+@needs_signals
 def test_a_process_that_the_system_ends_costs_its_own_job_only(tmp_path):
     jobs = [1, "killed", 2, 3, "once", "crashed", *range(4, 10)]
     results = dict(run([(job, str(tmp_path)) for job in jobs], die, 2))
@@ -107,6 +162,7 @@ def alive(process):
         return False
 
 
+@needs_proc
 def test_closing_early_ends_the_processes():
     with closing(run(list(range(100)), square, 2)) as results:
         _, (_, worker) = next(results)
@@ -117,9 +173,10 @@ def children(process):
     return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
 
 
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for processes in /proc")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_ended_from_outside_leaves_neither_processes_nor_halves_of_files(tmp_path, number):
+@needs_proc
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGKILL"])
+def test_ended_from_outside_leaves_neither_processes_nor_halves_of_files(tmp_path, name):
+    number = signal.Signals[name]
     code = (
         "from defocus.runtime.processes import run, terminable\n"
         "import test_workers\n"

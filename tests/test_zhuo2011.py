@@ -44,6 +44,7 @@ def test_noise_of_two_grey_levels_moves_it_by_less_than_a_tenth(sigma):
         assert reading(blurred_step(sigma, angle, noise=2 / 255)) == pytest.approx(sigma, rel=0.1)
 
 
+@pytest.mark.slow
 def test_published_maps_are_matched(shared):
     rank = []
     for name in ("bird", "boy", "building", "pumpkin"):

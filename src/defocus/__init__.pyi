@@ -1,12 +1,3 @@
-from . import applications as applications
-from . import errors as errors
-from . import evaluation as evaluation
-from . import filters as filters
-from . import maps as maps
-from . import methods as methods
-from . import optics as optics
-from . import photograph as photograph
-from . import propagation as propagation
 from . import units as units
 from .applications.depth import Depth as Depth
 from .applications.depth import depth as depth

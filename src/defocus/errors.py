@@ -42,6 +42,10 @@ TIFF, WebP, HEIC or RAW file.
     """
 
 
+class OutputError(PhotographError):
+    """The file is an output of this package where a photograph was wanted."""
+
+
 class MapFileError(DefocusError):
     """A file is not a defocus map written by this package, or cannot be written.
 

@@ -81,6 +81,15 @@ def estimate(
         If the method, the preset or a parameter is unknown or outside its range.
     WeightsError
         If the weights file is missing, damaged or of another kind.
+
+    Examples
+    --------
+    >>> import defocus
+    >>> import numpy as np
+    >>> photo = np.random.default_rng(1).integers(0, 256, (60, 90, 3), np.uint8)  # sharp: neighbours differ
+    >>> m = defocus.estimate(photo)
+    >>> m.sigma.shape, m.unit, bool(np.median(m.sigma) < 1)
+    ((60, 90), 'px', True)
     """
     chosen = find_method(method)
     resolved = find_parameters(chosen, parameters)

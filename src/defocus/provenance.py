@@ -109,7 +109,18 @@ class Provenance:
 
 def is_output(path: Path) -> bool:
     """Tell whether this package wrote a file, by its name or by the provenance inside, whatever its name."""
-    return _OUTPUT.search(path.name.lower()) is not None or read_provenance(path) is not None
+    return has_output_name(path) or read_provenance(path) is not None
+
+
+def has_output_name(path: Path) -> bool:
+    """Tell whether a file is called like an output of this package; it is not opened.
+
+    Examples
+    --------
+    >>> has_output_name(Path("beach.defocus.mask.png")), has_output_name(Path("beach.jpg"))
+    (True, False)
+    """
+    return _OUTPUT.search(path.name.lower()) is not None
 
 
 def stamp(contents: bytes, provenance: Provenance) -> bytes:
@@ -186,8 +197,27 @@ def read_provenance(path: Path) -> Provenance | None:
         if not stat.S_ISREG(path.stat().st_mode):
             return None
         with path.open("rb") as file:
-            text = _stored(file, file.read(32))
-    except (OSError, ValueError, struct.error):
+            return provenance_of(file)
+    except OSError:
+        return None
+
+
+def provenance_of(file: BinaryIO) -> Provenance | None:
+    """Return the provenance inside an open file, or None where there is none.
+
+    Parameters
+    ----------
+    file : open for reading as binary; read from its start, and left at no place in particular.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    """
+    file.seek(0)
+    try:
+        text = _stored(file, file.read(32))
+    except (ValueError, LookupError, struct.error):  # damaged or cut short
         return None
     return None if text is None else Provenance.from_json(text)
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from defocus.applications.map_of import map_in_px
+from defocus.applications.guide import map_or_estimate_in_px
 from defocus.errors import ParameterError
 from defocus.methods.shi2015tog.method import order_cue, relative_depth
 from defocus.optics.lens import BlurredSide, Lens
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 Side = Literal["behind", "front", "auto"]
 SIDES: tuple[Side, ...] = ("behind", "front", "auto")
 FLOOR = 0.5
-"""px, sigma that a method reads in focus; taken off in squares before the lens equation."""
-UNCERTAIN_PX, UNCERTAIN_SHARE = 0.15, 0.1
+"""Sigma in px that a method reads where the photograph is in focus; subtracted in squares before the lens equation."""
+UNCERTAIN_PX, UNCERTAIN_FRACTION = 0.15, 0.1
 AMBIGUITIES = (
     "Blur does not tell whether a thing lies before or behind the plane of focus (one side is taken for all), nor "
     "whether its texture is soft by nature."
@@ -81,7 +81,7 @@ def depth(
     side : "behind" the plane of focus, in "front" of it, or "auto": behind, unless blur clearly grows downwards in the
         frame, where the foreground is.
     floor : px, what the map reads in focus.
-    progress : called with a step and the share done.
+    progress : called with the name of the step and the fraction of the work done, 0..1.
 
     Returns
     -------
@@ -91,34 +91,43 @@ def depth(
     ------
     ParameterError
         If side or floor are none of these, the map is a score without unit or of another size.
+
+    Examples
+    --------
+    >>> import defocus
+    >>> photo = np.random.default_rng(1).integers(0, 256, (60, 90, 3), np.uint8)
+    >>> lens = defocus.Lens(focal_length=50, f_number=2, focus_distance=1.5, sensor_width=36)
+    >>> d = defocus.depth(photo, lens=lens, side="behind")
+    >>> d.unit, d.depth.shape, round(float(np.median(d.depth)), 1)  # all in focus
+    ('m', (60, 90), 1.5)
     """
-    report = progress if progress is not None else lambda step, share: None
+    report = progress if progress is not None else lambda step, fraction: None
     if side not in SIDES:
         raise ParameterError(f"side must be one of {', '.join(SIDES)}, not {side!r}.")
     if not 0 <= floor < np.inf:
         raise ParameterError(f"floor must be 0 px or more, not {floor}.")
     photograph = as_photograph(photo)
-    found = map_in_px(photograph, defocus_map, lambda step, share: report(step, 0.9 * share))
+    defocus_map = map_or_estimate_in_px(photograph, defocus_map, lambda step, fraction: report(step, 0.9 * fraction))
     report("depth", 0.9)
-    taken = side if side != "auto" else _side_by_order(found.sigma)
+    taken = side if side != "auto" else _side_by_order(defocus_map.sigma)
     if lens is None:
         order = "sharp near" if taken == "behind" else "sharp far"
-        relative = found.relative_depth if side == "auto" else None
+        relative = defocus_map.relative_depth if side == "auto" else None
         if relative is None:
-            relative = relative_depth(found.sigma, photograph.as_float(np.float32), order)
+            relative = relative_depth(defocus_map.sigma, photograph.as_float(np.float32), order)
         report("done", 1.0)
-        return Depth(relative, None, None, found.confidence, "relative", taken, None)
+        return Depth(relative, None, None, defocus_map.confidence, "relative", taken, None)
 
     def metres(sigma: NDArray[Any]) -> NDArray[np.float32]:
         blur = np.sqrt(np.maximum(sigma.astype(np.float64) ** 2 - floor**2, 0))
         return lens.depth(blur, taken, photograph.width).astype(np.float32)
 
-    off = np.maximum(UNCERTAIN_PX, UNCERTAIN_SHARE * found.sigma)
-    bounds = [metres(np.maximum(found.sigma - off, 0)), metres(found.sigma + off)]
+    off = np.maximum(UNCERTAIN_PX, UNCERTAIN_FRACTION * defocus_map.sigma)
+    bounds = [metres(np.maximum(defocus_map.sigma - off, 0)), metres(defocus_map.sigma + off)]
     if taken == "front":
         bounds.reverse()
     report("done", 1.0)
-    return Depth(metres(found.sigma), bounds[0], bounds[1], found.confidence, "m", taken, lens)
+    return Depth(metres(defocus_map.sigma), bounds[0], bounds[1], defocus_map.confidence, "m", taken, lens)
 
 
 def _side_by_order(sigma: NDArray[np.float32]) -> BlurredSide:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from defocus.applications.grain import measure_grain
-from defocus.applications.map_of import defocus_alone, map_in_px, trust
+from defocus.applications.guide import edit_strength, map_or_estimate_in_px, sigma_beyond_focus
 from defocus.errors import ParameterError
 from defocus.optics.layered_blur import Aperture, blur_by_layers
 from defocus.optics.light import linear_to_srgb, srgb_to_linear
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
     from defocus.maps.defocus_map import DefocusMap
 
 UNSURE, SURE = 0.15, 0.35
-"""Confidence of which no blur, and all of it, is added. A sigma that is a little wrong hardly shows in blur."""
+"""Confidence at which no blur is added, and at which all of it is. Blur hardly shows a sigma that is slightly wrong."""
 HIGHLIGHT = 0.98
 """sRGB value that all channels of a highlight exceed where it is clipped."""
 LAMP_CONFIDENCE = 0.5
 """Confidence from which on a place is surely out of focus."""
 WIDEST_LAMP = 1 / 30
-"""Of the longer side; highlights wider and higher than this are surfaces, and stay as they are."""
+"""Largest lamp as a fraction of the longer side: wider and higher highlights are surfaces, and stay as they are."""
 FAINT, CLEAR = 0.15, 0.3
-"""How much brighter than its surroundings, sRGB, a lamp has to be to shine not at all, and fully."""
+"""Contrast with its surroundings (sRGB, 0..1) at which a highlight is no lamp, and at which it fully is one."""
 IN_FOCUS = 0.3
-"""px beyond what the sharpest parts have, below which a pixel is in focus."""
+"""Blur in px beyond that of the sharpest parts, below which a pixel is in focus."""
 HIGHLIGHT_GAIN = 2.0
-"""Times its value that a fully clipped highlight is taken to have had on top."""
+"""Light added to a fully clipped highlight, as a multiple of its value."""
 
 
 Side = Literal["both", "behind", "front"]
@@ -64,12 +64,12 @@ def magnify(
     amount : at least 1; every sigma becomes this many times itself. 1 without `focus` returns the input bit for bit.
     aperture : shape that points out of focus take: "disc", "hexagon" or "gaussian".
     focus : (x, y) of the pixel to be in focus, from the left and the top. Blur is redistributed: sigma becomes
-        amount x |sigma - sigma there|. What has to become sharper than it is is deconvolved (`sharpen`).
+        amount times the difference from sigma there. What has to become sharper than it is is deconvolved (`sharpen`).
     side : blur only what lies "behind" the plane of focus, or "front" of it, or "both". A photograph does not say which
         is which: what lies lower in the frame than the lowest thing in focus of its column is taken to be in front.
-    highlights : let lamps shine that are clipped in all channels and surely out of focus, so that they become discs as
-        a lens makes them.
-    progress : called with a step and the share done.
+    highlights : brighten lamps that are clipped in all channels and surely out of focus before blurring, so that they
+        become bright discs, as with a lens.
+    progress : called with the name of the step and the fraction of the work done, 0..1.
 
     Returns
     -------
@@ -83,15 +83,23 @@ def magnify(
     Notes
     -----
     More blur is taken to be farther away: what is blurred in front of the subject is treated as if behind it. Where the
-    map is not confident of its sigma, less is added, and nothing where it does not know (`map_of.trust`). The grain of
-    the photograph is put back where blur has taken it.
+    map is not confident of its sigma, less is added, and nothing where it does not know (`edit_strength`). The grain of
+    the photograph is put back where blur has removed it.
+
+    Examples
+    --------
+    >>> import defocus
+    >>> photo = np.random.default_rng(1).integers(0, 256, (60, 90, 3), np.uint8)
+    >>> edited = defocus.magnify(photo, amount=3)
+    >>> edited.shape, edited.dtype
+    ((60, 90, 3), dtype('uint8'))
     """
-    report = progress if progress is not None else lambda step, share: None
+    report = progress if progress is not None else lambda step, fraction: None
     if not 1 <= amount < np.inf:
         raise ParameterError(f"amount must be 1 or more, not {amount}: magnify adds blur, sharpen takes it away.")
     photograph = as_photograph(photo)
-    found = map_in_px(photograph, defocus_map, lambda step, share: report(step, 0.4 * share))
-    sigma = defocus_alone(found)
+    defocus_map = map_or_estimate_in_px(photograph, defocus_map, lambda step, fraction: report(step, 0.4 * fraction))
+    sigma = sigma_beyond_focus(defocus_map)
     pixels = photograph.pixels
     if side not in SIDES:
         raise ParameterError(f"side must be one of {', '.join(SIDES)}, not {side!r}.")
@@ -109,15 +117,15 @@ def magnify(
             )
         there = float(np.median(sigma[max(y - 2, 0) : y + 3, max(x - 2, 0) : x + 3]))
         wanted = np.float32(amount) * np.abs(sigma - np.float32(there))
-        pixels = sharpen(photograph, found)
+        pixels = sharpen(photograph, defocus_map)
         # Where enough blur is there already it stays, and only the rest is added.
         keeps = wanted >= sigma * 0.8
         pixels = np.where(keeps[..., None], photograph.pixels, pixels)
         added = np.where(keeps, np.sqrt(np.maximum(wanted**2 - sigma**2, 0)), wanted).astype(np.float32)
 
-    added *= trust(photograph, found, UNSURE, SURE)
+    added *= edit_strength(photograph, defocus_map, UNSURE, SURE)
     if side != "both":
-        before = in_front(sigma, found)
+        before = in_front(sigma, defocus_map)
         added *= before if side == "front" else 1 - before
     full = np.float32(1 if pixels.dtype.kind == "f" else np.iinfo(pixels.dtype).max)
     grain = measure_grain(photograph.pixels, float(full))
@@ -131,7 +139,7 @@ def magnify(
             # Coloured lamps that are clipped in one channel, and shining skin, are not white.
             brightest = shown.min(axis=2)
             clipped = np.clip((brightest - HIGHLIGHT) / (1 - HIGHLIGHT), 0, 1) ** 2
-            clipped *= found.confidence[window] >= LAMP_CONFIDENCE
+            clipped *= defocus_map.confidence[window] >= LAMP_CONFIDENCE
             # A lamp, not a sky or a shining floor: what an opening takes away is small.
             lamp = clipped - ndimage.grey_opening(clipped, (widest_lamp, widest_lamp), mode="nearest")
             around = ndimage.uniform_filter(brightest, 3 * widest_lamp, mode="nearest")
@@ -149,11 +157,11 @@ def magnify(
         untouched = (added[window] < 0.1)[..., None]
         result[window] = np.where(untouched, pixels[window], shown.astype(pixels.dtype))
 
-    blur_by_layers(light, added, aperture, write, lambda share: report("blurring", 0.4 + 0.6 * share))
+    blur_by_layers(light, added, aperture, write, lambda fraction: report("blurring", 0.4 + 0.6 * fraction))
     return result
 
 
-def in_front(sigma: NDArray[np.float32], found: DefocusMap) -> NDArray[np.float32]:
+def in_front(sigma: NDArray[np.float32], defocus_map: DefocusMap) -> NDArray[np.float32]:
     """What is taken to lie in front of the plane of focus: H x W float32, 0..1.
 
     In each column that is what is lower in the frame than the lowest pixel in focus; columns without one go by their
@@ -162,10 +170,10 @@ def in_front(sigma: NDArray[np.float32], found: DefocusMap) -> NDArray[np.float3
     Parameters
     ----------
     sigma : H x W, px, 0 in focus.
-    found : the map.
+    defocus_map : the map.
     """
     height, width = sigma.shape
-    focused = (sigma < IN_FOCUS) & (found.confidence >= SURE)
+    focused = (sigma < IN_FOCUS) & (defocus_map.confidence >= SURE)
     has = focused.any(axis=0)
     if not has.any():
         return np.zeros((height, width), np.float32)

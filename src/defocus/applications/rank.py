@@ -3,7 +3,7 @@
 Every pixel whose sigma the map is confident of counts as in focus by 1 / (1 + (sigma / threshold)^8): all of it where
 it is sharp, half at the threshold, 4 % at one and a half times it. A map errs by about a tenth, so a step there would
 count what is near it by chance. Pixels that show nothing (sky, bare walls) count neither as in focus nor as out of
-it. What is compared is a share, not contrast or energy: exposure, content and noise do not enter but through the
+it. What is compared is a fraction, not contrast or energy: exposure, content and noise do not enter but through the
 map.
 """
 
@@ -34,7 +34,7 @@ READABLE = 0.25
 """Confidence from which on a pixel counts. Sky and noise alone have 0.1 to 0.23; 0.5 and more would leave out
 most of what is blurred, which is read less surely, and so call every photograph sharp."""
 LEAST_READABLE = 0.005
-"""Share of a region that has to be readable for its figures to mean anything."""
+"""Least fraction of a region that must be readable for its figures to mean anything."""
 SHARPEST_PERCENTILE = 2.0
 STEEPNESS = 8
 _LARGEST_GRID = 2000
@@ -44,15 +44,15 @@ _CELLS = 96
 _AS_SHARP = 1.25
 """A cell belongs to the sharpest region up to this many times the sharpest sigma: a quarter is what maps err by."""
 _CENTRE = 0.3
-"""Standard deviation of the central weight, a share of the frame's sides."""
+"""Standard deviation of the central weight, as a fraction of the frame's sides."""
 _POINT = 0.1
-"""Side of the square that a focus point stands for, a share of the frame's longer side."""
+"""Side of the square that a focus point stands for, as a fraction of the frame's longer side."""
 
 By = Literal["frame", "subject"]
 
 
 class Box(NamedTuple):
-    """A region of a photograph, in shares 0..1 of the upright frame's width and height."""
+    """A region of a photograph, in fractions 0..1 of the upright frame's width and height."""
 
     left: float
     top: float
@@ -66,8 +66,8 @@ class Sharpness:
 
     Attributes
     ----------
-    in_focus : 0..1, share of what can be read in the frame that is in focus.
-    readable : 0..1, share of the frame that shows something to read blur by: confidence 0.25 or more.
+    in_focus : 0..1, fraction in focus of what can be read in the frame.
+    readable : 0..1, fraction of the frame in which blur can be read: confidence 0.25 or more.
     sharpest_sigma : px, the 2nd percentile of sigma of what can be read.
     subject : the subject region's bounds; None where there is no detail to find one by.
     subject_by : "given"; or "sharpest": the largest connected region about as sharp as the sharpest there is, what
@@ -95,7 +95,7 @@ class Sharpness:
 
 
 def sharpness(
-    found: DefocusMap,
+    defocus_map: DefocusMap,
     photo: PhotographLike | None = None,
     *,
     threshold: float = THRESHOLD,
@@ -106,10 +106,10 @@ def sharpness(
 
     Parameters
     ----------
-    found : its map, in px.
+    defocus_map : its map, in px.
     photo : the photograph itself, to look for camera shake in; not looked for if None.
     threshold : px, more than 0: sigma at which a pixel counts as half in focus.
-    subject : the region to measure besides the frame: left, top, width and height as shares 0..1 of it; the sharpest
+    subject : the region to measure besides the frame: left, top, width and height as fractions 0..1 of it; the sharpest
         region if None.
     at : length in px of the longer side at which photographs are compared: sigma is scaled to it, and the threshold
         is in px there. None compares them pixel for pixel.
@@ -122,21 +122,29 @@ def sharpness(
     ------
     ParameterError
         If the map is a score without px, a number is out of range, or the subject lies outside the frame.
+
+    Examples
+    --------
+    >>> import defocus
+    >>> photo = np.random.default_rng(1).integers(0, 256, (60, 90, 3), np.uint8)
+    >>> s = defocus.sharpness(defocus.estimate(photo), photo)
+    >>> s.in_focus > 0.5
+    True
     """
-    if found.unit != "px":
+    if defocus_map.unit != "px":
         raise ParameterError(
-            f"The map of {found.method} is a {found.unit} without px: use one of a method that gives sigma."
+            f"The map of {defocus_map.method} is a {defocus_map.unit} without px: use one of a method that gives sigma."
         )
     if not 0 < threshold < np.inf:
         raise ParameterError(f"threshold must be more than 0 px, not {threshold}.")
     if at is not None and at < 1:
         raise ParameterError(f"at must be 1 px or more, not {at}.")
     shaken = None if photo is None else camera_shake(as_photograph(photo)).shaken
-    height, width = found.sigma.shape
+    height, width = defocus_map.sigma.shape
     step = -(-max(height, width) // _LARGEST_GRID)
     scale = np.float32(1 if at is None else at / max(height, width))
-    sigma = found.sigma[::step, ::step] * scale
-    readable = found.confidence[::step, ::step] >= READABLE
+    sigma = defocus_map.sigma[::step, ::step] * scale
+    readable = defocus_map.confidence[::step, ::step] >= READABLE
     focused = in_focus(sigma, threshold)
     frame = _Region.measure(sigma, focused, readable, np.ones_like(readable))
     region: NDArray[np.bool_] | None
@@ -163,43 +171,51 @@ def sharpness(
     )
 
 
-def rank(found: Sequence[Sharpness], by: By = "frame") -> list[int]:
+def rank(measurements: Sequence[Sharpness], by: By = "frame") -> list[int]:
     """Order photographs, the one most in focus first.
 
-    By the share in focus of the frame, or of the subject, in whole percent, which is as fine as shares of maps are;
+    By the fraction of the frame, or of the subject, that is in focus, in whole percent, which is as fine as maps are;
     where it is equal, by sigma (the frame's sharpest, or the subject's), the smaller first; where that is equal too,
     as they were given. By subject, those whose subject cannot be read follow, by frame. Shaken ones come after all
     these, and those of which nothing can be read last, as they were given.
 
     Parameters
     ----------
-    found : what `sharpness` says of each, all for one threshold and size.
+    measurements : what `sharpness` says of each, all for one threshold and size.
     by : "frame" or "subject".
 
     Returns
     -------
     list of int
-        Indices into `found`, each once.
+        Indices into `measurements`, each once.
 
     Raises
     ------
     ParameterError
         If `by` is neither, or the photographs were measured by different thresholds or sizes.
+
+    Examples
+    --------
+    >>> import defocus
+    >>> photo = np.random.default_rng(1).integers(0, 256, (60, 90, 3), np.uint8)
+    >>> blurred = ndimage.gaussian_filter(photo, (3, 3, 0))
+    >>> defocus.rank([defocus.sharpness(defocus.estimate(each)) for each in (blurred, photo)])
+    [1, 0]
     """
     if by not in ("frame", "subject"):
         raise ParameterError(f"by must be frame or subject, not {by}.")
-    if len({(s.threshold, s.at) for s in found}) > 1:
+    if len({(s.threshold, s.at) for s in measurements}) > 1:
         raise ParameterError("These were measured by different thresholds or sizes: measure all by the same.")
 
     def place(index: int) -> tuple[int, int, float]:
-        s = found[index]
+        s = measurements[index]
         if by == "subject" and s.subject_in_focus is not None and s.subject_sigma is not None:
             return 2 if s.shaken else 0, -round(100 * s.subject_in_focus), s.subject_sigma
         if s.in_focus is not None and s.sharpest_sigma is not None:
             return 2 if s.shaken else 1, -round(100 * s.in_focus), s.sharpest_sigma
         return 3, 0, 0.0
 
-    return sorted(range(len(found)), key=place)
+    return sorted(range(len(measurements)), key=place)
 
 
 def in_focus(sigma: NDArray[np.float32], threshold: float) -> NDArray[np.float32]:
@@ -280,11 +296,11 @@ class _Region(NamedTuple):
         region: NDArray[np.bool_],
     ) -> _Region:
         counted = readable & region
-        share = float(counted.sum() / max(region.sum(), 1))
-        if share < LEAST_READABLE:
-            return cls(None, share, None, None)
+        fraction = float(counted.sum() / max(region.sum(), 1))
+        if fraction < LEAST_READABLE:
+            return cls(None, fraction, None, None)
         sharpest, median = np.percentile(sigma[counted], (SHARPEST_PERCENTILE, 50.0))
-        return cls(float(focused[counted].mean(dtype=np.float64)), share, float(sharpest), float(median))
+        return cls(float(focused[counted].mean(dtype=np.float64)), fraction, float(sharpest), float(median))
 
 
 def _window(box: Box, shape: tuple[int, ...]) -> NDArray[np.bool_]:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from defocus.applications.map_of import map_of
+from defocus.applications.guide import map_or_estimate
 from defocus.errors import ParameterError
 from defocus.photograph import PhotographLike, as_photograph
 from defocus.progress import Progress
@@ -29,9 +29,9 @@ UNDECIDED = 0.25
 """Confidence below which the mask is a guess: there 64 to 70 % of the pixels of half of a set with truth were right,
 above it 82 % and more (`benchmarks/applications.py`). It is also where `rank` stops counting."""
 SOFTNESS = 0.25
-"""Share of the threshold over which an unrefined matte goes from 0 to 1."""
+"""Width of the transition of an unrefined matte from 0 to 1, as a fraction of the threshold."""
 BAND = 0.02
-"""Half width of what is unknown to the refinement, a share of the photograph's longer side."""
+"""Half width of the band that is refined, as a fraction of the photograph's longer side."""
 ONE_CLASS, SHARP_PX = 1.25, 1.0
 LEAST_THRESHOLD = 0.8
 """px; what is less blurred than this is in focus, so no automatic threshold is lower."""
@@ -74,18 +74,18 @@ def segment(
     refine: bool = False,
     progress: Progress | None = None,
 ) -> Segmentation:
-    """Divide a photograph into blurred and sharp.
+    """Divide a photograph into blurred and sharp parts.
 
     Parameters
     ----------
     photo : path, array, PIL image or `Photograph`.
     defocus_map : its map, in px or a score; estimated by the default method if None.
-    threshold : blurred from this value on, in the map's unit.
+    threshold : a pixel is blurred if its value is at least this, in the map's unit.
     auto : find the threshold that divides the map best, which is also done where no rule is given.
-    alpha : 0..1, the paper's rule; 0.3 there. At most one of the three rules may be given.
+    alpha : 0..1, the rule of the DHDE paper, which uses 0.3. At most one of the three rules may be given.
     refine : let the boundary follow the objects: a band around it is matted anew by the photograph's colours
         (closed-form matting, Levin, Lischinski, Weiss, TPAMI 2008).
-    progress : called with a step and the share done.
+    progress : called with the name of the step and the fraction of the work done, 0..1.
 
     Returns
     -------
@@ -95,8 +95,16 @@ def segment(
     ------
     ParameterError
         If two rules are given, a value is out of range, or the map is of another size.
+
+    Examples
+    --------
+    >>> import defocus
+    >>> photo = np.random.default_rng(1).integers(0, 256, (60, 90, 3), np.uint8)
+    >>> s = defocus.segment(photo, threshold=2.0)
+    >>> s.mask.shape, s.threshold, bool(s.mask.mean() < 0.5)  # the photograph is sharp
+    ((60, 90), 2.0, True)
     """
-    report = progress if progress is not None else lambda step, share: None
+    report = progress if progress is not None else lambda step, fraction: None
     if (threshold is not None) + (alpha is not None) + auto > 1:
         raise ParameterError("Give one of threshold, alpha and auto.")
     if alpha is not None and not 0 <= alpha <= 1:
@@ -104,18 +112,18 @@ def segment(
     if threshold is not None and not 0 <= threshold < np.inf:
         raise ParameterError(f"threshold must be 0 or more, not {threshold}.")
     photograph = as_photograph(photo)
-    found = map_of(photograph, defocus_map, lambda step, share: report(step, 0.8 * share))
+    defocus_map = map_or_estimate(photograph, defocus_map, lambda step, fraction: report(step, 0.8 * fraction))
     rule: Rule = "threshold" if threshold is not None else "auto" if alpha is None else "alpha"
     if threshold is None:
-        threshold = otsu_threshold(found) if alpha is None else alpha_threshold(found.sigma, alpha)
+        threshold = otsu_threshold(defocus_map) if alpha is None else alpha_threshold(defocus_map.sigma, alpha)
     report("matte", 0.8)
-    matte = np.clip(0.5 + (found.sigma - threshold) / max(SOFTNESS * threshold, 1e-6), 0, 1).astype(np.float32)
-    mask = found.sigma >= threshold
+    matte = np.clip(0.5 + (defocus_map.sigma - threshold) / max(SOFTNESS * threshold, 1e-6), 0, 1).astype(np.float32)
+    mask = defocus_map.sigma >= threshold
     if refine and mask.any() and not mask.all():
         matte = refined(mask, photograph.as_float(np.float32))
         mask = matte >= 0.5
     report("done", 1.0)
-    return Segmentation(mask, matte, found.confidence < UNDECIDED, float(threshold), rule, found.unit)
+    return Segmentation(mask, matte, defocus_map.confidence < UNDECIDED, float(threshold), rule, defocus_map.unit)
 
 
 def alpha_threshold(sigma: NDArray[np.float32], alpha: float) -> float:
@@ -124,17 +132,17 @@ def alpha_threshold(sigma: NDArray[np.float32], alpha: float) -> float:
     return low + alpha * (high - low)
 
 
-def otsu_threshold(found: DefocusMap) -> float:
+def otsu_threshold(defocus_map: DefocusMap) -> float:
     """The value that divides log sigma into two classes with the largest variance between them.
 
     Pixels weigh by their confidence, those below 0.25 next to nothing; of a map in px it is at least 0.8. There is
     only one class where the classes' means differ by less than a quarter, or the blurred one is both small and unsure:
     then all is in focus if the median is below 1 px, else all is blurred.
     """
-    values = np.log(np.maximum(found.sigma, _SMALLEST)).ravel()
+    values = np.log(np.maximum(defocus_map.sigma, _SMALLEST)).ravel()
     if np.ptp(values) < 1e-6:
-        return _one_class(found)
-    confidence = found.confidence.ravel()
+        return _one_class(defocus_map)
+    confidence = defocus_map.confidence.ravel()
     weights = np.where(confidence >= UNDECIDED, confidence, np.float32(1e-3))
     counts, edges = np.histogram(values, bins=_BINS, weights=weights)
     middles = (edges[1:] + edges[:-1]) / 2
@@ -143,24 +151,24 @@ def otsu_threshold(found: DefocusMap) -> float:
     mean_above = np.cumsum((counts * middles)[::-1])[::-1][1:] / np.maximum(above, 1e-12)
     best = int(np.argmax(below * above * (mean_above - mean_below) ** 2))
     threshold = float(np.exp(edges[best + 1]))
-    if found.unit != "px":
+    if defocus_map.unit != "px":
         return threshold
     if mean_above[best] - mean_below[best] < np.log(ONE_CLASS):
-        return _one_class(found)
+        return _one_class(defocus_map)
     threshold = max(threshold, LEAST_THRESHOLD)
-    blurred = found.sigma >= threshold
-    readable = found.confidence >= READABLE
+    blurred = defocus_map.sigma >= threshold
+    readable = defocus_map.confidence >= READABLE
     small = (blurred & readable).sum() < SMALL * max(int(readable.sum()), 1)
-    if not blurred.any() or (small and np.percentile(found.confidence[blurred], 75) < SURE):
-        return _one_class(found)
+    if not blurred.any() or (small and np.percentile(defocus_map.confidence[blurred], 75) < SURE):
+        return _one_class(defocus_map)
     return threshold
 
 
-def _one_class(found: DefocusMap) -> float:
+def _one_class(defocus_map: DefocusMap) -> float:
     """A threshold that leaves a photograph undivided."""
-    if found.unit == "px" and float(np.median(found.sigma)) < SHARP_PX:
-        return max(float(found.sigma.max()) * 1.01, LEAST_THRESHOLD)
-    return float(found.sigma.min())
+    if defocus_map.unit == "px" and float(np.median(defocus_map.sigma)) < SHARP_PX:
+        return max(float(defocus_map.sigma.max()) * 1.01, LEAST_THRESHOLD)
+    return float(defocus_map.sigma.min())
 
 
 def refined(mask: NDArray[np.bool_], rgb: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""All in focus: defocus taken back where the map says how much there is.
+"""All in focus: deconvolution by the blur that the map gives.
 
 Non-blind deconvolution for each of a few sigmas by a Wiener filter with a prior on gradients (their spectrum falls as
 1/f^2), weighed by the photograph's own noise; every pixel takes the two nearest sigmas' results, in proportion. Ringing
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
-from defocus.applications.map_of import defocus_alone, map_in_px, trust
+from defocus.applications.guide import edit_strength, map_or_estimate_in_px, sigma_beyond_focus
 from defocus.edges import noise_deviation
 from defocus.errors import ParameterError
 from defocus.optics.light import luma
@@ -30,17 +30,17 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 
 UNSURE, SURE = 0.35, 0.6
-"""Confidence of which nothing, and all of sigma, is deconvolved."""
+"""Confidence at which nothing is deconvolved, and at which all of sigma is."""
 SMALLEST, RATIO = 0.5, 1.25
-"""px, the first sigma that is taken back, and the ratio between neighbouring ones."""
+"""Smallest sigma in px that is deconvolved, and the ratio between neighbouring ones."""
 LARGEST = 6.0
-"""px; of more blur nothing is left to bring back."""
+"""Largest sigma in px that is deconvolved: of more blur no detail is left to restore."""
 TILE = 448
 NOISE_FLOOR = 0.5 / 255
 DETAIL = 0.01
-"""Deviation of the gradient, 0..1 per px, that is taken for worth bringing back: low, so for strong regularisation."""
+"""Assumed standard deviation of the gradient, 0..1 per px: low, and so the regularisation strong."""
 OVERSHOOT = 0.25
-"""Share of the local range by which a result may leave it."""
+"""Fraction of the local range of values by which a result may exceed it."""
 
 
 def sharpen(
@@ -50,14 +50,14 @@ def sharpen(
     strength: float = 1.0,
     progress: Progress | None = None,
 ) -> NDArray[Any]:
-    """Return the photograph with its defocus taken back.
+    """Return the photograph with its defocus blur reduced.
 
     Parameters
     ----------
     photo : path, array, PIL image or `Photograph`.
     defocus_map : its map, in px; estimated by the default method if None.
-    strength : 0 returns the photograph, 1 takes back what the map says as far as noise allows; up to 2.
-    progress : called with a step and the share done.
+    strength : 0 = off, 1 = the full estimated blur, as far as noise allows; at most 2.
+    progress : called with the name of the step and the fraction of the work done, 0..1.
 
     Returns
     -------
@@ -67,19 +67,26 @@ def sharpen(
     ------
     ParameterError
         If the strength is outside 0..2, the map is a score without unit or of another size.
+
+    Examples
+    --------
+    >>> import defocus
+    >>> photo = np.random.default_rng(1).integers(0, 256, (60, 90, 3), np.uint8)
+    >>> bool((defocus.sharpen(photo, strength=0) == photo).all())
+    True
     """
-    report = progress if progress is not None else lambda step, share: None
+    report = progress if progress is not None else lambda step, fraction: None
     if not 0 <= strength <= 2:
         raise ParameterError(f"strength must be in 0..2, not {strength}.")
     photograph = as_photograph(photo)
-    found = map_in_px(photograph, defocus_map, lambda step, share: report(step, 0.4 * share))
+    defocus_map = map_or_estimate_in_px(photograph, defocus_map, lambda step, fraction: report(step, 0.4 * fraction))
     pixels = photograph.pixels
     if strength == 0:
         return np.array(pixels)
     full = np.float32(1 if pixels.dtype.kind == "f" else np.iinfo(pixels.dtype).max)
     noise = max(noise_deviation(luma(pixels[:2048, :2048].astype(np.float32) / full)), NOISE_FLOOR)
     # Less than the true sigma never rings, so what the map is less sure of is taken for sharper.
-    sigma = np.minimum(defocus_alone(found), LARGEST) * trust(photograph, found, UNSURE, SURE)
+    sigma = np.minimum(sigma_beyond_focus(defocus_map), LARGEST) * edit_strength(photograph, defocus_map, UNSURE, SURE)
     levels = _levels(float(sigma.max()))
     reach = int(np.ceil(4 * levels[-1])) + 4
     result = np.empty_like(pixels)

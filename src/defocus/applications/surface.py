@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import html
 import io
-import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -14,6 +12,7 @@ from PIL import Image
 from scipy import ndimage
 
 from defocus.optics.light import srgb_to_linear
+from defocus.pages import fill_page
 
 if TYPE_CHECKING:
     from defocus.applications.depth import Depth
@@ -61,7 +60,7 @@ def surface(rgb: NDArray[np.uint8], depth: Depth) -> Surface:
     return Surface(vertices, faces, rgb[np.ix_(rows, columns)].reshape(-1, 3))
 
 
-def glb(made: Surface) -> bytes:
+def glb(model: Surface) -> bytes:
     """Return the surface as a binary glTF 2.0 file.
 
     Colours are linear, as glTF wants vertex colours, with 16 bits so that shadows keep their steps. The material is
@@ -70,9 +69,9 @@ def glb(made: Surface) -> bytes:
     import trimesh
     from trimesh.exchange.gltf import export_glb
 
-    linear = np.ones((len(made.colours), 4))
-    linear[:, :3] = srgb_to_linear(made.colours / 255)
-    mesh = trimesh.Trimesh(made.vertices, made.faces, process=False)
+    linear = np.ones((len(model.colours), 4))
+    linear[:, :3] = srgb_to_linear(model.colours / 255)
+    mesh = trimesh.Trimesh(model.vertices, model.faces, process=False)
     mesh.vertex_attributes["_color"] = np.rint(linear * 65535).astype(np.uint16)
     # trimesh itself writes colours of 8 bits as they are, and no unlit material.
     contents: bytes = export_glb(trimesh.Scene(mesh), tree_postprocessor=_unlit)
@@ -97,21 +96,21 @@ def _unlit(tree: dict[str, Any]) -> None:
     primitive["material"] = 0
 
 
-def ply(made: Surface) -> bytes:
+def ply(model: Surface) -> bytes:
     """Return the surface as a binary PLY file; colours are sRGB of 8 bits, as programs that read PLY expect."""
     import trimesh
 
-    mesh = trimesh.Trimesh(made.vertices, made.faces, vertex_colors=made.colours, process=False)
+    mesh = trimesh.Trimesh(model.vertices, model.faces, vertex_colors=model.colours, process=False)
     contents: bytes = mesh.export(file_type="ply")
     return contents
 
 
-def turntable(made: Surface) -> list[Image.Image]:
+def turntable(model: Surface) -> list[Image.Image]:
     """Pictures of the surface, swung from side to side about its middle."""
-    shown = np.unique(made.faces)  # points between things, at a jump, would hang in the air
-    points, colours = made.vertices[shown].astype(np.float64), made.colours[shown]
+    shown = np.unique(model.faces)  # points between things, at a jump, would hang in the air
+    points, colours = model.vertices[shown].astype(np.float64), model.colours[shown]
     if not len(points):
-        points, colours = made.vertices.astype(np.float64), made.colours
+        points, colours = model.vertices.astype(np.float64), model.colours
     centre = np.array([0, 0, float(np.median(points[:, 2]))])
     aspect = np.ptp(points[:, 1] / -points[:, 2]) / max(np.ptp(points[:, 0] / -points[:, 2]), 1e-9)
     width, height = FRAME_WIDTH, max(2, round(FRAME_WIDTH * aspect))
@@ -149,92 +148,31 @@ def _closed(picture: NDArray[np.uint8], drawn: NDArray[np.bool_]) -> NDArray[np.
     return np.rint(filled).astype(np.uint8)
 
 
-def turntable_gif(made: Surface) -> bytes:
+def turntable_gif(model: Surface) -> bytes:
     """Return the turntable as an animated GIF that repeats for ever."""
-    frames = turntable(made)
+    frames = turntable(model)
     file = io.BytesIO()
     frames[0].save(file, format="GIF", save_all=True, append_images=frames[1:], duration=80, loop=0)
     return file.getvalue()
 
 
-def viewer(made: Surface, depth: Depth, title: str, explanation: str) -> bytes:
+def viewer(model: Surface, depth: Depth, title: str, explanation: str) -> bytes:
     """Return one HTML file that shows the points and opens offline: drag turns, the wheel comes nearer.
 
     Parameters
     ----------
-    made : the surface; its points are shown.
+    model : the surface; its points are shown.
     depth : what it was made of.
     title : shown on top; what is no text in it, as in names of files that are not UTF-8, is written as escapes.
     explanation : what who looks at it has to know.
     """
-    centre = np.array([0, 0, np.median(made.vertices[:, 2])], np.float32)
-    size = float(np.percentile(np.abs(made.vertices - centre).max(axis=1), 99)) or 1.0
-    points = np.clip((made.vertices - centre) / size, -4, 4).astype("<f4")
+    centre = np.array([0, 0, np.median(model.vertices[:, 2])], np.float32)
+    size = float(np.percentile(np.abs(model.vertices - centre).max(axis=1), 99)) or 1.0
+    points = np.clip((model.vertices - centre) / size, -4, 4).astype("<f4")
     data = {
         "points": base64.b64encode(points.tobytes()).decode(),
-        "colours": base64.b64encode(made.colours.tobytes()).decode(),
+        "colours": base64.b64encode(model.colours.tobytes()).decode(),
         "eye": float(-centre[2] / size),
     }
     unit = "metres" if depth.unit == "m" else "relative depth, without scale"
-    page = _VIEWER.replace("{title}", html.escape(title))
-    page = page.replace("{words}", html.escape(f"{unit}. {explanation}"))
-    return page.replace("{data}", json.dumps(data)).encode("utf-8", "backslashreplace")
-
-
-_VIEWER = """<!doctype html><html lang=en><head><meta charset=utf-8><title>{title}</title>
-<style>html,body{margin:0;height:100%;background:#181818;color:#ddd;font:14px system-ui,sans-serif;overflow:hidden}
-canvas{width:100%;height:100%;display:block;touch-action:none}p{position:fixed;margin:.8em;max-width:44em}</style>
-</head><body>
-<p><b>{title}</b><br>{words} Drag to turn, scroll to come nearer.</p><canvas></canvas>
-<script>
-const data = {data};
-const bytes = text => Uint8Array.from(atob(text), c => c.charCodeAt(0));
-const points = new Float32Array(bytes(data.points).buffer), colours = bytes(data.colours);
-const canvas = document.querySelector('canvas'), gl = canvas.getContext('webgl');
-if (!gl) document.querySelector('p').append(' This browser has no WebGL: open the .glb file instead.');
-const shader = (kind, text) => {
-  const s = gl.createShader(kind); gl.shaderSource(s, text); gl.compileShader(s); return s;
-};
-const program = gl.createProgram();
-gl.attachShader(program, shader(gl.VERTEX_SHADER, `
-  attribute vec3 point; attribute vec3 colour; uniform vec2 turn; uniform float eye, aspect, dot; varying vec3 shown;
-  void main() {
-    float a = cos(turn.x), b = sin(turn.x), c = cos(turn.y), d = sin(turn.y);
-    vec3 p = vec3(a * point.x + b * point.z, point.y, a * point.z - b * point.x);
-    p = vec3(p.x, c * p.y - d * p.z, d * p.y + c * p.z);
-    float w = eye - p.z;
-    gl_Position = vec4(p.x * 2.2 / aspect, p.y * 2.2, (w - 0.02) / 40.0 * w, w);
-    gl_PointSize = max(dot / w, 1.0);
-    shown = colour;
-  }`));
-gl.attachShader(program, shader(gl.FRAGMENT_SHADER,
-  'precision mediump float; varying vec3 shown; void main() { gl_FragColor = vec4(shown, 1.0); }'));
-gl.linkProgram(program); gl.useProgram(program); gl.enable(gl.DEPTH_TEST);
-const feed = (name, array, kind, normal) => {
-  gl.bindBuffer(gl.ARRAY_BUFFER, gl.createBuffer()); gl.bufferData(gl.ARRAY_BUFFER, array, gl.STATIC_DRAW);
-  const at = gl.getAttribLocation(program, name); gl.enableVertexAttribArray(at);
-  gl.vertexAttribPointer(at, 3, kind, normal, 0, 0);
-};
-feed('point', points, gl.FLOAT, false); feed('colour', colours, gl.UNSIGNED_BYTE, true);
-const uniform = name => gl.getUniformLocation(program, name);
-let turn = [0, 0], eye = data.eye;
-function draw() {
-  canvas.width = canvas.clientWidth * devicePixelRatio; canvas.height = canvas.clientHeight * devicePixelRatio;
-  gl.viewport(0, 0, canvas.width, canvas.height); gl.clearColor(.094, .094, .094, 1);
-  gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT);
-  gl.uniform2f(uniform('turn'), turn[0], turn[1]); gl.uniform1f(uniform('eye'), eye);
-  gl.uniform1f(uniform('aspect'), canvas.width / canvas.height);
-  gl.uniform1f(uniform('dot'), canvas.height * 4.4 * data.eye / Math.sqrt(points.length / 3) / 1.6);
-  gl.drawArrays(gl.POINTS, 0, points.length / 3);
-}
-canvas.onpointerdown = e => canvas.setPointerCapture(e.pointerId);
-canvas.onpointermove = e => {
-  if (!e.buttons) return;
-  turn[0] += e.movementX * .004; turn[1] += e.movementY * .004; draw();
-};
-canvas.onwheel = e => {
-  e.preventDefault(); eye = Math.min(20, Math.max(.1, eye * Math.exp(e.deltaY * .001))); draw();
-};
-onresize = draw; draw();
-</script></body></html>
-"""
+    return fill_page("viewer.html", title=title, explanation=f"{unit}. {explanation}", data=data)

@@ -2,6 +2,10 @@
 
 # No postponed annotations here: typer must find `Annotated` and itself, which load inside a function.
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import typer
 
 
 def main() -> None:
@@ -11,7 +15,7 @@ def main() -> None:
     try:
         if sys.argv[1:] == ["--version"]:  # without typer, so that scripts can ask often
             _print_version(True)
-        _run()
+        application()(prog_name="defocus")
     except KeyboardInterrupt:
         sys.exit(130)
     except OutputClosedError as error:
@@ -28,7 +32,8 @@ def _print_version(wanted: bool) -> None:
         sys.exit(0)
 
 
-def _run() -> None:
+def application() -> "typer.Typer":
+    """Return the program with all its commands; the documentation is made from it too."""
     from typing import Annotated
 
     import typer
@@ -60,8 +65,8 @@ def _run() -> None:
         "rank": rank,
     }.items():
         app.command(name, epilog=module.EXAMPLES)(module.command)
-    app.command("methods")(methods.command)
+    app.command("methods", epilog=methods.EXAMPLES)(methods.command)
     app.command("train", epilog=train.TRAIN_EXAMPLES)(train.train_command)
     app.command("benchmark", epilog=benchmark.EXAMPLES)(benchmark.command)
     app.command("study", epilog=train.STUDY_EXAMPLES)(train.study_command)
-    app(prog_name="defocus")
+    return app

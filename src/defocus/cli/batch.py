@@ -14,7 +14,7 @@ import time
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -26,15 +26,17 @@ from defocus.cli.files import (
     MAP_ENDING,
     STANDARD_STREAM,
     Found,
+    Source,
     find_photographs,
     name_outputs,
     prepare_folder,
     with_ending,
 )
-from defocus.cli.sentences import sentence, warnings_about, without_path
+from defocus.cli.messages import error_message, warnings_about, without_path
+from defocus.cli.options import Options
 from defocus.cli.terminal import ProgressBar, say, write_binary
 from defocus.cli.up_to_date import ANY_SUFFIX, find_outputs
-from defocus.errors import MapFileError, ParameterError, WeightsError
+from defocus.errors import MapFileError, OutputError, ParameterError, WeightsError
 from defocus.provenance import Provenance, is_output
 
 if TYPE_CHECKING:  # numpy must not load for --help
@@ -44,7 +46,7 @@ if TYPE_CHECKING:  # numpy must not load for --help
 
 
 @dataclass(frozen=True)
-class Made:
+class Result:
     """What a command made of one photograph, not yet written.
 
     Attributes
@@ -53,14 +55,14 @@ class Made:
     main : writes the main output to a path.
     pictures : return the contents of the other files, by kind.
     suffix : of the main output, where it depends on the photograph.
-    result : anything else that the command wants back; must be picklable.
+    value : anything else that the command wants back; must be picklable.
     """
 
     record: dict[str, Any]
     main: Callable[[Path, Provenance], None] | None = None
     pictures: Mapping[str, Callable[[Provenance], bytes]] = field(default_factory=dict)
     suffix: str = ""
-    result: Any = None
+    value: Any = None
 
 
 class Task(ABC):
@@ -91,7 +93,7 @@ class Task(ABC):
         return photograph
 
     @abstractmethod
-    def make(self, photograph: Photograph, defocus_map: DefocusMap, report: Progress) -> Made:
+    def make(self, photograph: Photograph, defocus_map: DefocusMap, report: Progress) -> Result:
         """Do the work."""
 
     @abstractmethod
@@ -100,35 +102,11 @@ class Task(ABC):
 
 
 @dataclass(frozen=True)
-class Options:
-    """The options that all commands on photographs share, as the user gave them.
-
-    Attributes
-    ----------
-    photos, output, map_file, method, weights, jobs, skip_existing, max_megapixels, strict, as_json, quiet : see
-        `defocus.cli.options`.
-    parameters : of the method: None, the name of a preset, or the method's own.
-    """
-
-    photos: Sequence[Path]
-    output: Path | None = None
-    map_file: Path | None = None
-    method: str = "pyramid"
-    parameters: Any = None
-    weights: Path | None = None
-    jobs: int = 1
-    skip_existing: bool = False
-    max_megapixels: float = 200.0
-    strict: bool = False
-    as_json: bool = False
-    quiet: bool = False
-
-
-@dataclass(frozen=True)
 class _Job:
     """One photograph, and all that its outputs depend on; travels to other processes."""
 
     path: Path
+    named: bool
     contents: bytes | None
     outputs: dict[str, Path]
     task: Task
@@ -157,7 +135,7 @@ class _Answer:
 
     record: dict[str, Any]
     warnings: Sequence[str] = ()
-    result: Any = None
+    value: Any = None
     stdout: bytes | None = None
 
 
@@ -167,7 +145,7 @@ class Outcome:
 
     Attributes
     ----------
-    results : path and `Made.result` of those that are done, in the order they were found in.
+    results : path and `Result.value` of those that are done, in the order they were found in.
     failures : path and reason of those that are not.
     photographs : how many there were.
     interrupted : whether Ctrl-C ended the run early.
@@ -200,8 +178,17 @@ class Outcome:
             raise typer.Exit(1)
 
 
-def process_photographs(task: Task, options: Options) -> Outcome:
+def process_photographs(
+    task: Task, options: Options, *, parameters: Any = None, weights: Path | None = None
+) -> Outcome:
     """Do `task` on every photograph.
+
+    Parameters
+    ----------
+    task : what is done with each.
+    options : as the user gave them.
+    parameters : of the method: None, the name of a preset, or the method's own.
+    weights : for the method, instead of the package's own.
 
     Raises
     ------
@@ -211,10 +198,11 @@ def process_photographs(task: Task, options: Options) -> Outcome:
     from defocus.runtime.processes import WorkerLost, run, terminable
 
     found = find_photographs(options.photos)
-    jobs = _prepare(task, options, found)
+    jobs = _prepare(task, options, found, parameters, weights)
     processes = min(options.jobs, max(1, len(jobs)))
     answers: dict[int, _Answer] = {}
     failures: dict[int, str] = {}
+    left_out = 0
     interrupted = False
     with terminable(), ProgressBar(len(jobs), hidden=options.quiet) as bar:
         for path in found.outputs if not options.quiet else ():
@@ -237,6 +225,11 @@ def process_photographs(task: Task, options: Options) -> Outcome:
                         else outcome
                     )
                     bar.end()
+                    if "is_output" in answer.record:
+                        left_out += 1
+                        if job.named and not options.quiet:
+                            bar.say(f"{job.name} was written by defocus and is left out.", error=True)
+                        continue
                     for warning in answer.warnings if not options.quiet else ():
                         bar.say(f"Warning: {job.name}: {warning}", error=True)
                     if "error" in answer.record:
@@ -249,10 +242,12 @@ def process_photographs(task: Task, options: Options) -> Outcome:
         except KeyboardInterrupt:
             interrupted = True
             bar.say(f"Interrupted: {len(answers)} of {len(jobs)} photographs done.", error=True)
+    if left_out and left_out == len(jobs) and not found.failures:
+        raise typer.BadParameter(f"{jobs[0].name} was written by defocus: name photographs.")
     return Outcome(
-        results=[(jobs[place].path, answers[place].result) for place in sorted(answers)],
+        results=[(jobs[place].path, answers[place].value) for place in sorted(answers)],
         failures=[*found.failures, *((jobs[place].path, failures[place]) for place in sorted(failures))],
-        photographs=len(jobs),
+        photographs=len(jobs) - left_out,
         interrupted=interrupted,
     )
 
@@ -280,14 +275,15 @@ def _line(task: Task, record: dict[str, Any]) -> str | None:
     return f"{record['path']}: {figures}{saved}, {record['seconds']:.1f} s" + (f" -> {outputs}" if outputs else "")
 
 
-def _prepare(task: Task, options: Options, found: Found) -> list[_Job]:
+def _prepare(task: Task, options: Options, found: Found, given: Any, weights: Path | None) -> list[_Job]:
     """Check what can be checked before any photograph is read, and say what is to be done with each."""
     from defocus.estimation import find_parameters
     from defocus.methods.registry import find_method
 
     if not found.photographs and not found.failures:
         raise typer.BadParameter(f"{found.outputs[0]} was written by defocus: name photographs.")
-    sources = found.photographs
+    folder = None if options.output == STANDARD_STREAM or names_a_file(options.output) else options.output
+    sources = _without_outputs(task, found, folder)
     several = len(sources) > 1 or any(photo.is_dir() for photo in options.photos)
     streamed = [source for source in sources if source.path == STANDARD_STREAM]
     to_stdout = options.output == STANDARD_STREAM or (bool(streamed) and options.output is None)
@@ -299,20 +295,20 @@ def _prepare(task: Task, options: Options, found: Found) -> list[_Job]:
         raise typer.BadParameter("--json and the output cannot both go to standard output: give -o a file or a folder.")
     if options.map_file is not None and options.map_file.is_file() and several:
         raise typer.BadParameter("--map is one file, but there are several photographs: give the folder of their maps.")
-    folder = None if to_stdout or one_file is not None else options.output
     try:
         chosen = find_method(options.method)
-        parameters = find_parameters(chosen, options.parameters)
+        parameters = find_parameters(chosen, given)
+        weights_sha256 = chosen.weights_sha256(weights)
         prepare_folder(folder if one_file is None else one_file.parent)
-    except ParameterError as error:
+    except (ParameterError, WeightsError) as error:
         raise typer.BadParameter(str(error)) from error
     recipe = {
         "method": options.method,
         "parameters": dataclasses.asdict(parameters),
-        "weights_sha256": chosen.weights_sha256(options.weights),
+        "weights_sha256": weights_sha256,
     }
-    if options.weights is not None:
-        _try_weights(options.method, parameters, options.weights)
+    if weights is not None:
+        _try_weights(options.method, parameters, weights)
     jobs = []
     taken = {os.path.realpath(source.path): source.path for source in sources}
     for source, stem in zip(sources, name_outputs(sources, folder), strict=True):
@@ -335,12 +331,13 @@ def _prepare(task: Task, options: Options, found: Found) -> list[_Job]:
         jobs.append(
             _Job(
                 path=source.path,
+                named=source.named,
                 contents=_standard_input() if source.path == STANDARD_STREAM else None,
                 outputs=outputs,
                 task=task,
                 method=options.method,
                 parameters=parameters,
-                weights=options.weights,
+                weights=weights,
                 map_recipe=recipe if map_file is None else {"file_sha256": _sha256(map_file)},
                 map_file=map_file,
                 saved_maps=tuple(dict.fromkeys(with_ending(each, MAP_ENDING) for each in (stem, beside))),
@@ -351,6 +348,24 @@ def _prepare(task: Task, options: Options, found: Found) -> list[_Job]:
             )
         )
     return jobs
+
+
+def _without_outputs(task: Task, found: Found, folder: Path | None) -> list[Source]:
+    """The photographs without those that are outputs of this very command for another of them, such as photo.jpg.png.
+
+    Other outputs under names of their own are left out when they are read, without being opened twice.
+    """
+    planned = set()
+    for source, stem in zip(found.photographs, name_outputs(found.photographs, folder), strict=True):
+        with suppress(ParameterError):  # said when the outputs are checked
+            planned |= {os.path.realpath(path) for path in task.outputs(source.path, stem).values()}
+    sources = []
+    for source in found.photographs:
+        if os.path.realpath(source.path) in planned and is_output(source.path):
+            found.outputs.extend([source.path] if source.named else [])
+        else:
+            sources.append(source)
+    return sources
 
 
 def _try_weights(method: str, parameters: Any, weights: Path) -> None:
@@ -414,8 +429,10 @@ def _work(job: _Job, report: Progress = lambda step, fraction: None) -> _Answer:
             answer = _process(job, report)
         except WeightsError:
             raise
+        except OutputError:
+            return _Answer({"path": job.name, "is_output": True})
         except Exception as error:  # a fault of ours must not cost the user the other photographs
-            return _Answer({"path": job.name, "error": sentence(error)}, warnings_about(job.path, caught))
+            return _Answer({"path": job.name, "error": error_message(error)}, warnings_about(job.path, caught))
     return dataclasses.replace(answer, warnings=warnings_about(job.path, caught))
 
 
@@ -438,12 +455,13 @@ def _process(job: _Job, report: Progress) -> _Answer:
         max_pixels=job.max_pixels,
         own_colours=job.task.own_colours,
         strict=job.strict,
+        refuse_outputs=True,
     )
     defocus_map, origin = _find_map(job, photograph, report)
-    made = job.task.make(photograph, defocus_map, report)
+    result = job.task.make(photograph, defocus_map, report)
     report("writing", 1.0)
     outputs = {
-        kind: path.with_name(path.name.removesuffix(ANY_SUFFIX) + made.suffix)
+        kind: path.with_name(path.name.removesuffix(ANY_SUFFIX) + result.suffix)
         if path.name.endswith(ANY_SUFFIX)
         else path
         for kind, path in job.outputs.items()
@@ -452,27 +470,27 @@ def _process(job: _Job, report: Progress) -> _Answer:
     stdout = None
     if outputs:
         main, main_path = next(iter(outputs.items()))
-        write_main = made.main
+        write_main = result.main
         assert write_main is not None
         if job.to_stdout:
             with tempfile.TemporaryDirectory() as folder:
-                path = Path(folder) / f"output{made.suffix or main_path.suffix}"
+                path = Path(folder) / f"output{result.suffix or main_path.suffix}"
                 write_main(path, provenance[main])
                 stdout = path.read_bytes()
             outputs = {}
         else:
-            wanted = [kind for kind in made.pictures if kind in outputs]
-            encoders = [partial(made.pictures[kind], provenance[kind]) for kind in wanted]
+            wanted = [kind for kind in result.pictures if kind in outputs]
+            encoders = [partial(result.pictures[kind], provenance[kind]) for kind in wanted]
             _, *encoded = at_once(lambda: write_main(main_path, provenance[main]), *encoders)
             for kind, contents in zip(wanted, encoded, strict=True):  # only now: where the main one cannot be written
                 write_bytes(outputs[kind], contents)  # nothing is
-    record = {"path": job.name, **made.record}
+    record = {"path": job.name, **result.record}
     if origin is not None:
         record["map"] = str(origin)
     record["seconds"] = round(time.perf_counter() - start, 3)
     if outputs:
         record["outputs"] = _names(outputs)
-    return _Answer(record, result=made.result, stdout=stdout)
+    return _Answer(record, value=result.value, stdout=stdout)
 
 
 def _find_map(job: _Job, photograph: Photograph, report: Progress) -> tuple[DefocusMap, Path | None]:
@@ -485,10 +503,10 @@ def _find_map(job: _Job, photograph: Photograph, report: Progress) -> tuple[Defo
         return load(job.map_file), job.map_file
     if job.task.uses_saved_map:
         for path in job.saved_maps:
-            made = read_provenance(path)
-            if made is None or made.options.get("reduced", 1) != 1:
+            stored = read_provenance(path)
+            if stored is None or stored.options.get("reduced", 1) != 1:
                 continue
-            if made == Provenance("map", photograph.sha256, job.map_recipe, made.options).as_stored():
+            if stored == Provenance("map", photograph.sha256, job.map_recipe, stored.options).as_stored():
                 try:
                     return load(path), path
                 except MapFileError as error:

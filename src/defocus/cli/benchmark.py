@@ -17,6 +17,8 @@ defocus benchmark --data CUHK --methods dhde,zhuo2011,karaali2018 -o report
 
 defocus benchmark --data sharp_photos --methods dhde -o report --limit 20
 
+defocus benchmark --data public --methods pyramid,zhuo2011 -o report --jobs 2
+
 defocus benchmark --data CUHK --methods dhde --methods mine=dhde::mine.onnx --methods hifst -o report --jobs 2
 
 Run it again with the same folder to go on where it stopped, or to add methods.
@@ -30,7 +32,7 @@ def command(
             "--data",
             metavar="DIR",
             help="Data with truth (CUHK, DUT, SYNDOF, a folder with dataset.toml) or sharp photographs, which are "
-            "blurred by known amounts; may be repeated.",
+            "blurred by known amounts; 'public' is what comes with scikit-image, blurred so; may be repeated.",
         ),
     ],
     methods: Annotated[
@@ -51,7 +53,7 @@ def command(
     ] = None,
     costs: Annotated[bool, typer.Option(help="Time a cold process of each and its peak memory.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No lines of progress.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress.")] = False,
 ) -> None:
     """Measure methods side by side on photographs whose truth is known.
 
@@ -63,9 +65,9 @@ def command(
     from defocus.evaluation.layouts import open_data
     from defocus.evaluation.report import write_report
 
-    def say(line: str, share: float) -> None:
+    def say(line: str, fraction: float) -> None:
         if not quiet or line.startswith("Warning"):
-            print(f"{share:4.0%}  {line}", file=sys.stderr, flush=True)  # noqa: T201
+            print(f"{fraction:4.0%}  {line}", file=sys.stderr, flush=True)  # noqa: T201
 
     try:
         configurations = [

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from defocus.cli import options as shared
-from defocus.cli.batch import Made, Options, Task, process_photographs
+from defocus.cli.batch import Result, Task, process_photographs
+from defocus.cli.options import EXIT_CODES, Options, shares_options
 from defocus.errors import ParameterError
 
 if TYPE_CHECKING:  # numpy must not load for --help
@@ -31,35 +31,41 @@ defocus depth portrait.jpg --focus-distance 1.8 --side behind
 
 defocus depth scan.tif --focal-length 50 --f-number 2 --focus-distance 1.2 --sensor-width 36
 
-{shared.EXIT_CODES}"""
+{EXIT_CODES}"""
 
 
+@shares_options()
 def command(
-    photos: shared.Photos,
-    output: shared.Output = None,
+    options: Options,
     focal_length: Annotated[
-        float | None, typer.Option("--focal-length", metavar="MM", help="Of the lens itself; from EXIF if left out.")
+        float | None,
+        typer.Option(
+            "--focal-length",
+            metavar="MM",
+            help="Focal length of the lens itself, not its 35-mm equivalent; from EXIF if left out.",
+        ),
     ] = None,
     f_number: Annotated[
-        float | None, typer.Option("--f-number", metavar="N", help="Aperture; from EXIF if left out.")
+        float | None, typer.Option("--f-number", metavar="N", help="F-number; from EXIF if left out.")
     ] = None,
     focus_distance: Annotated[
         float | None,
-        typer.Option("--focus-distance", metavar="M", help="Distance in focus, m; few cameras write it into the EXIF."),
+        typer.Option(
+            "--focus-distance", metavar="M", help="Distance in focus in metres; few cameras write it into the EXIF."
+        ),
     ] = None,
     sensor_width: Annotated[
-        float | None, typer.Option("--sensor-width", metavar="MM", help="Along the photograph's width; from EXIF.")
+        float | None,
+        typer.Option(
+            "--sensor-width",
+            metavar="MM",
+            help="Width of the sensor along the photograph's width; from EXIF if left out.",
+        ),
     ] = None,
-    side: Annotated[Side, typer.Option(help="Where what is blurred lies, seen from the distance in focus.")] = "auto",
-    meshes: Annotated[bool, typer.Option("--mesh/--no-mesh", help="Also .glb, .ply, a turntable and a viewer.")] = True,
-    map_file: shared.MapFile = None,
-    method: shared.MethodName = "pyramid",
-    jobs: shared.Jobs = 1,
-    skip_existing: shared.SkipExisting = False,
-    max_megapixels: shared.MaxMegapixels = 200.0,
-    strict: shared.Strict = False,
-    as_json: shared.AsJson = False,
-    quiet: shared.Quiet = False,
+    side: Annotated[Side, typer.Option(help="Side of the plane of focus on which blurred things lie.")] = "auto",
+    meshes: Annotated[
+        bool, typer.Option("--mesh/--no-mesh", help="Also write a surface (.glb, .ply), a turntable GIF and a viewer.")
+    ] = True,
 ) -> None:
     """Depth from defocus: in metres where the lens is known, else relative.
 
@@ -71,18 +77,7 @@ def command(
     """
     process_photographs(
         _Depth(focal_length, f_number, focus_distance, sensor_width, side, meshes),
-        Options(
-            photos=photos,
-            output=output,
-            map_file=map_file,
-            method=method,
-            jobs=jobs,
-            skip_existing=skip_existing,
-            max_megapixels=max_megapixels,
-            strict=strict,
-            as_json=as_json,
-            quiet=quiet,
-        ),
+        options,
     ).conclude()
 
 
@@ -135,7 +130,7 @@ class _Depth(Task):
             raise ParameterError(f"Depth in metres also needs {names}, which the photograph's EXIF does not hold.")
         return None
 
-    def make(self, photograph: Photograph, defocus_map: DefocusMap, report: Progress) -> Made:
+    def make(self, photograph: Photograph, defocus_map: DefocusMap, report: Progress) -> Result:
         from functools import cache
 
         import numpy as np
@@ -167,7 +162,7 @@ class _Depth(Task):
             "depth_percentiles": {k: round(float(v), 4) for k, v in zip(("5", "50", "95"), percentiles, strict=True)},
             "note": AMBIGUITIES,
         }
-        return Made(
+        return Result(
             record,
             save,
             {

@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from defocus.cli.batch import Made
+from defocus.cli.batch import Result
 from defocus.cli.files import with_ending
 from defocus.cli.options import EditFormat
 from defocus.cli.up_to_date import ANY_SUFFIX
@@ -25,7 +25,7 @@ def edit_output(stem: Path, ending: str, file_format: EditFormat | None) -> Path
 
 def edit(
     record: dict[str, Any], pixels: NDArray[Any], photograph: Photograph, file_format: EditFormat | None, quality: int
-) -> Made:
+) -> Result:
     """Return an edited photograph, to be saved in its own format or the one asked for.
 
     Parameters
@@ -46,4 +46,4 @@ def edit(
     def save(path: Path, made_from: Provenance) -> None:
         save_photograph(path, pixels, photograph, provenance=made_from, quality=quality)
 
-    return Made(record, save, suffix=suffix_for(photograph) if file_format is None else f".{file_format}")
+    return Result(record, save, suffix=suffix_for(photograph) if file_format is None else f".{file_format}")

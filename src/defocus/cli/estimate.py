@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from defocus.cli import options as shared
-from defocus.cli.batch import Made, Options, Task, names_a_file, process_photographs
+from defocus.cli.batch import Result, Task, names_a_file, process_photographs
+from defocus.cli.options import EXIT_CODES, Options, shares_options
 from defocus.errors import ParameterError
 
 if TYPE_CHECKING:  # numpy must not load for --help
@@ -18,7 +18,6 @@ if TYPE_CHECKING:  # numpy must not load for --help
     from defocus.progress import Progress
     from defocus.provenance import Provenance
 
-CONFIDENT = 0.5
 MapFormat = Literal["tiff", "npy", "npz", "exr", "png"]
 Precision = Literal["compact", "lossless"]
 Scale = Literal["photograph", "method"]
@@ -37,19 +36,31 @@ defocus estimate photo.jpg -o sigma.npy
 
 curl -s https://example.org/photo.jpg | defocus estimate - > map.tiff
 
-{shared.EXIT_CODES}"""
+{EXIT_CODES}"""
 
 
+@shares_options(
+    without=("map_file",),
+    json_help="Print one JSON object per photograph, as each is finished: path, size (width, height), method, unit, "
+    "seconds, sigma_percentiles (5, 50, 95), fraction_saturated, fraction_confident (pixels with confidence 0.5 or "
+    "more), outputs; or path and error; or path, skipped and outputs.",
+)
 def command(
-    photos: shared.Photos,
-    output: shared.Output = None,
-    method: shared.MethodName = "pyramid",
+    options: Options,
     parameters: Annotated[
-        str, typer.Option(metavar="PRESET", help="The method's parameters: default, or released (dhde).")
+        str,
+        typer.Option(
+            metavar="PRESET",
+            help="Preset of the method's parameters: default, or released (dhde) or paper (shi2015jnb).",
+        ),
     ] = "default",
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Change one parameter of the preset; may be repeated."),
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Change one parameter; may be repeated. `defocus methods NAME` lists them.",
+        ),
     ] = None,
     weights: Annotated[
         Path | None,
@@ -62,15 +73,15 @@ def command(
         MapFormat,
         typer.Option(
             "--format",
-            help="Of the map: tiff; npy and exr hold sigma alone; npz sigma and confidence; png sigma in thousandths "
-            "of a px.",
+            help="File format of the map: tiff; npy and exr hold sigma alone; npz sigma and confidence; png sigma in "
+            "thousandths of a px.",
         ),
     ] = "tiff",
     precision: Annotated[
         Precision,
         typer.Option(
-            help="Of a TIFF: compact rounds sigma by less than 1 % and leaves the seeds out; lossless keeps all, in a "
-            "file ten times as large.",
+            help="Precision of a TIFF map: compact rounds sigma by less than 1 % and leaves the seeds out; lossless "
+            "keeps everything, in a file ten times as large.",
         ),
     ] = "compact",
     reduced: Annotated[
@@ -83,20 +94,6 @@ def command(
             help="Colours of the pictures: over the blur in each photograph, or over the method's whole range."
         ),
     ] = "photograph",
-    as_json: Annotated[
-        bool,
-        typer.Option(
-            "--json",
-            help="Print one JSON object per photograph: path, size (width, height), method, unit, seconds, "
-            "sigma_percentiles (5, 50, 95), share_saturated, share_confident (confidence 0.5 or more), outputs; "
-            "or path and error; or path, skipped and outputs. Lines come as photographs are finished.",
-        ),
-    ] = False,
-    jobs: shared.Jobs = 1,
-    skip_existing: shared.SkipExisting = False,
-    max_megapixels: shared.MaxMegapixels = 200.0,
-    strict: shared.Strict = False,
-    quiet: shared.Quiet = False,
 ) -> None:
     """Estimate how far out of focus every pixel of each photograph is.
 
@@ -111,33 +108,23 @@ def command(
     from defocus.methods.parameters import set_parameters
     from defocus.methods.registry import find_method
 
-    if overlay and names_a_file(output):
+    if overlay and names_a_file(options.output):
         raise typer.BadParameter("With -o FILE only the map is written: give a folder for --overlay.")
-    if map_format in ("npy", "exr") and skip_existing:
+    if map_format in ("npy", "exr") and options.skip_existing:
         raise typer.BadParameter(
             f"A map saved as {map_format} does not say what it was made from: --skip-existing needs tiff."
         )
     try:
-        chosen = find_method(method)
+        chosen = find_method(options.method)
         values = set_parameters(find_parameters(chosen, parameters), settings or [])
     except ParameterError as error:
         raise typer.BadParameter(str(error)) from error
     task = _Estimate(overlay, chosen.tells_depth, map_format, precision, reduced, scale)
     process_photographs(
         task,
-        Options(
-            photos=photos,
-            output=output,
-            method=method,
-            parameters=values,
-            weights=weights,
-            jobs=jobs,
-            skip_existing=skip_existing,
-            max_megapixels=max_megapixels,
-            strict=strict,
-            as_json=as_json,
-            quiet=quiet,
-        ),
+        options,
+        parameters=values,
+        weights=weights,
     ).conclude()
 
 
@@ -171,10 +158,11 @@ class _Estimate(Task):
             return {"precision": self.precision, "reduced": self.reduced}
         return {"scale": self.scale} if kind in ("preview", "overlay") else {}
 
-    def make(self, photograph: Photograph, defocus_map: DefocusMap, report: Progress) -> Made:
+    def make(self, photograph: Photograph, defocus_map: DefocusMap, report: Progress) -> Result:
         import numpy as np
 
         from defocus.cli.files import png
+        from defocus.maps.accuracy import CONFIDENT
         from defocus.maps.preview import overlay
 
         percentiles = np.percentile(defocus_map.sigma, (5, 50, 95))
@@ -185,8 +173,8 @@ class _Estimate(Task):
             "sigma_percentiles": {
                 name: round(float(value), 4) for name, value in zip(("5", "50", "95"), percentiles, strict=True)
             },
-            "share_saturated": round(float(defocus_map.saturated.mean()), 6),
-            "share_confident": round(float((defocus_map.confidence >= CONFIDENT).mean()), 6),
+            "fraction_saturated": round(float(defocus_map.saturated.mean()), 6),
+            "fraction_confident": round(float((defocus_map.confidence >= CONFIDENT).mean()), 6),
         }
 
         def save(path: Path, _: Provenance) -> None:  # a map's own metadata say what it was made from
@@ -207,7 +195,7 @@ class _Estimate(Task):
         pictures = {"preview": preview_png, "overlay": overlay_png}
         if defocus_map.relative_depth is not None:
             pictures["depth"] = depth_png
-        return Made(record, save, pictures)
+        return Result(record, save, pictures)
 
     def line(self, record: dict[str, Any]) -> str:
         low, high = record["sigma_percentiles"]["5"], record["sigma_percentiles"]["95"]

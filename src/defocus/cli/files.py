@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import stat
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from defocus.errors import ParameterError
-from defocus.provenance import Provenance, is_output, stamp
+from defocus.provenance import Provenance, has_output_name, is_output, stamp
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +24,6 @@ MAP_ENDING = ".defocus.tiff"
 PREVIEW_ENDING = ".defocus.png"
 OVERLAY_ENDING = ".defocus.overlay.png"
 DEPTH_ENDING = ".defocus.depth.png"
-_HOW_NOT_TO = "give a photograph's own file, or - for standard input"
 
 
 @dataclass(frozen=True)
@@ -35,11 +33,15 @@ class Source:
     Attributes
     ----------
     path : the file; `STANDARD_STREAM` for standard input.
-    below : its folder relative to the walked folder it was found in; "." if it was named itself.
+    below : its folder relative to the folder that was searched; "." if it was named itself.
+    alone : whether no other photograph of its folder has the same name without suffix; None if that is not known yet.
+    named : whether the user named it, and it was not found in a folder.
     """
 
     path: Path
     below: Path = Path()
+    alone: bool | None = None
+    named: bool = True
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Found:
     Attributes
     ----------
     photographs : in the order of the arguments, folders sorted by name, none twice.
-    outputs : outputs of earlier runs that were named as if they were photographs; they are left out.
+    outputs : files named like outputs of an earlier run; they are left out.
     failures : what cannot be read: folders without a photograph, pipes, loops of links; with the reason.
     """
 
@@ -59,23 +61,37 @@ class Found:
 
 
 def find_photographs(arguments: Iterable[Path]) -> Found:
-    """Take files as they are named and walk folders for photographs, by suffix; hidden ones are left out."""
+    """Take files as they are named, and search folders for photographs.
+
+    Files are not opened here: what turns out to be an output of an earlier run under another name is left out when it
+    is read.
+    """
+    from defocus.photograph.folders import photographs_below, reason_not_to_open  # here: --help must not wait for numpy
+
     found = Found([], [], [])
     seen: set[str] = set()
     for argument in arguments:
+        sources = []
         if argument == STANDARD_STREAM:
             sources = [Source(argument)]
         elif argument.is_dir():
             before = len(found.failures)
-            sources = _walk(argument, found.failures)
+            photographs = photographs_below(
+                argument, open_files=False, on_failure=lambda path, reason: found.failures.append((path, reason))
+            )
+            alike = Counter((path.parent, path.stem.casefold()) for path in photographs)
+            sources = [
+                Source(
+                    path, path.parent.relative_to(argument), alike[path.parent, path.stem.casefold()] == 1, named=False
+                )
+                for path in photographs
+            ]
             if not sources and len(found.failures) == before:
                 found.failures.append((argument, "holds no photographs."))
-        elif (reason := _unreadable(argument)) is not None:
+        elif (reason := reason_not_to_open(argument)) is not None:
             found.failures.append((argument, reason))
-            continue
-        elif is_output(argument):
+        elif has_output_name(argument):
             found.outputs.append(argument)
-            continue
         else:
             sources = [Source(argument)]
         for source in sources:
@@ -84,42 +100,6 @@ def find_photographs(arguments: Iterable[Path]) -> Found:
                 seen.add(real)
                 found.photographs.append(source)
     return found
-
-
-def _unreadable(path: Path) -> str | None:
-    """Why a path cannot be a photograph's file, without opening it, which would wait at a pipe; else None."""
-    try:
-        mode = path.stat().st_mode
-    except FileNotFoundError:
-        return "There is no file of that name: check it."
-    except OSError as error:
-        return f"{error.strerror or error}."
-    if not stat.S_ISREG(mode):
-        return f"It is a pipe, a device or a socket, not a file: {_HOW_NOT_TO}."
-    return None
-
-
-def _walk(folder: Path, failures: list[tuple[Path, str]]) -> list[Source]:
-    def cannot_list(error: OSError) -> None:
-        failures.append((Path(error.filename), f"{error.strerror}."))
-
-    sources = []
-    for parent, folders, names in os.walk(folder, onerror=cannot_list):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        here = Path(parent)
-        for name in filter(_may_be_photograph, sorted(names)):
-            reason = _unreadable(here / name)
-            if reason is not None:
-                failures.append((here / name, reason))
-            elif not is_output(here / name):
-                sources.append(Source(here / name, here.relative_to(folder)))
-    return sources
-
-
-def _may_be_photograph(name: str) -> bool:
-    from defocus.photograph import PHOTOGRAPH_SUFFIXES  # here: --help must not wait for numpy
-
-    return not name.startswith(".") and Path(name).suffix.lower() in PHOTOGRAPH_SUFFIXES
 
 
 def name_outputs(photographs: Iterable[Source], directory: Path | None) -> list[Path]:
@@ -133,7 +113,7 @@ def name_outputs(photographs: Iterable[Source], directory: Path | None) -> list[
     stems = []
     for source in photographs:
         photo = source.path if source.path != STANDARD_STREAM else Path("stdin")
-        name = photo.stem if _is_alone(photo) else photo.name
+        name = photo.stem if (_is_alone(photo) if source.alone is None else source.alone) else photo.name
         folder = photo.parent if directory is None else directory / source.below
         stem, number = folder / name, 1
         while _key(stem) in taken:
@@ -184,16 +164,12 @@ def _key(path: Path) -> str:
 
 def _is_alone(photo: Path) -> bool:
     """Tell whether no other photograph of its folder has the same name without suffix."""
-    if _stems(photo.parent)[photo.stem.casefold()] <= 1:
-        return True
-    alike = (p for p in photo.parent.iterdir() if p.stem.casefold() == photo.stem.casefold())
-    return sum(_may_be_photograph(p.name) and not is_output(p) for p in alike) <= 1
+    alike = [path for path in _photographs_beside(photo.parent) if path.stem.casefold() == photo.stem.casefold()]
+    return len(alike) <= 1 or sum(not is_output(path) for path in alike) <= 1
 
 
 @cache
-def _stems(folder: Path) -> Counter[str]:
-    """Count the files of a folder that may be photographs by name without suffix."""
-    try:
-        return Counter(path.stem.casefold() for path in folder.iterdir() if _may_be_photograph(path.name))
-    except OSError:
-        return Counter()
+def _photographs_beside(folder: Path) -> list[Path]:
+    from defocus.photograph.folders import photographs_below
+
+    return photographs_below(folder, recursive=False, open_files=False)

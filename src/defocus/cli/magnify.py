@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import typer
 
-from defocus.cli import options as shared
-from defocus.cli.batch import Made, Options, Task, process_photographs
+from defocus.cli.batch import Result, Task, process_photographs
+from defocus.cli.options import EXIT_CODES, EditFormat, EditFormatOption, Options, Quality, shares_options
 
 if TYPE_CHECKING:  # numpy must not load for --help
     from defocus.maps.defocus_map import DefocusMap
@@ -27,18 +27,20 @@ defocus magnify portrait.jpg --amount 2 --aperture-shape hexagon -o edited
 
 defocus magnify portrait.jpg --focus 820,300
 
-{shared.EXIT_CODES}"""
+{EXIT_CODES}"""
 
 
+@shares_options()
 def command(
-    photos: shared.Photos,
-    output: shared.Output = None,
-    amount: Annotated[float, typer.Option(metavar="K", min=1, help="Every blur becomes K times itself.")] = 2.0,
-    aperture_shape: Annotated[
-        ApertureShape, typer.Option("--aperture-shape", help="Shape of the bokeh: what a point of light becomes.")
-    ] = "disc",
+    options: Options,
+    amount: Annotated[float, typer.Option(metavar="K", min=1, help="Multiply every blur by K.")] = 2.0,
+    aperture_shape: Annotated[ApertureShape, typer.Option("--aperture-shape", help="Shape of the bokeh.")] = "disc",
     focus: Annotated[
-        str | None, typer.Option(metavar="X,Y", help="Bring what is at this pixel into focus instead.")
+        str | None,
+        typer.Option(
+            metavar="X,Y",
+            help="Pixel to bring into focus, counted from the left and the top, instead of what is in focus.",
+        ),
     ] = None,
     side: Annotated[
         Side,
@@ -48,18 +50,13 @@ def command(
         ),
     ] = "both",
     highlights: Annotated[
-        bool, typer.Option(help="Let lamps that are clipped and surely out of focus shine when they are blurred.")
+        bool,
+        typer.Option(
+            help="Brighten clipped lamps that are surely out of focus before blurring, so that their bokeh shines."
+        ),
     ] = False,
-    file_format: shared.EditFormatOption = None,
-    quality: shared.Quality = 95,
-    map_file: shared.MapFile = None,
-    method: shared.MethodName = "pyramid",
-    jobs: shared.Jobs = 1,
-    skip_existing: shared.SkipExisting = False,
-    max_megapixels: shared.MaxMegapixels = 200.0,
-    strict: shared.Strict = False,
-    as_json: shared.AsJson = False,
-    quiet: shared.Quiet = False,
+    file_format: EditFormatOption = None,
+    quality: Quality = 95,
 ) -> None:
     """Blur what is out of focus further, as a larger aperture would.
 
@@ -77,18 +74,7 @@ def command(
     task = _Magnify(amount, aperture_shape, place, side, highlights, file_format, quality)
     process_photographs(
         task,
-        Options(
-            photos=photos,
-            output=output,
-            map_file=map_file,
-            method=method,
-            jobs=jobs,
-            skip_existing=skip_existing,
-            max_megapixels=max_megapixels,
-            strict=strict,
-            as_json=as_json,
-            quiet=quiet,
-        ),
+        options,
     ).conclude()
 
 
@@ -99,7 +85,7 @@ class _Magnify(Task):
     focus: tuple[int, int] | None
     side: Side
     highlights: bool
-    file_format: shared.EditFormat | None
+    file_format: EditFormat | None
     quality: int
     own_colours: ClassVar[bool] = True
 
@@ -119,7 +105,7 @@ class _Magnify(Task):
             "quality": self.quality,
         }
 
-    def make(self, photograph: Photograph, defocus_map: DefocusMap, report: Progress) -> Made:
+    def make(self, photograph: Photograph, defocus_map: DefocusMap, report: Progress) -> Result:
         from defocus.applications.magnify import magnify
         from defocus.cli.edits import edit
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from defocus.cli import options as shared
-from defocus.cli.batch import Made, Options, Task, process_photographs
+from defocus.cli.batch import Result, Task, process_photographs
+from defocus.cli.options import EXIT_CODES, Options, shares_options
 from defocus.cli.terminal import printable, say
 from defocus.errors import ParameterError
 
@@ -37,12 +37,16 @@ defocus rank shoot/ --at 2048 --csv shoot.csv --sheet shoot.defocus.jpg
 
 defocus rank burst/ --subject 0.4,0.2,0.2,0.3 --top 5
 
-{shared.EXIT_CODES}"""
+{EXIT_CODES}"""
 TILES_PER_PAGE = 40
 
 
+@shares_options(
+    without=("output", "skip_existing"),
+    json_help="Print one JSON object per photograph, in order, with the CSV's fields.",
+)
 def command(
-    photos: shared.Photos,
+    options: Options,
     by: Annotated[
         By | None, typer.Option(help="Order by the frame, or (default with --subject) by the subject.")
     ] = None,
@@ -51,7 +55,7 @@ def command(
         typer.Option(
             metavar="X,Y,W,H",
             help="Subject region of every photograph: left, top, width, height in px, or, where all are 1 or less, as "
-            "fractions of the frame. Else the EXIF's, else the sharpest.",
+            "fractions of the frame. If left out, the subject area in the EXIF, or else the sharpest region.",
         ),
     ] = None,
     threshold: Annotated[
@@ -63,10 +67,10 @@ def command(
             metavar="N",
             min=64,
             help="Read and compare photographs with their longer side N px: faster, and fair to different sizes. "
-            "Else pixel for pixel.",
+            "If left out, they are compared pixel for pixel.",
         ),
     ] = None,
-    top: Annotated[int | None, typer.Option(metavar="N", min=1, help="Show the N best only (the CSV has all).")] = None,
+    top: Annotated[int | None, typer.Option(metavar="N", min=1, help="Show only the N best (the CSV has all).")] = None,
     csv_file: Annotated[
         Path | None, typer.Option("--csv", metavar="FILE", dir_okay=False, help="Write all figures as CSV.")
     ] = None,
@@ -78,15 +82,6 @@ def command(
             help=f"Write a contact sheet (.jpg or .png); {TILES_PER_PAGE} photographs a page, more pages beside it.",
         ),
     ] = None,
-    map_file: shared.MapFile = None,
-    method: shared.MethodName = "pyramid",
-    jobs: shared.Jobs = 1,
-    max_megapixels: shared.MaxMegapixels = 200.0,
-    strict: shared.Strict = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object per photograph, in order, with the CSV's fields.")
-    ] = False,
-    quiet: shared.Quiet = False,
 ) -> None:
     """Order a shoot by how much of the frame, or of the subject, is in focus.
 
@@ -98,14 +93,14 @@ def command(
     """
     # Here, not above: --help must not wait for numpy.
     from defocus.applications.rank import rank
-    from defocus.cli.sentences import sentence
+    from defocus.cli.messages import error_message
 
     order: By = "subject" if by == "subject" or (by is None and subject is not None) else "frame"
     try:
-        _check_method(method)
+        _check_method(options.method)
         for target in (csv_file, sheet):
             if target is not None:
-                _check_target(target, photos)
+                _check_target(target, options.photos)
         if sheet is not None and sheet.suffix.lower() not in (".jpg", ".jpeg", ".png"):
             raise ParameterError(f"The contact sheet {sheet} must end in .jpg or .png.")
         region = None if subject is None else _numbers(subject)
@@ -113,16 +108,7 @@ def command(
         raise typer.BadParameter(str(error)) from error
     outcome = process_photographs(
         _Rank(threshold=threshold, subject=region, at=at, wants_thumbnail=sheet is not None),
-        Options(
-            photos=photos,
-            map_file=map_file,
-            method=method,
-            jobs=jobs,
-            max_megapixels=max_megapixels,
-            strict=strict,
-            as_json=as_json,
-            quiet=quiet,
-        ),
+        options,
     )
     # What took hours is not thrown away by an interrupt: what has been read is ranked.
     # Equals stay in the order they were found in, whichever was done first.
@@ -136,17 +122,17 @@ def command(
         if sheet is not None and ranking:
             outputs += _write_sheet(sheet, shown, order)
     except OSError as error:
-        say(f"Cannot write: {sentence(error)}", error=True)
+        say(f"Cannot write: {error_message(error)}", error=True)
         raise typer.Exit(1) from None
-    if as_json:
+    if options.as_json:
         for place, m in enumerate(shown, start=1):
             say(json.dumps(m.record(place)))
-    elif not quiet:
+    elif not options.quiet:
         if ranking:
             _print_table(shown)
         for path in outputs:
             say(f"-> {path}")
-    if at is None and not quiet:
+    if at is None and not options.quiet:
         _note_sizes(ranking)
     outcome.conclude("ranked")
 
@@ -236,11 +222,11 @@ class _Rank(Task):
 
         return photograph if self.at is None else reduce_photograph(photograph, self.at)
 
-    def make(self, photograph: Photograph, defocus_map: DefocusMap, report: Progress) -> Made:
+    def make(self, photograph: Photograph, defocus_map: DefocusMap, report: Progress) -> Result:
         from PIL import Image
 
         from defocus.applications.rank import sharpness, subject_from_exif
-        from defocus.cli.estimate import CONFIDENT
+        from defocus.maps.accuracy import CONFIDENT
         from defocus.maps.contact_sheet import thumbnail
 
         start = time.perf_counter()
@@ -267,7 +253,7 @@ class _Rank(Task):
             seconds=time.perf_counter() - start,
             thumbnail=picture,
         )
-        return Made({}, result=measured)
+        return Result({}, value=measured)
 
     def line(self, record: dict[str, Any]) -> None:
         """Say nothing of single photographs: the table comes when all have been measured."""
@@ -295,7 +281,8 @@ def _numbers(subject: str) -> tuple[float, float, float, float]:
     inside = max(values) > 1 or (left + width <= 1 and top + height <= 1)
     if not (all(math.isfinite(v) for v in values) and left >= 0 and top >= 0 and width > 0 and height > 0 and inside):
         raise ParameterError(
-            f"--subject {subject} is no region of a photograph: give left, top, width and height in px, or as shares."
+            f"--subject {subject} is no region of a photograph: give left, top, width and height, in px or as "
+            "fractions."
         )
     return values
 

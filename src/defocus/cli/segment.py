@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from defocus.cli import options as shared
-from defocus.cli.batch import Made, Options, Task, names_a_file, process_photographs
+from defocus.cli.batch import Result, Task, names_a_file, process_photographs
+from defocus.cli.options import EXIT_CODES, Options, shares_options
 from defocus.errors import DefocusError
 
 if TYPE_CHECKING:  # numpy must not load for --help
@@ -33,33 +33,40 @@ defocus segment photo.jpg --threshold 1.2 --refine --soft
 
 defocus segment shoot/ -o masks --naming colmap --jobs 2
 
-{shared.EXIT_CODES}"""
+{EXIT_CODES}"""
 
 
+@shares_options()
 def command(
-    photos: shared.Photos,
-    output: shared.Output = None,
+    options: Options,
     threshold: Annotated[
-        float | None, typer.Option(metavar="PX", min=0, help="Blurred from this sigma on, in px.")
+        float | None, typer.Option(metavar="PX", min=0, help="Blurred where sigma is at least this many px.")
     ] = None,
     auto: Annotated[
         bool, typer.Option("--auto", help="Find the threshold that divides each photograph best (the default).")
     ] = False,
     alpha: Annotated[
         float | None,
-        typer.Option(metavar="A", min=0, max=1, help="The paper's rule: sigma >= A max + (1 - A) min; 0.3 there."),
+        typer.Option(
+            metavar="A",
+            min=0,
+            max=1,
+            help="The rule of the DHDE paper: blurred where sigma >= A max + (1 - A) min; the paper uses 0.3.",
+        ),
     ] = None,
-    refine: Annotated[bool, typer.Option("--refine", help="Let the boundary follow the objects.")] = False,
-    soft: Annotated[bool, typer.Option("--soft", help="Also write NAME.defocus.matte.png, 0 sharp to 255.")] = False,
-    invert: Annotated[bool, typer.Option("--invert", help="White = in focus.")] = False,
+    refine: Annotated[bool, typer.Option("--refine", help="Refine the boundary along the edges of objects.")] = False,
+    soft: Annotated[
+        bool, typer.Option("--soft", help="Also write NAME.defocus.matte.png, from 0 (in focus) to 255 (blurred).")
+    ] = False,
+    invert: Annotated[bool, typer.Option("--invert", help="Make what is in focus white.")] = False,
     suffix: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Masks are called NAME and this, such as _mask.png.")
+        str | None, typer.Option(metavar="TEXT", help="Name masks NAME and this suffix, such as _mask.png.")
     ] = None,
     naming: Annotated[
         Naming | None,
         typer.Option(
-            help="Names, orientation and polarity (white = in focus) of these tools, masks alone: photo.jpg.png, "
-            "photo_mask.png.",
+            help="Write only masks, as this tool expects them: its names (photo.jpg.png, photo_mask.png), its "
+            "orientation, and white for what is in focus.",
         ),
     ] = None,
     orientation: Annotated[
@@ -71,16 +78,8 @@ def command(
     ] = None,
     size_like: Annotated[
         Path | None,
-        typer.Option("--size-like", metavar="FILE", exists=True, help="Masks of the size of this picture."),
+        typer.Option("--size-like", metavar="FILE", exists=True, help="Give masks the size of this picture."),
     ] = None,
-    map_file: shared.MapFile = None,
-    method: shared.MethodName = "pyramid",
-    jobs: shared.Jobs = 1,
-    skip_existing: shared.SkipExisting = False,
-    max_megapixels: shared.MaxMegapixels = 200.0,
-    strict: shared.Strict = False,
-    as_json: shared.AsJson = False,
-    quiet: shared.Quiet = False,
 ) -> None:
     """Divide photographs into blurred (white) and in focus (black).
 
@@ -94,7 +93,7 @@ def command(
         raise typer.BadParameter("Give --naming or --suffix, not both.")
     if (threshold is not None) + (alpha is not None) + auto > 1:
         raise typer.BadParameter("Give one of --threshold, --alpha and --auto.")
-    if soft and names_a_file(output):
+    if soft and names_a_file(options.output):
         raise typer.BadParameter("With -o FILE only the mask is written: give a folder for --soft.")
     size: tuple[int, int] | None = None
     if size_like is not None:
@@ -116,18 +115,7 @@ def command(
     )
     process_photographs(
         task,
-        Options(
-            photos=photos,
-            output=output,
-            map_file=map_file,
-            method=method,
-            jobs=jobs,
-            skip_existing=skip_existing,
-            max_megapixels=max_megapixels,
-            strict=strict,
-            as_json=as_json,
-            quiet=quiet,
-        ),
+        options,
     ).conclude()
 
 
@@ -164,7 +152,7 @@ class _Segment(Task):
             return rule
         return rule | {"white_in_focus": self.white_in_focus, "as_stored": self.as_stored, "size": self.size}
 
-    def make(self, photograph: Photograph, defocus_map: DefocusMap, report: Progress) -> Made:
+    def make(self, photograph: Photograph, defocus_map: DefocusMap, report: Progress) -> Result:
         import numpy as np
 
         from defocus.applications.segment import segment
@@ -187,10 +175,10 @@ class _Segment(Task):
             "rule": s.rule,
             "threshold": round(s.threshold, 4),
             "unit": s.unit,
-            "share_blurred": round(float(s.mask.mean()), 6),
-            "share_undecided": round(float(s.undecided.mean()), 6),
+            "fraction_blurred": round(float(s.mask.mean()), 6),
+            "fraction_undecided": round(float(s.undecided.mean()), 6),
         }
-        return Made(
+        return Result(
             record,
             lambda path, made_from: write_bytes(path, mask_png(made_from)),
             {"matte": matte_png, "outline": lambda made_from: png(outline(photograph, s), made_from)},
@@ -212,8 +200,8 @@ class _Segment(Task):
 
     def line(self, record: dict[str, Any]) -> str:
         unit = " px" if record["unit"] == "px" else ""
-        undecided = f", {record['share_undecided']:.0%} undecided" if record["share_undecided"] >= 0.005 else ""
-        return f"{record['share_blurred']:.0%} blurred, from {record['threshold']:.2f}{unit} on{undecided}"
+        undecided = f", {record['fraction_undecided']:.0%} undecided" if record["fraction_undecided"] >= 0.005 else ""
+        return f"{record['fraction_blurred']:.0%} blurred, from {record['threshold']:.2f}{unit} on{undecided}"
 
 
 def outline(photograph: Photograph, s: Segmentation) -> NDArray[np.uint8]:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
-from defocus.cli import options as shared
-from defocus.cli.batch import Made, Options, Task, process_photographs
+from defocus.cli.batch import Result, Task, process_photographs
+from defocus.cli.options import EXIT_CODES, EditFormat, EditFormatOption, Options, Quality, shares_options
 
 if TYPE_CHECKING:  # numpy must not load for --help
     from defocus.maps.defocus_map import DefocusMap
@@ -24,26 +24,18 @@ defocus sharpen photo.jpg --strength 0.7 --map photo.defocus.tiff
 
 defocus sharpen photo.jpg -o sharp.png
 
-{shared.EXIT_CODES}"""
+{EXIT_CODES}"""
 
 
+@shares_options()
 def command(
-    photos: shared.Photos,
-    output: shared.Output = None,
+    options: Options,
     strength: Annotated[
         float,
         typer.Option(metavar="S", min=0, max=2, help="0 = off, 1 = the full estimated blur as far as noise allows."),
     ] = 1.0,
-    file_format: shared.EditFormatOption = None,
-    quality: shared.Quality = 95,
-    map_file: shared.MapFile = None,
-    method: shared.MethodName = "pyramid",
-    jobs: shared.Jobs = 1,
-    skip_existing: shared.SkipExisting = False,
-    max_megapixels: shared.MaxMegapixels = 200.0,
-    strict: shared.Strict = False,
-    as_json: shared.AsJson = False,
-    quiet: shared.Quiet = False,
+    file_format: EditFormatOption = None,
+    quality: Quality = 95,
 ) -> None:
     """Reduce defocus blur, guided by the map.
 
@@ -53,25 +45,14 @@ def command(
     """
     process_photographs(
         _Sharpen(strength, file_format, quality),
-        Options(
-            photos=photos,
-            output=output,
-            map_file=map_file,
-            method=method,
-            jobs=jobs,
-            skip_existing=skip_existing,
-            max_megapixels=max_megapixels,
-            strict=strict,
-            as_json=as_json,
-            quiet=quiet,
-        ),
+        options,
     ).conclude()
 
 
 @dataclass(frozen=True)
 class _Sharpen(Task):
     strength: float
-    file_format: shared.EditFormat | None
+    file_format: EditFormat | None
     quality: int
     own_colours: ClassVar[bool] = True
 
@@ -83,7 +64,7 @@ class _Sharpen(Task):
     def options(self, kind: str) -> dict[str, Any]:
         return {"edit": "sharpen", "strength": self.strength, "quality": self.quality}
 
-    def make(self, photograph: Photograph, defocus_map: DefocusMap, report: Progress) -> Made:
+    def make(self, photograph: Photograph, defocus_map: DefocusMap, report: Progress) -> Result:
         from defocus.applications.sharpen import sharpen
         from defocus.cli.edits import edit
 

@@ -162,18 +162,23 @@ def _progress() -> Iterator[TrainingProgress]:
 
     console = Console(stderr=True)
     steps: dict[str, TaskID] = {}
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), TextColumn("{task.fields[words]}"))
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[figures]}"),
+    )
     try:
         with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
 
-            def report(step: str, fraction: float, words: str) -> None:
+            def report(step: str, fraction: float, figures: str) -> None:
                 if step not in steps:
-                    steps[step] = bar.add_task(step, total=1.0, words="")
+                    steps[step] = bar.add_task(step, total=1.0, figures="")
                 before = bar.tasks[steps[step]].completed
-                bar.update(steps[step], completed=fraction, words=words)
+                bar.update(steps[step], completed=fraction, figures=figures)
                 # In a log file, a line every twentieth of a step stands for the bar.
                 if not console.is_terminal and (int(20 * fraction) > int(20 * before) or before == 0):
-                    console.print(f"{step}: {fraction:.0%}, {words}", highlight=False, soft_wrap=True)
+                    console.print(f"{step}: {fraction:.0%}, {figures}", highlight=False, soft_wrap=True)
 
             yield report
     except ModuleNotFoundError as error:

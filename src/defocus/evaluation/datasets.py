@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from defocus.errors import DefocusError
-from defocus.photograph import PHOTOGRAPH_SUFFIXES, read_photograph
-from defocus.provenance import is_output
+from defocus.photograph import read_photograph
+from defocus.photograph.folders import photographs_below
 
 __all__ = [
     "DataSet",
@@ -49,7 +49,7 @@ class Example:
     truth : H x W; what it holds is the reader's to say (mask, sigma in px, relative defocus, disparity).
     valid : H x W bool, False where the truth is not to be counted.
     source : what it was made from; examples of one source are not independent of each other.
-    condition : what was done to the source ("2 px, noise 5"), the same words for every source; "" if nothing was.
+    condition : what was done to the source ("2 px, noise 5"), the same text for every source; "" if nothing was.
     second_moment : H x W float32, px: the truth by equal variance, where `truth` follows another convention from discs
         to sigma.
     """
@@ -115,13 +115,10 @@ def existing_folder(path: Path) -> Path:
 
 def photographs_in(folder: Path, pattern: str = "*") -> list[Path]:
     """Photographs of a folder by name, but what this package wrote; not searched below; `DefocusError` if none."""
-    named = (
-        p for p in existing_folder(folder).glob(pattern) if p.suffix.lower() in PHOTOGRAPH_SUFFIXES and p.is_file()
-    )
-    found = sorted(p for p in named if not is_output(p))
-    if not found:
+    photographs = photographs_below(existing_folder(folder), pattern=pattern, recursive=False)
+    if not photographs:
         raise DefocusError(f"The folder {folder} holds no photograph: check the path.")
-    return found
+    return photographs
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:

@@ -281,11 +281,11 @@ def depth_rendered(
                     label, condition = f"{e.name}@0..{sigma:g}px, {sensor}", f"0..{sigma:g} px, {sensor}"
                     yield Example(label, scene.image, scene.sigma, scene.valid, e.source or e.name, condition)
 
-    words = (
+    description = (
         f"Scenes rendered from known disparities: layers back to front, linear light, {kernel}, sigma 0 to "
         f"{' or '.join(f'{s:g}' for s in largest)} px, clean and with noise of 2/255 and JPEG."
     )
-    return DataSet(name, "sigma", words, examples)
+    return DataSet(name, "sigma", description, examples)
 
 
 def sharp_pictures(scenes: Callable[[], Iterator[Example]] | None = None) -> Iterator[Example]:

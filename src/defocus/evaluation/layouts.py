@@ -13,6 +13,8 @@ RTF (D'Andres 2016)     a declaration with `like = "rtf"`           disc radius 
 development sets        `masks/`, `multifocus/`, `pixel4/`,         see `read_masks` and its neighbours
                         `depth/`, some or all
 photographs alone       a folder of photographs                     none: they are blurred by known amounts
+public sets             the word `public`, where no folder has      sigma and masks; see `defocus.evaluation.public`
+                        that name
 ======================  ==========================================  ============================================
 
 Every reader converts its truth so that **larger is more blurred**, and to sigma in px where it has a unit. The
@@ -31,7 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from defocus.errors import DefocusError
-from defocus.evaluation import generators
+from defocus.evaluation import generators, public
 from defocus.evaluation.datasets import (
     DataSet,
     Example,
@@ -136,7 +138,7 @@ def open_data(folder: str | Path) -> list[DataSet]:
 
     Parameters
     ----------
-    folder : folder with one of the layouts in the table of this module.
+    folder : folder with one of the layouts in the table of this module, or "public".
 
     Returns
     -------
@@ -147,6 +149,8 @@ def open_data(folder: str | Path) -> list[DataSet]:
     DefocusError
         If there is no such folder, its declaration is wrong, or nothing in it is recognised.
     """
+    if str(folder) == public.NAME and not Path(folder).exists():
+        return public.public_sets()
     root = existing_folder(Path(folder))
     if (root / "dataset.toml").is_file():
         return [_declared(root, read_declaration(root / "dataset.toml"))]
@@ -166,7 +170,7 @@ def open_data(folder: str | Path) -> list[DataSet]:
         return _blurred_sets(lambda: read_sharp(root))
     raise DefocusError(
         f"{root} is none of the known layouts: add a dataset.toml that says where photographs and truths are "
-        "(docs/benchmark.md has an example)."
+        "(docs/how-to/benchmark.md has an example)."
     )
 
 

@@ -8,8 +8,9 @@ The steps:
 4. a filter along connected edges, which trusts edges that last
 5. propagation by the recursive domain transform, along a smoothed photograph: a fixed number of passes over the pixels
 
-Ours, where the known description leaves it open or a measurement says so (docs/karaali2018.md): edges that never get
-lost take a re-blur of 4.5 px; the ratio is read between pixels (`defocus.edges.gradient_ratio`); the confidence.
+Ours, where the known description leaves it open or a measurement says so (docs/methods/karaali2018.md): edges that
+never get lost take a re-blur of 4.5 px; the ratio is read between pixels (`defocus.edges.gradient_ratio`); the
+confidence.
 """
 
 from __future__ import annotations

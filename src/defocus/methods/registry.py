@@ -82,9 +82,9 @@ class Method:
         >>> find_method("zhuo2011").weights_file() is None
         True
         """
-        if self.weights is None:
-            return None
-        return given if given is not None else Path(__file__).parent / self.name / self.weights
+        if given is not None or self.weights is None:
+            return given
+        return Path(__file__).parent / self.name / self.weights
 
     def weights_sha256(self, given: Path | None = None) -> str | None:
         """Return the SHA-256 of the weights that the method would use; None for a method without weights.

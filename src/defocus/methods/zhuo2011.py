@@ -7,8 +7,8 @@ The steps, in the paper's order:
 3. a joint bilateral filter, along the photograph's colours, on this sparse map (section 4)
 4. the matting Laplacian of the photograph spreads it to every pixel (section 5)
 
-Ours, because the paper leaves it open or a measurement says so (docs/zhuo2011.md): the thresholds of Canny and the
-radius of the bilateral filter; the reading between pixels and over neighbours (`defocus.edges.gradient_ratio`);
+Ours, because the paper leaves it open or a measurement says so (docs/methods/zhuo2011.md): the thresholds of Canny and
+the radius of the bilateral filter; the reading between pixels and over neighbours (`defocus.edges.gradient_ratio`);
 seeds weigh by how far noise can move them; thin lines give no seed; the solve on blocks of 4 x 4 pixels.
 """
 

@@ -31,7 +31,8 @@ def gaussian_kernel(sigma: float) -> _Floats:
     """
     reach = int(np.ceil(6 * sigma))
     x = np.arange(-reach, reach + 1)
-    weights: _Floats = np.exp(-0.5 * (x / sigma) ** 2) if sigma > 0 else np.ones(1)
+    with np.errstate(over="ignore"):  # a sigma of next to nothing leaves nothing beside the middle
+        weights: _Floats = np.exp(-0.5 * (x / sigma) ** 2) if sigma > 0 else np.ones(1)
     return np.asarray(weights / weights.sum())
 
 

@@ -11,7 +11,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from defocus.errors import PhotographError
+from defocus.errors import OutputError, PhotographError
 from defocus.photograph.colour import to_srgb
 from defocus.photograph.decoded import Decoded, warn
 from defocus.photograph.exif import parse_exif
@@ -19,6 +19,7 @@ from defocus.photograph.formats import find_format
 from defocus.photograph.photograph import Photograph, check_sides, native, protected, turn_upright
 from defocus.photograph.pillow import from_pillow
 from defocus.photograph.source import MAX_PIXELS, Source, opened
+from defocus.provenance import provenance_of
 
 __all__ = ["photograph_from_image", "read_photograph"]
 
@@ -32,6 +33,7 @@ def read_photograph(
     max_pixels: int = MAX_PIXELS,
     own_colours: bool = False,
     strict: bool = False,
+    refuse_outputs: bool = False,
 ) -> Photograph:
     """Read a photograph from a file: upright, sRGB, at the bit depth of the file.
 
@@ -50,6 +52,7 @@ def read_photograph(
     own_colours : leave RGB pixels in the file's own profile, to be edited and saved with it. Estimates need sRGB.
     strict : refuse a file of which a part is missing. Otherwise what is there is read, with a warning, and
         `Photograph.missing` marks the rest.
+    refuse_outputs : refuse a map, mask or picture that this package wrote, whatever it is called.
 
     Returns
     -------
@@ -68,6 +71,8 @@ def read_photograph(
         If the file is missing, a folder, a pipe, empty, damaged or no photograph, smaller than 3 x 3 pixels, larger
         than `max_pixels` or than the memory that is free, HEIC without pillow-heif, or RAW without rawpy or of an
         unknown camera.
+    OutputError
+        With `refuse_outputs`, if this package wrote the file.
 
     Examples
     --------
@@ -80,6 +85,8 @@ def read_photograph(
     ((480, 640, 3), dtype('uint8'), 'PNG')
     """
     with opened(photo, max_pixels, strict) as source, _decoding(source.name):
+        if refuse_outputs and provenance_of(source.file) is not None:
+            raise OutputError(f"{source.name} was written by defocus: give a photograph.")
         kind = find_format(source)
         if kind is None:
             raise PhotographError(f"{source.name} is not a photograph, or damaged at its start: {_KNOWN}.")

@@ -21,7 +21,7 @@ __all__ = ["MAX_PIXELS", "Source", "available_memory", "open_file", "opened", "p
 MAX_PIXELS = 200_000_000
 """Default limit of the number of pixels."""
 _BYTES_PER_PIXEL = 34
-"""Peak memory in bytes per pixel of reading and of an estimate by the default method (docs/speed.md)."""
+"""Peak memory in bytes per pixel of reading and of an estimate by the default method (docs/figures/speed.md)."""
 _LARGEST_FILE = 8 * 2**30
 """Largest size of a file, in bytes."""
 _NOT_OPENED = {errno.ENXIO: "it is a pipe, a device or a socket, not a file", errno.ELOOP: "its links lead in a circle"}

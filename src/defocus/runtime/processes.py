@@ -29,6 +29,10 @@ _GRACE = 5.0
 """Time in seconds after which a process that was told to stop is killed; until then it removes unfinished files."""
 
 
+def _nothing() -> None:
+    """Prepare nothing; a function of the module, as it travels to other processes."""
+
+
 @contextmanager
 def terminable() -> Iterator[None]:
     """Let SIGTERM unwind the stack within a block, as Ctrl-C does, so that unfinished files are removed."""
@@ -53,7 +57,7 @@ def run(
     processes: int,
     *,
     started: Callable[[int], None] = lambda index: None,
-    prepare: Callable[[], None] = lambda: None,
+    prepare: Callable[[], None] = _nothing,
     one_core_each: bool = False,
 ) -> Generator[tuple[int, Result | WorkerLost], None, None]:
     """Call `work` on every job and yield results as they become ready.
@@ -115,7 +119,7 @@ def run_in_order(
     jobs: Iterable[Job],
     work: Callable[[Job], Result],
     processes: int,
-    prepare: Callable[[], None] = lambda: None,
+    prepare: Callable[[], None] = _nothing,
 ) -> Iterator[Result]:
     """Call `work` on every job and yield the results in the order of the jobs.
 

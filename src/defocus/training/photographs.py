@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from defocus.errors import DefocusError
-from defocus.photograph import PHOTOGRAPH_SUFFIXES
-from defocus.provenance import is_output
+from defocus.photograph.folders import photographs_below
 
 __all__ = ["find_photographs", "split_photographs"]
 
@@ -24,11 +23,12 @@ def find_photographs(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise DefocusError(f"There is no folder {folder}; give a folder of sharp photographs.")
-    named = (path for path in folder.rglob("*") if path.suffix.lower() in PHOTOGRAPH_SUFFIXES and path.is_file())
-    found = sorted(path for path in named if not is_output(path))
-    if len(found) < 2:
-        raise DefocusError(f"{folder} has {len(found)} photographs; training needs at least two, better hundreds.")
-    return found
+    photographs = photographs_below(folder)
+    if len(photographs) < 2:
+        raise DefocusError(
+            f"{folder} has {len(photographs)} photographs; training needs at least two, better hundreds."
+        )
+    return photographs
 
 
 def split_photographs(photographs: Sequence[Path], held_out: float, seed: int) -> tuple[list[Path], list[Path]]:

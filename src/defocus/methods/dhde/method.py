@@ -10,7 +10,7 @@ Park, Tai, Cho, Kweon, CVPR 2017, arXiv 1704.08992. The steps, in the paper's or
 6. a joint weighted median removes remaining errors of the seeds
 
 `PRESETS["released"]` follows the authors' code; the default departs from it where a measurement says so
-(docs/dhde.md has each departure and its gain).
+(docs/research/dhde.md has each departure and its gain).
 """
 
 from __future__ import annotations

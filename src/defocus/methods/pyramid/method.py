@@ -14,7 +14,7 @@ edges, and the result is a probability over 37 sigmas from 0.27 to 39 px and not
    does not
 5. guided upsampling to every pixel
 
-docs/pyramid.md describes what each step gains and where it fails.
+docs/methods/pyramid.md describes where it fails, docs/research/pyramid.md what each step gains.
 """
 
 from __future__ import annotations

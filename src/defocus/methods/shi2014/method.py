@@ -7,9 +7,9 @@ The steps, in the paper's order, each at patches of 11, 15 and 21 px:
 3. belief propagation over the grids of the three sizes, which smooths and settles between them (section 4)
 
 The authors published neither the filters nor the classifier: both are trained here (`defocus train --method shi2014`).
-Ours (docs/shi2014.md): patches at every fourth pixel, lifted to the photograph's grid by a guided filter; the learned
-filters, of which only the idea is known; no min-max normalisation per photograph, so a photograph in focus throughout
-stays so; the middle layer of the three is the result.
+Ours (docs/methods/shi2014.md): patches at every fourth pixel, lifted to the photograph's grid by a guided filter; the
+learned filters, of which only the idea is known; no min-max normalisation per photograph, so a photograph in focus
+throughout stays so; the middle layer of the three is the result.
 """
 
 from __future__ import annotations

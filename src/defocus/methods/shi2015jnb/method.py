@@ -8,9 +8,9 @@ The steps, in the paper's order:
 4. equation 4: from count to sigma, by a monotone curve
 
 The authors published neither dictionary nor curve: both are trained here (`defocus train --method shi2015jnb`). Ours,
-as a measurement says so (docs/shi2015jnb.md): the tolerance is a fraction of the patch's own contrast, so that exposure
-does not change the count (`PRESETS["paper"]` has their fixed one); every third patch; a second pass of the domain
-transform in place of the release's final bilateral filter.
+as a measurement says so (docs/methods/shi2015jnb.md): the tolerance is a fraction of the patch's own contrast, so that
+exposure does not change the count (`PRESETS["paper"]` has their fixed one); every third patch; a second pass of the
+domain transform in place of the release's final bilateral filter.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """After Shi, Tao, Xu, Jia: Break Ames room illusion, depth from general single images, TOG 34(6), 2015.
 
 Re-derived: no code was published, and the project page names the stages but no numbers. The stages are those of the
-paper; how each is computed is this package's reading (docs/shi2015tog.md).
+paper; how each is computed is this package's reading (docs/methods/shi2015tog.md).
 
 1. Canny edges, and at each an edgelet: a short oriented piece of edge, rotated and scaled to a standard form
 2. the probability of each sigma, from the edgelet's nearest neighbours among edgelets of known blur (non-parametric

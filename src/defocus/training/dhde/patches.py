@@ -1,7 +1,7 @@
 """Training patches of known blur, cut from a folder of sharp photographs (Park et al., CVPR 2017).
 
 A sharp photograph is blurred with a Gaussian of each label's sigma, and patches are cut at the edges that remain. Where
-the recipe departs from the released one (`RELEASED`), docs/training.md says why and what it brings.
+the recipe departs from the released one (`RELEASED`), docs/research/training.md says why and what it brings.
 """
 
 from __future__ import annotations
