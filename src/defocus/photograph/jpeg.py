@@ -25,7 +25,7 @@ _NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 
 def read_jpeg(source: Source) -> Decoded:
-    """Read a JPEG; where its data end early, what libjpeg made up is marked as missing."""
+    """Read a JPEG; where its data end early, pixels that libjpeg filled in are marked as missing."""
     data = source.read()
     with open_pillow(io.BytesIO(data), source) as image:
         width, height = image.size
@@ -111,7 +111,7 @@ def _first_codes(tables: bytes) -> dict[int, int]:
 
 
 def _complaint(data: bytes) -> str:
-    """What libjpeg says against a file, or "" if nothing."""
+    """Return libjpeg's warning about a file, or "" if there is none."""
     try:
         simplejpeg.decode_jpeg(data, colorspace="GRAY", strict=True)
     except ValueError as error:

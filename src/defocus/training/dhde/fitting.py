@@ -85,7 +85,7 @@ def train_network(
     processes: int = 1,
     resume: bool = False,
     note: str = "",
-    report: TrainingProgress = lambda step, fraction, words: None,
+    report: TrainingProgress = lambda step, fraction, figures: None,
 ) -> Scores:
     """Make patches, train, validate, and write the weights and their model card.
 
@@ -170,7 +170,7 @@ def fit(
     *,
     device: str = "cpu",
     checkpoint: Path | None = None,
-    report: TrainingProgress = lambda step, fraction, words: None,
+    report: TrainingProgress = lambda step, fraction, figures: None,
 ) -> DHDENetwork:
     """Train one network.
 

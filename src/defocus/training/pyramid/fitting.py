@@ -41,18 +41,19 @@ from defocus.version import __version__
 __all__ = ["HELD_OUT_SCENES", "PyramidScores", "PyramidTraining", "fit", "train_network"]
 
 _LEVELS = 5
-"""Of the pyramid over a scene: the coarsest is 16 px wide."""
+"""Number of levels of the pyramid of a scene; the coarsest is 16 px wide."""
 _COARSE_LEVEL_WEIGHT = 0.4
-"""Of each coarser level's loss beside the finest one's: every level must read well by itself."""
+"""Weight of the loss of each coarser level relative to the finest, so that every level learns to read by itself."""
 _FURTHER_RATE = 0.4
-"""Learning rate of a training that goes on from finished weights, as a fraction of a new one's."""
+"""Learning rate of a training that continues from finished weights, as a fraction of that of a new one."""
 _WINDOW, _RIM = 144, 8
-"""px of a scene's finest level that a step reads, and of those, at each side, that only lend context."""
+"""Side in px of the window of a scene's finest level that a step reads, and width of its border that has no loss."""
 HELD_OUT_SCENES = 2048
+"""Number of scenes for calibration and evaluation."""
 _PART = 4096
-"""Scenes in one file."""
+"""Number of scenes in one file."""
 _KNOTS = 21
-"""Of the curve from the network's certainty to confidence."""
+"""Number of points of the curve from the network's certainty to confidence."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def train_network(
     resume: bool = False,
     start: Path | None = None,
     note: str = "",
-    report: TrainingProgress = lambda step, fraction, words: None,
+    report: TrainingProgress = lambda step, fraction, figures: None,
 ) -> PyramidScores:
     """Render scenes, train, calibrate, and write the weights and their model card.
 
@@ -346,7 +347,7 @@ def fit(
     *,
     device: str = "cpu",
     checkpoint: Path | None = None,
-    report: TrainingProgress = lambda step, fraction, words: None,
+    report: TrainingProgress = lambda step, fraction, figures: None,
 ) -> PyramidNetwork:
     """Train one network.
 
