@@ -90,8 +90,8 @@ class Exif:
 
     def number(self, tag: int) -> float | None:
         """Return the first number of an entry, or None."""
-        found = self.numbers(tag)
-        return found[0] if found else None
+        numbers = self.numbers(tag)
+        return numbers[0] if numbers else None
 
     def text(self, tag: int) -> str | None:
         """Return the text of an entry, which is read as UTF-8 or, where it is none, as Latin-1; or None."""
@@ -162,9 +162,9 @@ def parse_exif(contents: bytes | None) -> Exif:
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4])
     if order is None or len(data) < 14:
         return Exif(damaged=1 if data else 0)
-    found = list(_entries(data, struct.unpack_from(order + "I", data, 4)[0], order))
-    main = {tag: entry for tag, entry in found if entry is not None}
-    damaged = sum(entry is None for _, entry in found)
+    entries = list(_entries(data, struct.unpack_from(order + "I", data, 4)[0], order))
+    main = {tag: entry for tag, entry in entries if entry is not None}
+    damaged = sum(entry is None for _, entry in entries)
     parts = {}
     for pointer in (CAMERA_DIRECTORY, GPS_DIRECTORY):
         entry = main.pop(pointer, None)

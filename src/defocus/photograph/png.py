@@ -197,12 +197,12 @@ def _inflated(data: bytes) -> bytes:
     """
     inflate = zlib.decompressobj()
     try:
-        found = inflate.decompress(data, _LONGEST_METADATA)
+        inflated = inflate.decompress(data, _LONGEST_METADATA)
     except zlib.error as error:
         raise ValueError("damaged") from error
     if not inflate.eof:
         raise ValueError("cut short, or too long")
-    return found
+    return inflated
 
 
 def _profile(chunk: _Chunk | None, source: Source) -> bytes | None:

@@ -174,11 +174,11 @@ def _held_out_table(
     for column, sigma in enumerate(sigmas):
         cells = []
         for kind in TOLERANCES:
-            found = read[kind][:, column]
-            off = np.nanmedian(np.abs(found - sigma)) / sigma
+            readings = read[kind][:, column]
+            off = np.nanmedian(np.abs(readings - sigma)) / sigma
             cells += [
                 f"{np.nanmean(counts[kind][:, column]):.1f}",
-                f"{np.nanmedian(found):.2f}",
+                f"{np.nanmedian(readings):.2f}",
                 f"{off:.0%}",
             ]
         rows.append(f"| {sigma:g} | " + " | ".join(cells) + " |")

@@ -234,13 +234,13 @@ def _render(
     before: float,
     report: TrainingProgress,
 ) -> None:
-    made = 0
+    scenes_made = 0
 
     def done(step: int) -> None:
-        nonlocal made
-        made += step
-        fraction = min(1.0, before + made / parameters.scenes)
-        report("scenes", fraction, f"{path.stem}: {made} of {count}")
+        nonlocal scenes_made
+        scenes_made += step
+        fraction = min(1.0, before + scenes_made / parameters.scenes)
+        report("scenes", fraction, f"{path.stem}: {scenes_made} of {count}")
 
     make_scenes(sources, count, parameters.recipe, seed=seed, processes=processes, done=done).save(path)
 
@@ -260,12 +260,12 @@ def _calibrate(
     for number, pixels in enumerate(held_out.pixels):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # a scene may be a bare wall
-            found = estimate(pixels, method="pyramid", weights=weights)
+            defocus_map = estimate(pixels, method="pyramid", weights=weights)
         middle = slice(LABEL_STEP // 2, None, LABEL_STEP)
         known = held_out.valid[number]
         true = np.exp2(held_out.log2_sigma[number][known].astype(np.float32))
-        here = found.sigma[middle, middle][known]
-        certain.append(found.confidence[middle, middle][known])
+        here = defocus_map.sigma[middle, middle][known]
+        certain.append(defocus_map.confidence[middle, middle][known])
         sigma.append(here)
         truth.append(true)
         correct.append(is_right(here, true))
@@ -469,9 +469,9 @@ def _loss(
     """Cross entropy of all levels; of the finest, only in the window at `corner` px and not on its rim."""
     window = (slice(corner[0], corner[0] + _WINDOW), slice(corner[1], corner[1] + _WINDOW))
     with torch.autocast(pixels.device.type, torch.bfloat16):
-        found = network(pixels.contiguous(memory_format=torch.channels_last), _LEVELS, window)
+        levels = network(pixels.contiguous(memory_format=torch.channels_last), _LEVELS, window)
     loss = torch.zeros((), device=pixels.device)
-    for level, logits in enumerate(found):
+    for level, logits in enumerate(levels):
         here, counted = targets, weights
         if level == 0:
             inner = tuple(slice((span.start + _RIM) // STRIDE, (span.stop - _RIM) // STRIDE) for span in window)
