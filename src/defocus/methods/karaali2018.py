@@ -53,11 +53,13 @@ class Karaali2018Parameters(Parameters):
     ----------
     gamma : exponent that turns display values into linear light.
     fine_blur : the smaller re-blur, px; the larger is half the last scale at which an edge is seen, 1.25 px and more.
-    largest_sigma : px; larger reads as this, and is marked saturated.
+    largest_sigma : largest sigma that is told, px; a larger one reads as this and is marked saturated.
     smoothing : weight of the filter along connected edges.
-    guide_sigma_space, guide_sigma_colour, iterations : of the domain transform that smooths the guide: px, 0..1.
-    spread : sigma_space of the propagation, as a fraction of the photograph's shorter side.
-    spread_sigma_colour : of the propagation; above 1, so that only sums of many steps stop it.
+    guide_sigma_space : standard deviation in px of the domain transform that smooths the guide.
+    guide_sigma_colour : standard deviation in colour, 0..1, of the domain transform that smooths the guide.
+    iterations : number of iterations of both domain transforms.
+    spread : standard deviation in distance of the propagation, as a fraction of the photograph's shorter side.
+    spread_sigma_colour : standard deviation in colour of the propagation; above 1, so that only many steps stop it.
     """
 
     gamma: Positive = 2.4

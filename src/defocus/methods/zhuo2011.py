@@ -43,15 +43,18 @@ class Zhuo2011Parameters(Parameters):
 
     Attributes
     ----------
-    edge_sigma : px, smoothing of the Canny edges.
-    edge_thresholds : (low, high) of Canny, as fractions of the photograph's largest gradient.
-    fine_blur, coarse_blur : the two re-blurs, px, fine below coarse.
-    average_radius : px; the ratio is read over the edge pixels of a window of this radius, 0 for each pixel alone.
-    largest_sigma : px; larger reads as this, and is marked saturated.
-    bilateral_radius, bilateral_sigma_space, bilateral_sigma_colour : of the joint bilateral filter: px, px, 0..1.
-    matting_eps : of the matting Laplacian.
-    matting_lambda : weight of the seeds against it.
-    reduction : the propagation is solved on blocks of this many px a side; 1 solves it exactly.
+    edge_sigma : smoothing before the Canny edges, px.
+    edge_thresholds : thresholds of Canny, low and high, as fractions of the photograph's largest gradient.
+    fine_blur : the smaller of the two re-blurs, px.
+    coarse_blur : the larger of the two re-blurs, px.
+    average_radius : radius in px of the window over whose edge pixels the ratio is read; 0 reads each pixel alone.
+    largest_sigma : largest sigma that is told, px; a larger one reads as this and is marked saturated.
+    bilateral_radius : radius of the window of the joint bilateral filter, px.
+    bilateral_sigma_space : standard deviation of the joint bilateral filter in distance, px.
+    bilateral_sigma_colour : standard deviation of the joint bilateral filter in colour, 0..1.
+    matting_eps : regularisation of the matting Laplacian.
+    matting_lambda : weight of the seeds relative to the matting Laplacian.
+    reduction : side in px of the blocks on which the propagation is solved; 1 solves it exactly.
     """
 
     edge_sigma: Positive = 1.5

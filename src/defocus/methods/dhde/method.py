@@ -53,28 +53,34 @@ class DHDEParameters(Parameters):
 
     Attributes
     ----------
-    weak_thresholds, strong_thresholds : (low, high) of Canny, as fractions of the photograph's largest gradient.
+    weak_thresholds : thresholds of Canny, low and high, of the edges that are read with the large patch; fractions of
+        the photograph's largest gradient.
+    strong_thresholds : likewise, of the edges that are read with the small patch.
     local_window : width in px, odd, of a window relative to whose largest gradient edges are detected too, with
         `weak_thresholds`, so that a blurred background gets seeds. 0 detects no such edges.
-    local_noise_factor : least gradient of such an edge, in standard deviations of the noise of the gradient.
+    local_noise_factor : least gradient of an edge found in `local_window`, in standard deviations of the noise of the
+        gradient.
     contrast_exponent : power of a seed's gradient, relative to the higher weak threshold and at most 1, in its weight;
         faint edges then matter only in regions without strong ones. 0 gives all seeds the same weight.
     checkerboard : use only the edge pixels on the black squares of a checkerboard, half of them, since neighbours are
         much the same. `matting_lambda` has to be doubled with it.
     expected_sigma : a seed's sigma is the probability-weighted mean of the labels; False takes the most probable label.
     bilateral_radius : radius of the window of the probability-joint bilateral filter, px.
-    bilateral_sigma_space, bilateral_sigma_colour, bilateral_sigma_probability : standard deviations of that filter:
-        distance in px, colour difference 0..1, and difference of probability.
-    bilateral_red_only : the range term of that filter uses the red channel alone.
-    guidance_sigma_space, guidance_sigma_colour, guidance_iterations : standard deviations (px, 0..1) and number of
-        iterations of the rolling guidance filter.
+    bilateral_sigma_space : standard deviation of the bilateral filter in distance, px.
+    bilateral_sigma_colour : standard deviation of the bilateral filter in colour, 0..1.
+    bilateral_sigma_probability : standard deviation of the bilateral filter in probability, 0..1.
+    bilateral_red_only : the bilateral filter compares the red channel alone.
+    guidance_sigma_space : standard deviation of the rolling guidance filter in distance, px.
+    guidance_sigma_colour : standard deviation of the rolling guidance filter in colour, 0..1.
+    guidance_iterations : number of iterations of the rolling guidance filter.
     matting_eps : regularisation of the matting Laplacian.
     matting_lambda : weight of the seeds relative to the matting Laplacian.
     probability_weighted : weight seeds by their probability; False gives each the weight 1.
     reduction : side in px of the blocks on which the propagation is solved; 1 solves it exactly.
     tolerance : relative tolerance of the solver.
-    median_radius, median_sigma, median_iterations : radius (px), standard deviation (0..1) and number of iterations of
-        the joint weighted median; 0 iterations leave it out.
+    median_radius : radius of the window of the joint weighted median, px.
+    median_sigma : standard deviation of the joint weighted median in colour, 0..1.
+    median_iterations : number of iterations of the joint weighted median; 0 leaves it out.
 
     Raises
     ------

@@ -77,11 +77,14 @@ class JNBParameters(Parameters):
 
     Attributes
     ----------
-    tolerance : "relative", a tenth of the patch's own length, or "absolute", 18.4 of 255 as published.
-    stride : px between patches.
-    sigma_space, sigma_colour : of the domain transform on the counts: distance in px, colour difference 0..1.
-    final_sigma_space, final_sigma_colour : of the second pass, likewise.
-    iterations : of both passes.
+    tolerance : what may be left of a patch: "relative", a tenth of its own length, or "absolute", 18.4 of 255 as
+        published.
+    stride : distance between patches, px.
+    sigma_space : standard deviation in px of the domain transform that smooths the counts.
+    sigma_colour : standard deviation in colour, 0..1, of the domain transform that smooths the counts.
+    final_sigma_space : standard deviation in px of the second domain transform.
+    final_sigma_colour : standard deviation in colour, 0..1, of the second domain transform.
+    iterations : number of iterations of both domain transforms.
     """
 
     tolerance: _Tolerance = "relative"
