@@ -99,4 +99,19 @@ class WeightsError(DefocusError):
 
 
 class PhotographWarning(UserWarning):
-    """The photograph was read, but a part of its file is missing or could not be used."""
+    """The photograph was read, but a part of its file is missing or could not be used.
+
+    Examples
+    --------
+    >>> import io
+    >>> import warnings
+    >>> import defocus
+    >>> from PIL import Image
+    >>> file = io.BytesIO()
+    >>> Image.new("RGB", (640, 480)).save(file, "PNG")
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     photograph = defocus.read_photograph(file.getvalue()[:-200])  # a copy that is cut short
+    >>> caught[0].category.__name__
+    'PhotographWarning'
+    """

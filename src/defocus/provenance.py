@@ -69,7 +69,18 @@ class Provenance:
     version: str = field(default_factory=lambda: __version__)
 
     def to_json(self) -> str:
-        """Return the provenance as JSON in ASCII."""
+        """Return the provenance as JSON in ASCII.
+
+        Raises
+        ------
+        ValueError
+            If the JSON is longer than 65,000 bytes.
+
+        Examples
+        --------
+        >>> Provenance("mask", version="1.0").to_json()
+        '{"kind": "mask", "map": {}, "options": {}, "photograph_sha256": null, "version": "1.0"}'
+        """
         text = json.dumps(
             {
                 "kind": self.kind,
@@ -87,7 +98,15 @@ class Provenance:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Provenance | None:
-        """Return what `to_json` wrote, or None where the text is anything else."""
+        """Return the provenance that `to_json` wrote, or None where the text is anything else.
+
+        Examples
+        --------
+        >>> Provenance.from_json(Provenance("mask").to_json()).kind
+        'mask'
+        >>> Provenance.from_json("no JSON") is None
+        True
+        """
         try:
             stored = json.loads(text)
             return cls(
@@ -101,14 +120,26 @@ class Provenance:
             return None
 
     def as_stored(self) -> Provenance:
-        """Return the provenance as it is read back: tuples become lists."""
+        """Return the provenance as it is read back: tuples become lists.
+
+        Examples
+        --------
+        >>> Provenance("mask", options={"limits": (0, 5)}).as_stored().options
+        {'limits': [0, 5]}
+        """
         stored = Provenance.from_json(self.to_json())
         assert stored is not None
         return stored
 
 
 def is_output(path: Path) -> bool:
-    """Tell whether this package wrote a file, by its name or by the provenance inside, whatever its name."""
+    """Return whether this package wrote a file: by its name, or by the provenance inside whatever its name.
+
+    Examples
+    --------
+    >>> is_output(Path("beach.defocus.png")), is_output(Path("beach.jpg"))
+    (True, False)
+    """
     return has_output_name(path) or read_provenance(path) is not None
 
 

@@ -278,10 +278,10 @@ def _estimation_values(outcome: Outcome, example: Example) -> dict[str, Any]:
         values["share right"] = float(correct[valid].mean())
         within = is_right(score, np.clip(truth, *outcome.span))
         for name, hits in (("confidence", correct), ("confidence, truth clipped to the range", within)):
-            of = metrics.calibration(outcome.confidence[valid], hits[valid], CONFIDENCE_BINS)
+            bins = metrics.calibration(outcome.confidence[valid], hits[valid], CONFIDENCE_BINS)
             values[name] = [
                 [int(n), float(c) if n else 0.0, float(r) if n else 0.0]
-                for n, c, r in zip(of.pixels, of.confidence, of.correct, strict=True)
+                for n, c, r in zip(bins.pixels, bins.confidence, bins.correct, strict=True)
             ]
     return values
 

@@ -163,7 +163,7 @@ def figures(values: Iterable[dict[str, Any]]) -> list[Figure]:
     for v in values:
         if "error" not in v:
             grouped[v["set"], v["configuration"]].append(v)
-    made = []
+    collected = []
     for (name, configuration), records in grouped.items():
         table = _by_source(records, METRICS)
         for source, found in _at_one_threshold(records):
@@ -171,16 +171,16 @@ def figures(values: Iterable[dict[str, Any]]) -> list[Figure]:
                 table[metric][source].append(value)
         if "max F" in table:
             table["worst max F"] = table["max F"]
-        made += _figures(name, configuration, table, METRICS)
-        made += _pooled_figures(name, configuration, records)
+        collected += _figures(name, configuration, table, METRICS)
+        collected += _pooled_figures(name, configuration, records)
         conditions = dict.fromkeys(v.get("condition", "") for v in records)
         if len(conditions) > 1:
             for condition in conditions:
                 of_condition = _by_source([v for v in records if v.get("condition") == condition], CONDITION_METRICS)
-                made += _figures(name, configuration, of_condition, CONDITION_METRICS, condition)
+                collected += _figures(name, configuration, of_condition, CONDITION_METRICS, condition)
     order = list(METRICS | CONDITION_METRICS)
-    sets = list(dict.fromkeys(f.set for f in made))
-    return sorted(made, key=lambda f: (sets.index(f.set), _by_number(f.condition), order.index(f.metric)))
+    sets = list(dict.fromkeys(f.set for f in collected))
+    return sorted(collected, key=lambda f: (sets.index(f.set), _by_number(f.condition), order.index(f.metric)))
 
 
 def _by_number(condition: str) -> list[tuple[float, str]]:
@@ -211,7 +211,7 @@ def _figures(
     names: Iterable[str],
     condition: str = "",
 ) -> list[Figure]:
-    made = []
+    collected = []
     for metric in names:
         if metric not in table:
             continue
@@ -223,8 +223,10 @@ def _figures(
         low, high = None, None
         if len(sample) > 1 and statistic is not np.min:
             low, high = metrics.bootstrap_interval(sample, statistic, resamples=2000)
-        made.append(Figure(name, metric, configuration, float(statistic(sample)), low, high, per_source, condition))
-    return made
+        collected.append(
+            Figure(name, metric, configuration, float(statistic(sample)), low, high, per_source, condition)
+        )
+    return collected
 
 
 def _at_one_threshold(records: Sequence[dict[str, Any]]) -> list[tuple[str, dict[str, float]]]:
@@ -283,7 +285,7 @@ _POOLED: dict[str, tuple[str, Callable[[NDArray[np.float64]], NDArray[np.float64
 
 
 def _pooled_figures(name: str, configuration: str, records: Sequence[dict[str, Any]]) -> list[Figure]:
-    made = []
+    collected = []
     for metric, (kept, read) in _POOLED.items():
         of_source: dict[str, list[dict[str, Any]]] = defaultdict(list)
         for v in records:
@@ -305,8 +307,8 @@ def _pooled_figures(name: str, configuration: str, records: Sequence[dict[str, A
             if not np.isfinite(low + high):  # some draw has no pixel that is sure
                 low, high = None, None
         per_source = {s: float(x) for s, x in zip(of_source, read(sums), strict=True) if np.isfinite(x)}
-        made.append(Figure(name, metric, configuration, pooled, low, high, per_source))
-    return made
+        collected.append(Figure(name, metric, configuration, pooled, low, high, per_source))
+    return collected
 
 
 def markdown(head: dict[str, Any], values: Sequence[dict[str, Any]], made: Sequence[Figure]) -> str:

@@ -132,9 +132,9 @@ def noisy(
             for sigma in sigmas:
                 soft = render.gaussian_blur(e.image, sigma)
                 for level in levels:
-                    made = _blurred_evenly(e, soft, sigma, f"{sigma:g} px, noise {level:g}")
-                    known = np.full(made.valid.shape, sigma > 0)
-                    yield _with_noise(replace(made, valid=known), level)
+                    blurred = _blurred_evenly(e, soft, sigma, f"{sigma:g} px, noise {level:g}")
+                    known = np.full(blurred.valid.shape, sigma > 0)
+                    yield _with_noise(replace(blurred, valid=known), level)
 
     description = (
         f"Sharp pictures blurred as a whole in linear light, gaussian, sigma {', '.join(f'{s:g}' for s in sigmas)} px, "

@@ -163,9 +163,9 @@ def open_data(folder: str | Path) -> list[DataSet]:
             truths = images.with_name(images.name.removesuffix(ending) + ("gt" if ending == "source" else "GT"))
             if images.name.endswith(ending) and truths.is_dir():
                 return [_declared(root, replace(_KNOWN["dut"], images=images.name, truths=truths.name))]
-    found = _development_sets(root)
-    if found:
-        return found
+    sets = _development_sets(root)
+    if sets:
+        return sets
     if any(p.suffix.lower() in PHOTOGRAPH_SUFFIXES for p in root.iterdir()):
         return _blurred_sets(lambda: read_sharp(root))
     raise DefocusError(

@@ -70,11 +70,11 @@ def write_report(folder: Path) -> list[Figure]:
     values = read_values(folder)
     order = list(head["configurations"])
     values.sort(key=lambda v: order.index(v["configuration"]) if v["configuration"] in order else len(order))
-    made = figures(values)
-    write_bytes(folder / "report.html", report_page(folder, head, values, made))
-    write_text(folder / "summary.md", markdown(head, values, made))
+    numbers = figures(values)
+    write_bytes(folder / "report.html", report_page(folder, head, values, numbers))
+    write_text(folder / "summary.md", markdown(head, values, numbers))
     columns = ["set", "condition", "metric", "configuration", "mean", "low", "high", "sources"]
-    rows = [[f.set, f.condition, f.metric, f.configuration, f.mean, f.low, f.high, len(f.per_source)] for f in made]
+    rows = [[f.set, f.condition, f.metric, f.configuration, f.mean, f.low, f.high, len(f.per_source)] for f in numbers]
     write_text(folder / "figures.csv", _csv(columns, rows))
     columns = ["set", "name", "source", "configuration", "metric", "value"]
     scalars = [
@@ -86,9 +86,11 @@ def write_report(folder: Path) -> list[Figure]:
     write_text(folder / "values.csv", _csv(columns, scalars))
     write_text(
         folder / "figures.json",
-        json.dumps({"machine": head["machine"], "costs": head["costs"], "figures": [vars(f) for f in made]}, indent=1),
+        json.dumps(
+            {"machine": head["machine"], "costs": head["costs"], "figures": [vars(f) for f in numbers]}, indent=1
+        ),
     )
-    return made
+    return numbers
 
 
 def _csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

@@ -46,18 +46,18 @@ def outlined_discs(rgb: _Floats) -> NDArray[np.bool_]:
     factor = max(1, int(np.ceil(np.sqrt(height * width / _MOST_PIXELS))))
     small = rgb if factor == 1 else np.asarray(block_average(rgb, factor), np.float32)
     # In the minimum of the channels, pale lamps contrast with coloured surroundings.
-    found = _discs(luma(small).astype(np.float32)) | _discs(small.min(axis=2))
-    return np.asarray(np.repeat(np.repeat(found, factor, axis=0), factor, axis=1)[:height, :width])
+    discs = _discs(luma(small).astype(np.float32)) | _discs(small.min(axis=2))
+    return np.asarray(np.repeat(np.repeat(discs, factor, axis=0), factor, axis=1)[:height, :width])
 
 
 def _discs(grey: _Floats) -> NDArray[np.bool_]:
     height, width = grey.shape
-    found = np.zeros((height, width), bool)
+    discs = np.zeros((height, width), bool)
     smooth = ndimage.uniform_filter(grey, 3, mode="nearest")
     low, high = float(np.percentile(smooth[::4, ::4], 30)), float(smooth.max())
     largest, least_area = _LARGEST_RADIUS * max(height, width), np.pi * _LEAST_RADIUS**2
     if min(height, width) < 8 or high - low < _LEAST_CONTRAST:
-        return found
+        return discs
     for threshold in np.linspace(low, high, _LEVELS + 2)[1:-1]:
         shapes, _ = ndimage.label(smooth > threshold)
         areas = np.bincount(shapes.ravel())
@@ -73,8 +73,8 @@ def _discs(grey: _Floats) -> NDArray[np.bool_]:
                 continue
             disc = _disc(shapes[box] == number)
             if disc is not None:
-                _mark(found, grey, smooth, box[0].start + disc[0], box[1].start + disc[1], disc[2])
-    return found
+                _mark(discs, grey, smooth, box[0].start + disc[0], box[1].start + disc[1], disc[2])
+    return discs
 
 
 def _disc(shape: NDArray[np.bool_]) -> tuple[float, float, float] | None:

@@ -79,14 +79,34 @@ class Layers:
 
     @classmethod
     def up_to(cls, largest: float) -> Layers:
-        """Return the layers for sigmas from 0 to `largest` px."""
+        """Return the layers for sigmas from 0 to `largest` px.
+
+        Examples
+        --------
+        >>> Layers.up_to(0.3).sigmas
+        array([0.])
+        """
         if largest <= SMALLEST:
             return cls(np.array([0.0]))
         count = int(np.ceil(np.log(largest / SMALLEST) / np.log(RATIO))) + 1
         return cls(np.concatenate([[0.0], np.geomspace(SMALLEST, max(largest, SMALLEST * 1.01), count)]))
 
     def place(self, sigma: NDArray[np.floating]) -> _Floats:
-        """Return the position of each sigma (H x W, px) among the layers: 1.5 lies midway between layers 1 and 2."""
+        """Return the position of each sigma among the layers: 1.5 lies midway between layers 1 and 2.
+
+        Parameters
+        ----------
+        sigma : H x W, px, 0 or more.
+
+        Returns
+        -------
+        H x W float32, from 0 to the number of layers less 1.
+
+        Examples
+        --------
+        >>> Layers(np.array([0.0, 1.0, 2.0])).place(np.array([[0.5, 2.0]]))
+        array([[0.5, 2. ]], dtype=float32)
+        """
         return np.interp(sigma, self.sigmas, np.arange(len(self.sigmas))).astype(np.float32)
 
 

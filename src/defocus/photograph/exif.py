@@ -1,7 +1,7 @@
-"""EXIF and XMP as they are stored: read entry by entry, so that a damaged one costs itself, and kept byte by byte.
+"""EXIF and XMP: read entry by entry, so that damage affects only its own entry, and kept byte by byte.
 
-A text in UTF-8 or Latin-1, a rating or a maker's note that this package does not understand reaches the edit as it was.
-EXIF 2.32, TIFF 6.0.
+Texts of any encoding, ratings and maker's notes that this package does not interpret reach an edit unchanged. The
+standards are EXIF 2.32 and TIFF 6.0.
 """
 
 from __future__ import annotations
@@ -58,11 +58,11 @@ class Entry:
 
 @dataclass(frozen=True)
 class Exif:
-    """What a file says of the camera and the picture.
+    """The EXIF entries of a file.
 
     Attributes
     ----------
-    main, camera, gps : entries by tag of the first directory, the camera's (EXIF) and the place's (GPS).
+    main, camera, gps : entries by tag of the first directory, the camera directory (EXIF) and the place (GPS).
     order : "<" or ">", the byte order of their values.
     damaged : number of entries that could not be read.
     """
@@ -90,8 +90,8 @@ class Exif:
 
     def number(self, tag: int) -> float | None:
         """Return the first number of an entry, or None."""
-        found = self.numbers(tag)
-        return found[0] if found else None
+        numbers = self.numbers(tag)
+        return numbers[0] if numbers else None
 
     def text(self, tag: int) -> str | None:
         """Return the text of an entry, which is read as UTF-8 or, where it is none, as Latin-1; or None."""
@@ -106,7 +106,7 @@ class Exif:
 
     @property
     def orientation(self) -> int:
-        """Where the stored first row and column belong, 1..8; 1 where nothing valid is said."""
+        """EXIF orientation, 1..8; 1 where it is missing or not valid."""
         value = self.number(ORIENTATION)
         return int(value) if value is not None and value in range(1, 9) else 1
 
@@ -162,9 +162,9 @@ def parse_exif(contents: bytes | None) -> Exif:
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4])
     if order is None or len(data) < 14:
         return Exif(damaged=1 if data else 0)
-    found = list(_entries(data, struct.unpack_from(order + "I", data, 4)[0], order))
-    main = {tag: entry for tag, entry in found if entry is not None}
-    damaged = sum(entry is None for _, entry in found)
+    entries = list(_entries(data, struct.unpack_from(order + "I", data, 4)[0], order))
+    main = {tag: entry for tag, entry in entries if entry is not None}
+    damaged = sum(entry is None for _, entry in entries)
     parts = {}
     for pointer in (CAMERA_DIRECTORY, GPS_DIRECTORY):
         entry = main.pop(pointer, None)
@@ -193,7 +193,7 @@ def exif_from_text(text: str) -> bytes:
 
 
 def _entries(data: bytes, at: int, order: str) -> Iterator[tuple[int, Entry | None]]:
-    """Tags and entries of one directory; None for an entry that is damaged."""
+    """Yield tags and entries of one directory; None for an entry that is damaged."""
     if not 8 <= at <= len(data) - 2:
         yield 0, None
         return

@@ -25,7 +25,7 @@ _NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 
 def read_jpeg(source: Source) -> Decoded:
-    """Read a JPEG; where its data end early, what libjpeg made up is marked as missing."""
+    """Read a JPEG; where its data end early, pixels that libjpeg filled in are marked as missing."""
     data = source.read()
     with open_pillow(io.BytesIO(data), source) as image:
         width, height = image.size
@@ -85,8 +85,8 @@ def _zeros_within(data: bytes) -> int | None:
         if kind == 0xC4:
             first_codes |= _first_codes(data[place + 4 : end])
         if kind == 0xDA:
-            found = _NEXT_MARKER.search(data, end)
-            scan_end = len(data) if found is None else found.start()
+            marker = _NEXT_MARKER.search(data, end)
+            scan_end = len(data) if marker is None else marker.start()
             zeros = data.find(_ZEROS, end, scan_end)
             if zeros >= 0:
                 last = not data[zeros:].strip(b"\0")
@@ -99,19 +99,19 @@ def _zeros_within(data: bytes) -> int | None:
 
 def _first_codes(tables: bytes) -> dict[int, int]:
     """What the code of zeros stands for, by table, in a segment of Huffman tables."""
-    found = {}
+    codes = {}
     place = 0
     while place + 18 <= len(tables):
         count = sum(tables[place + 1 : place + 17])
         if count == 0:
             break
-        found[tables[place]] = tables[place + 17]
+        codes[tables[place]] = tables[place + 17]
         place += 17 + count
-    return found
+    return codes
 
 
 def _complaint(data: bytes) -> str:
-    """What libjpeg says against a file, or "" if nothing."""
+    """Return libjpeg's warning about a file, or "" if there is none."""
     try:
         simplejpeg.decode_jpeg(data, colorspace="GRAY", strict=True)
     except ValueError as error:

@@ -54,7 +54,7 @@ def read_jpegxl(source: Source) -> Decoded:
 
 
 def _boxes(data: bytes) -> dict[bytes, bytes]:
-    """The first box of each kind."""
+    """Return the first box of each kind."""
     found: dict[bytes, bytes] = {}
     place = 0
     if not data.startswith(_CONTAINER):

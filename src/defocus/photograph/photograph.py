@@ -78,12 +78,12 @@ class Photograph:
 
     @property
     def height(self) -> int:
-        """Number of rows."""
+        """Height, px."""
         return int(self.pixels.shape[0])
 
     @property
     def width(self) -> int:
-        """Number of columns."""
+        """Width, px."""
         return int(self.pixels.shape[1])
 
     @property

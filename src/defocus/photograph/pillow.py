@@ -1,4 +1,4 @@
-"""Formats that Pillow reads well: pictures of 8 bits, and what else its modes hold."""
+"""Formats that are read by Pillow: pictures of 8 bits, and those of its other modes."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def open_pillow(file: BinaryIO, source: Source) -> Iterator[Image.Image]:
 
 
 def encoded_size(data: bytes) -> tuple[int, int] | None:
-    """Return width and height, px, that an encoded picture says it has, without decoding it; None where it says none.
+    """Return the width and height in px that an encoded picture states, without decoding it; None where it does not.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def split_alpha(pixels: NDArray[Any], profile: bytes | None, exif: bytes | None,
 
 
 def from_pillow(image: Image.Image, source: Source) -> Decoded:
-    """Take pixels and what belongs to them out of a Pillow image.
+    """Return the pixels and metadata of a Pillow image.
 
     Parameters
     ----------
@@ -160,7 +160,7 @@ def _outside_frame(image: Image.Image) -> NDArray[np.bool_] | None:
 
 
 def _metadata(image: Image.Image) -> tuple[bytes | None, bytes | None]:
-    """EXIF and XMP of an opened Pillow image, as the file holds them."""
+    """Return EXIF and XMP of an opened Pillow image as the file holds them."""
     xmp = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp")
     if isinstance(xmp, str):
         xmp = xmp.encode("utf-8", "replace")

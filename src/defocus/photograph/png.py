@@ -1,4 +1,4 @@
-"""PNG: its chunks read one by one, so that damage to one costs no more than what it holds (PNG 3, W3C 2025)."""
+"""PNG (PNG 3, W3C 2025): chunks are read one by one, so that damage to a chunk affects only its own data."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class _Chunk:
 
 @dataclass(frozen=True)
 class _Header:
-    """The header chunk's fields."""
+    """The fields of the header chunk."""
 
     width: int
     height: int
@@ -163,7 +163,7 @@ def _picture(chunks: list[_Chunk]) -> tuple[list[memoryview], bool]:
 
 
 def _rows(compressed: bytes, header: _Header) -> bytes:
-    """Inflate as far as the stream is good, and no further than the picture is large."""
+    """Decompress up to the first damage, and no more than the picture needs."""
     longest = header.height * header.row_bytes
     inflate = zlib.decompressobj()
     rows = bytearray()
@@ -197,12 +197,12 @@ def _inflated(data: bytes) -> bytes:
     """
     inflate = zlib.decompressobj()
     try:
-        found = inflate.decompress(data, _LONGEST_METADATA)
+        inflated = inflate.decompress(data, _LONGEST_METADATA)
     except zlib.error as error:
         raise ValueError("damaged") from error
     if not inflate.eof:
         raise ValueError("cut short, or too long")
-    return found
+    return inflated
 
 
 def _profile(chunk: _Chunk | None, source: Source) -> bytes | None:

@@ -1,4 +1,4 @@
-"""PNM with 16 bits, of which Pillow would make 8 in colour; all else of the family by Pillow."""
+"""PNM: pictures of 16 bits, which Pillow reduces to 8 in colour, are read here, and all others by Pillow."""
 
 from __future__ import annotations
 

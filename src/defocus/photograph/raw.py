@@ -1,4 +1,4 @@
-"""Camera RAW: what a sensor saw, developed by LibRaw into a photograph."""
+"""Camera RAW: data of the sensor, developed by LibRaw into a photograph."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RAW_SUFFIXES = frozenset(
     ".dng .cr2 .cr3 .crw .nef .nrw .arw .srf .sr2 .raf .orf .rw2 .rwl .pef .srw .3fr .fff .iiq .mos .erf .kdc .dcr "
     ".mef .mrw .x3f".split()
 )
-"""Suffixes, in lower case, of the cameras' own formats."""
+"""Suffixes of camera RAW formats, in lower case."""
 
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*")
 # Of RAW formats that are not TIFF: Canon's before and after, Fujifilm's, Olympus's, Panasonic's, Minolta's, Sigma's.

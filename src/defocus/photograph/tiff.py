@@ -41,15 +41,16 @@ _SPACES: dict[int, Space] = {
     _PHOTOMETRIC.CIELAB: "rgb",  # by its own profile
 }
 _DECODES_COLOUR = {7, 33003, 33004, 33005, 34712, 50001, 50002, 34892}
-"""Compressions whose codecs turn YCbCr into RGB: JPEG, JPEG 2000, WebP, JPEG XL."""
+"""Compressions whose codecs convert YCbCr to RGB: JPEG, JPEG 2000, WebP, JPEG XL."""
 _PICTURE_CODECS = _DECODES_COLOUR | {33007, 34887, 34927, 34933, 52546}
-"""Compressions of which each strip or tile is a picture with a size of its own: these, PNG and LERC."""
+"""Compressions in which each strip or tile is a picture that states its own size: these, PNG and LERC."""
 _LARGEST_TILE, _SMALL_PICTURE = 4, 2**20
-"""Times the pixels of the picture that a tile may have; and px below which a picture counts as of that size there."""
+"""Largest ratio of the pixels of a tile to those of the picture, where pictures of fewer pixels than the second number
+count as having that many."""
 _PNG, _OLD_JPEG = 34933, 6
 _SUBSAMPLING = 530
 _BLOCK = 64
-"""px by which a codec may round up the sides of a strip or tile."""
+"""Multiple in px to which a codec may round up the sides of a strip or tile."""
 XMP, _PROFILE = 700, 34675
 # A TIFF's own directory is its EXIF too: how its pixels are stored is not the copy's.
 OF_THE_PIXELS = frozenset(
@@ -123,7 +124,7 @@ def read_tiff(source: Source) -> Decoded:
 
 
 def _picture(tiff: tifffile.TiffFile, source: Source) -> tifffile.TiffPage:
-    """The first page that is not a reduced copy; it may stand in a directory below another."""
+    """Return the first page that is not a reduced copy; it may be in a subdirectory of another page."""
     pages = []
     for number in range(_MOST_PAGES):
         try:
@@ -161,7 +162,7 @@ def _needs_pillow(page: tifffile.TiffPage) -> bool:
 
 
 def _is_packed(page: tifffile.TiffPage) -> bool:
-    """Whether chroma has fewer samples than luma, and no codec that knows of it."""
+    """Return whether chroma has fewer samples than luma, in a compression whose codec does not handle that."""
     return (
         page.photometric == _PHOTOMETRIC.YCBCR
         and int(page.compression) not in _DECODES_COLOUR
@@ -200,7 +201,7 @@ def _check_pieces(page: tifffile.TiffPage, source: Source) -> None:
 
 
 def _encoded_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height, px, that a strip or tile says of itself, whichever codec wrote it."""
+    """Return the width and height in px that a strip or tile states in its own data."""
     if data.startswith(PNG_SIGNATURE) and len(data) >= 24:
         width, height = struct.unpack_from(">II", data, 16)
     elif data.startswith(b"Lerc2 ") and len(data) >= 22:
@@ -214,7 +215,7 @@ def _encoded_size(data: bytes) -> tuple[int, int] | None:
 
 
 def _pixels(page: tifffile.TiffPage, source: Source) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-    """Samples H x W x C as they are stored, and where strips or tiles of them are missing from the file."""
+    """Return the samples as stored, H x W x C, and where strips or tiles of them are missing from the file."""
     places = list(zip(page.dataoffsets, page.databytecounts, strict=False))
     whole = len(places) >= np.prod(page.chunked)
     if whole and all(_is_sound(page, source, offset, count) for offset, count in places):
@@ -232,7 +233,7 @@ def _pixels(page: tifffile.TiffPage, source: Source) -> tuple[NDArray[Any], NDAr
 
 
 def _is_sound(page: tifffile.TiffPage, source: Source, offset: int, count: int) -> bool:
-    """Whether a strip or tile lies within the file, and nothing is known to be wrong with it."""
+    """Return whether a strip or tile lies within the file and has no known damage."""
     if count <= 0 or offset <= 0 or offset + count > source.size:
         return False
     if int(page.compression) != _PNG:
@@ -273,7 +274,7 @@ def _pieces(page: tifffile.TiffPage, source: Source) -> tuple[NDArray[Any], NDAr
 
 
 def _with_whole_range(page: tifffile.TiffPage, stored: NDArray[Any], source: Source) -> NDArray[Any]:
-    """Samples over the whole range of their type, white above black."""
+    """Return samples scaled to the whole range of their type, with white above black."""
     if stored.dtype.kind == "f":
         pixels = checked_floats(stored, source.name)
         white: float = 1

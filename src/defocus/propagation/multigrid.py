@@ -38,6 +38,12 @@ class Level:
     inverse_diagonal : n floats.
     largest : upper bound of the spectrum of the matrix scaled by its diagonal.
 
+    Examples
+    --------
+    >>> from scipy.sparse import eye_array
+    >>> hierarchy = build_hierarchy(eye_array(4096, format="csr"), np.ones((4096, 1)), (64, 64))
+    >>> hierarchy.levels[0].interpolation.shape
+    (4096, 256)
     """
 
     matrix: csr_array
@@ -55,6 +61,13 @@ class Hierarchy:
     ----------
     levels : the grids, finest first.
     coarsest : direct solver on the coarsest grid.
+
+    Examples
+    --------
+    >>> from scipy.sparse import eye_array
+    >>> hierarchy = build_hierarchy(eye_array(4096, format="csr"), np.ones((4096, 1)), (64, 64))
+    >>> len(hierarchy.levels), hierarchy.coarsest(np.ones(256)).shape
+    (1, (256,))
     """
 
     levels: tuple[Level, ...]

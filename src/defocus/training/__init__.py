@@ -1,1 +1,1 @@
-"""Training of the DHDE network: synthetic patches of known blur, the network in PyTorch, the study of its features."""
+"""Training of the methods' weights, with one module or folder for each method that has weights."""

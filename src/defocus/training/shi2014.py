@@ -28,16 +28,19 @@ __all__ = ["OPTIONS", "train"]
 
 _PHOTOGRAPHS = 150
 _HELD_OUT = 30
-"""At most so many to train on and to hold out: more change the figures by less than a percent."""
+"""Largest numbers of photographs to train on and to hold out: more change the figures by less than a percent."""
 _PATCHES = 300
-"""Of a photograph, for each class."""
+"""Largest number of patches of a photograph for each class."""
 _FILTERS = 2
+"""Number of filters."""
 _LEAST_DEVIATION = 0.06
-"""Standard deviation of a patch's values, 0..1, to count as detail."""
+"""Least standard deviation, 0..1, of a patch with detail."""
 _BLURS = (1.0, 6.0)
-"""px, drawn evenly in the logarithm."""
+"""Smallest and largest sigma in px of the blurred copies, whose logarithm is distributed uniformly."""
 _NOISE = 1 / 255
+"""Largest standard deviation of the noise that is added."""
 _LONGEST_SIDE = 512
+"""Largest width and height in px; larger photographs are cropped."""
 
 _Floats = NDArray[np.float64]
 
@@ -122,7 +125,7 @@ def _sharp_and_blurred(path: Path, random: np.random.Generator) -> tuple[_Floats
 
 
 def _detailed(sharp: _Floats, random: np.random.Generator) -> NDArray[np.bool_]:
-    """Up to `_PATCHES` places of the features' grid where the sharp photograph has detail (h x w bool)."""
+    """Return a limited number of positions of the features' grid where the sharp photograph has detail, h x w bool."""
     mean = ndimage.uniform_filter(sharp, 15)
     deviation = np.sqrt(np.maximum(ndimage.uniform_filter(sharp**2, 15) - mean**2, 0))
     rows, columns = (np.minimum(np.arange(0, n, STRIDE) + STRIDE // 2, n - 1) for n in sharp.shape)

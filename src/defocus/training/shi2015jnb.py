@@ -36,15 +36,19 @@ from defocus.training.trainer import TrainingOptions, TrainingProgress
 __all__ = ["OPTIONS", "train"]
 
 _ATOMS = 128
+"""Number of atoms of the dictionary."""
 _DICTIONARY_BLUR = 2.0
-"""px."""
+"""Sigma in px of the blur of the patches that the dictionary is trained on."""
 _ROUNDS = 8
+"""Number of rounds of the training of the dictionary."""
 _DICTIONARY_PHOTOGRAPHS = 300
+"""Largest number of photographs for the dictionary."""
 _DICTIONARY_PATCHES = 60
+"""Largest number of patches of each photograph for the dictionary."""
 _CURVE_PATCHES = 400
-"""Patches of a photograph, for the dictionary and for each point of the curve."""
+"""Largest number of patches of each photograph for each point of the curve."""
 _SIGMAS = (0.3, 0.4, 0.5, 0.625, 0.75, 0.875, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 3.5, 4.0)
-"""px, of the curve."""
+"""Sigmas of the points of the curve, px."""
 
 
 OPTIONS: frozenset[str] = frozenset()
@@ -92,7 +96,7 @@ def train(photos: Path, out: Path, options: TrainingOptions, report: TrainingPro
 
 
 def _sharp_grey(path: Path) -> NDArray[np.float32]:
-    """The grey photograph, 0..1, at half size."""
+    """Return the grey photograph, 0..1, at half size."""
     rgb = read_photograph(path).as_float(np.float32)
     return np.asarray(block_average(luma(rgb), 2), dtype=np.float32)
 
@@ -139,7 +143,7 @@ def _count_by_sigma(
     step: str,
     report: TrainingProgress,
 ) -> dict[str, NDArray[np.float64]]:
-    """Mean count over textured patches: for each tolerance, photographs x `_SIGMAS`; NaN where texture is short."""
+    """Return the mean count over textured patches: for each tolerance, photographs x sigmas; NaN without texture."""
     atoms = dictionary.astype(np.float32)
     counts: dict[str, NDArray[np.float64]] = {
         kind: np.full((len(photographs), len(_SIGMAS)), np.nan) for kind in TOLERANCES
@@ -158,7 +162,7 @@ def _count_by_sigma(
 
 
 def _falling(counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The counts made to fall strictly, so that the curve can be read backwards."""
+    """Return the counts made strictly decreasing, so that the curve can be inverted."""
     return np.minimum.accumulate(counts) - 1e-6 * np.arange(len(counts))
 
 
@@ -170,11 +174,11 @@ def _held_out_table(
     for column, sigma in enumerate(sigmas):
         cells = []
         for kind in TOLERANCES:
-            found = read[kind][:, column]
-            off = np.nanmedian(np.abs(found - sigma)) / sigma
+            readings = read[kind][:, column]
+            off = np.nanmedian(np.abs(readings - sigma)) / sigma
             cells += [
                 f"{np.nanmean(counts[kind][:, column]):.1f}",
-                f"{np.nanmedian(found):.2f}",
+                f"{np.nanmedian(readings):.2f}",
                 f"{off:.0%}",
             ]
         rows.append(f"| {sigma:g} | " + " | ".join(cells) + " |")

@@ -32,25 +32,31 @@ from defocus.training.trainer import TrainingOptions, TrainingProgress
 __all__ = ["OPTIONS", "train"]
 
 _PHOTOGRAPHS = 400
+"""Largest number of photographs to train on."""
 _REDUCTION = 4
-"""Times the photographs are made smaller, which leaves little of the lens' blur."""
+"""Factor by which photographs are reduced, so that little of the lens's own blur remains."""
 _HELD_OUT = 40
+"""Largest number of photographs that are held out."""
 _EDGELETS = 150
-"""Of a photograph and a blur, at most."""
+"""Largest number of edgelets of one photograph at one blur."""
 _KEPT = 1300
-"""Of each blur, in the collection, from photographs."""
+"""Largest number of edgelets of each blur in the collection that come from photographs."""
 _STEPS = 12
-"""Pictures of an ideal step for each blur."""
+"""Number of pictures of an ideal step for each blur."""
 _STEP_EDGELETS = 16
-"""Of each of them."""
+"""Largest number of edgelets of each of these pictures."""
 _COMPONENTS = 14
+"""Number of principal components."""
 _LARGEST_OWN_BLUR = 0.55
-"""px; edges of the photograph that are blurrier are left out."""
+"""Largest sigma in px of an edge of the reduced photograph that is used."""
 _SURE_OWN_BLUR = 0.1
-"""px, the noise's effect on the own blur that is allowed."""
+"""Largest standard deviation in px of that sigma."""
 _LEAST_CONTRAST = 6 / 255
+"""Least contrast of an edgelet of the collection."""
 _NOISE = 1 / 255
+"""Largest standard deviation of the noise that is added."""
 _FINE, _COARSE = 0.7, 1.1
+"""Re-blurs in px for the measurement of the photograph's own blur."""
 
 _Floats = NDArray[np.float64]
 
@@ -117,8 +123,8 @@ def _collect(
 
 
 def _ideal_steps(sigma: float, random: np.random.Generator) -> NDArray[np.float32]:
-    """Shapes of edgelets, n x 75, of straight steps blurred by `sigma` px, at random angles and places, with noise."""
-    shapes = []
+    """Return samples of edgelets, n x 75, of straight steps blurred by `sigma` px at random angles, with noise."""
+    samples = []
     size = 48
     y, x = np.mgrid[:size, :size] - (size - 1) / 2
     for _ in range(_STEPS):
@@ -129,8 +135,8 @@ def _ideal_steps(sigma: float, random: np.random.Generator) -> NDArray[np.float3
         places = np.flatnonzero(edges)
         chosen = np.zeros(step.shape, bool)
         chosen.flat[random.choice(places, min(_STEP_EDGELETS, len(places)), replace=False)] = True
-        shapes.append(edgelets(step, chosen).samples)
-    return np.concatenate(shapes)
+        samples.append(edgelets(step, chosen).samples)
+    return np.concatenate(samples)
 
 
 def _smaller(grey: _Floats) -> _Floats:
@@ -138,7 +144,7 @@ def _smaller(grey: _Floats) -> _Floats:
 
 
 def _own_blur(grey: _Floats) -> _Floats:
-    """H x W: sigma of the nearest edge within 2 px that is sharp and surely read, NaN where there is none."""
+    """Return the sigma of the nearest edge within 2 px if it is sharp and reliable, NaN elsewhere: H x W."""
     edges = canny(grey, *EDGE_THRESHOLDS, sigma=EDGE_SIGMA)
     blur = edge_blur(grey, edges, _FINE, _COARSE, noise=noise_deviation(grey), largest=5.0, average=1)
     sure = (blur.deviation < _SURE_OWN_BLUR) & (np.nan_to_num(blur.sigma, nan=np.inf) <= _LARGEST_OWN_BLUR)
@@ -151,7 +157,7 @@ def _own_blur(grey: _Floats) -> _Floats:
 def _edgelets_of(
     grey: _Floats, own: _Floats, applied: float, random: np.random.Generator
 ) -> tuple[NDArray[np.float32], _Floats]:
-    # Before the photograph is made smaller: there even the smallest Gaussian is many samples wide.
+    # Blurred before the photograph is reduced, where even the smallest Gaussian is many samples wide.
     blurred = _smaller(ndimage.gaussian_filter(grey, _REDUCTION * applied) if applied > 0 else grey)
     blurred = blurred + random.normal(0, _NOISE * random.random(), blurred.shape)
     sigma = np.hypot(own, applied)
@@ -160,13 +166,13 @@ def _edgelets_of(
     places = np.flatnonzero(edges)
     chosen = np.zeros(blurred.shape, bool)
     chosen.flat[random.choice(places, min(_EDGELETS, len(places)), replace=False)] = True
-    found = edgelets(blurred, chosen)
-    clear = found.contrast >= _LEAST_CONTRAST
-    return found.samples[clear], np.asarray(step[chosen][clear], np.float64)
+    pieces = edgelets(blurred, chosen)
+    clear = pieces.contrast >= _LEAST_CONTRAST
+    return pieces.samples[clear], np.asarray(step[chosen][clear], np.float64)
 
 
 def _equally_many(sigma: _Floats, random: np.random.Generator) -> NDArray[np.intp]:
-    """`_KEPT` of each blur, or all where there are fewer."""
+    """Return indices of the same number of edgelets of each blur, or of all where there are fewer."""
     kept: list[NDArray[np.intp]] = []
     for value in SIGMAS:
         places: NDArray[np.intp] = np.flatnonzero(np.isclose(sigma, value))

@@ -14,7 +14,7 @@ edges, and the result is a probability over 37 sigmas from 0.27 to 39 px and not
    does not
 5. guided upsampling to every pixel
 
-docs/methods/pyramid.md says where it fails, docs/research/pyramid.md what each step gains.
+docs/methods/pyramid.md describes where it fails, docs/research/pyramid.md what each step gains.
 """
 
 from __future__ import annotations

@@ -109,9 +109,9 @@ class PyramidWeights:
         WeightsError : the file is missing, damaged or another network.
         """
         source = Path(path)
-        found = read_onnx(read_contents(source).data, source)
-        card = read_card(found.properties, source)
-        stored = found.parameters
+        contents = read_onnx(read_contents(source).data, source)
+        card = read_card(contents.properties, source)
+        stored = contents.parameters
         arrays = {name: stored[each] for name in shapes() for each in (name, name.partition(".")[2]) if each in stored}
         return cls(arrays, card)
 

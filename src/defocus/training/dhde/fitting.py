@@ -85,7 +85,7 @@ def train_network(
     processes: int = 1,
     resume: bool = False,
     note: str = "",
-    report: TrainingProgress = lambda step, fraction, words: None,
+    report: TrainingProgress = lambda step, fraction, figures: None,
 ) -> Scores:
     """Make patches, train, validate, and write the weights and their model card.
 
@@ -119,12 +119,12 @@ def train_network(
     for index, (name, photographs) in enumerate((("training", training), ("held-out", held_out))):
         stored = run / f"patches-{name}.npz"
         if not stored.exists():
-            made = 0
+            patches_made = 0
 
             def count(step: int, name: str = name, total: int = len(photographs)) -> None:
-                nonlocal made
-                made += step
-                report(f"{name} patches", made / total, f"{made} of {total} photographs")
+                nonlocal patches_made
+                patches_made += step
+                report(f"{name} patches", patches_made / total, f"{patches_made} of {total} photographs")
 
             seed = parameters.seed + index
             make_patches(photographs, parameters.recipe, seed=seed, processes=processes, done=count).save(stored)
@@ -170,7 +170,7 @@ def fit(
     *,
     device: str = "cpu",
     checkpoint: Path | None = None,
-    report: TrainingProgress = lambda step, fraction, words: None,
+    report: TrainingProgress = lambda step, fraction, figures: None,
 ) -> DHDENetwork:
     """Train one network.
 
@@ -288,14 +288,16 @@ def predict(
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.bool_]]:
     """Probabilities (n x 11), true labels (n) and whether the blur is beyond the labels (n), large patches first."""
     rows = _rows(patches, scales)
-    found = []
+    probabilities = []
     with torch.no_grad():
         for batch in _batches(rows, 2048):
             pixels, features, _ = _read_batch(patches, batch)
-            found.append(functional.softmax(network(pixels.to(device), features.to(device)), dim=1).cpu().numpy())
+            probabilities.append(
+                functional.softmax(network(pixels.to(device), features.to(device)), dim=1).cpu().numpy()
+            )
     labels = np.concatenate([patches.large_labels, patches.small_labels])[rows].astype(np.int64)
     beyond = np.concatenate([patches.large_beyond, patches.small_beyond])[rows]
-    return np.concatenate(found), labels, beyond
+    return np.concatenate(probabilities), labels, beyond
 
 
 def score(probabilities: NDArray[np.floating], labels: NDArray[np.integer]) -> Scores:

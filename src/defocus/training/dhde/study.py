@@ -34,7 +34,7 @@ def study(
     *,
     device: str = "cpu",
     processes: int = 1,
-    report: TrainingProgress = lambda step, fraction, words: None,
+    report: TrainingProgress = lambda step, fraction, figures: None,
 ) -> dict[str, dict[str, Scores]]:
     """Train and validate one network for each set of features and each set of patch sizes.
 

@@ -41,18 +41,19 @@ from defocus.version import __version__
 __all__ = ["HELD_OUT_SCENES", "PyramidScores", "PyramidTraining", "fit", "train_network"]
 
 _LEVELS = 5
-"""Of the pyramid over a scene: the coarsest is 16 px wide."""
+"""Number of levels of the pyramid of a scene; the coarsest is 16 px wide."""
 _COARSE_LEVEL_WEIGHT = 0.4
-"""Of each coarser level's loss beside the finest one's: every level must read well by itself."""
+"""Weight of the loss of each coarser level relative to the finest, so that every level learns to read by itself."""
 _FURTHER_RATE = 0.4
-"""Learning rate of a training that goes on from finished weights, as a fraction of a new one's."""
+"""Learning rate of a training that continues from finished weights, as a fraction of that of a new one."""
 _WINDOW, _RIM = 144, 8
-"""px of a scene's finest level that a step reads, and of those, at each side, that only lend context."""
+"""Side in px of the window of a scene's finest level that a step reads, and width of its border that has no loss."""
 HELD_OUT_SCENES = 2048
+"""Number of scenes for calibration and evaluation."""
 _PART = 4096
-"""Scenes in one file."""
+"""Number of scenes in one file."""
 _KNOTS = 21
-"""Of the curve from the network's certainty to confidence."""
+"""Number of points of the curve from the network's certainty to confidence."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def train_network(
     resume: bool = False,
     start: Path | None = None,
     note: str = "",
-    report: TrainingProgress = lambda step, fraction, words: None,
+    report: TrainingProgress = lambda step, fraction, figures: None,
 ) -> PyramidScores:
     """Render scenes, train, calibrate, and write the weights and their model card.
 
@@ -233,13 +234,13 @@ def _render(
     before: float,
     report: TrainingProgress,
 ) -> None:
-    made = 0
+    scenes_made = 0
 
     def done(step: int) -> None:
-        nonlocal made
-        made += step
-        fraction = min(1.0, before + made / parameters.scenes)
-        report("scenes", fraction, f"{path.stem}: {made} of {count}")
+        nonlocal scenes_made
+        scenes_made += step
+        fraction = min(1.0, before + scenes_made / parameters.scenes)
+        report("scenes", fraction, f"{path.stem}: {scenes_made} of {count}")
 
     make_scenes(sources, count, parameters.recipe, seed=seed, processes=processes, done=done).save(path)
 
@@ -259,12 +260,12 @@ def _calibrate(
     for number, pixels in enumerate(held_out.pixels):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # a scene may be a bare wall
-            found = estimate(pixels, method="pyramid", weights=weights)
+            defocus_map = estimate(pixels, method="pyramid", weights=weights)
         middle = slice(LABEL_STEP // 2, None, LABEL_STEP)
         known = held_out.valid[number]
         true = np.exp2(held_out.log2_sigma[number][known].astype(np.float32))
-        here = found.sigma[middle, middle][known]
-        certain.append(found.confidence[middle, middle][known])
+        here = defocus_map.sigma[middle, middle][known]
+        certain.append(defocus_map.confidence[middle, middle][known])
         sigma.append(here)
         truth.append(true)
         correct.append(is_right(here, true))
@@ -346,7 +347,7 @@ def fit(
     *,
     device: str = "cpu",
     checkpoint: Path | None = None,
-    report: TrainingProgress = lambda step, fraction, words: None,
+    report: TrainingProgress = lambda step, fraction, figures: None,
 ) -> PyramidNetwork:
     """Train one network.
 
@@ -468,9 +469,9 @@ def _loss(
     """Cross entropy of all levels; of the finest, only in the window at `corner` px and not on its rim."""
     window = (slice(corner[0], corner[0] + _WINDOW), slice(corner[1], corner[1] + _WINDOW))
     with torch.autocast(pixels.device.type, torch.bfloat16):
-        found = network(pixels.contiguous(memory_format=torch.channels_last), _LEVELS, window)
+        levels = network(pixels.contiguous(memory_format=torch.channels_last), _LEVELS, window)
     loss = torch.zeros((), device=pixels.device)
-    for level, logits in enumerate(found):
+    for level, logits in enumerate(levels):
         here, counted = targets, weights
         if level == 0:
             inner = tuple(slice((span.start + _RIM) // STRIDE, (span.stop - _RIM) // STRIDE) for span in window)

@@ -46,23 +46,25 @@ __all__ = [
 _Floats = NDArray[np.float32]
 
 CROP = 256
-"""px, side of a scene."""
+"""Side of a scene, px."""
 LABEL_STEP = 2
-"""px, side of the blocks whose blur is stored."""
+"""Side in px of the blocks whose blur is stored."""
 _MARGIN = 64
-"""px around the crop that are rendered too, so that blur reaches in from outside."""
+"""Width in px of the margin around a scene that is rendered too, so that blur reaches in from outside."""
 CANVAS = CROP + 2 * _MARGIN
+"""Side of a scene with its margin, px."""
 _SHARPEST, _SMALLEST, _LARGEST = 0.2, 0.3, 26.0
-"""px of sigma: a layer counts as in focus up to the first; the others bound what is drawn."""
+"""Sigma in px up to which a layer counts as in focus, and smallest and largest sigma of other layers."""
 _OWN_BLUR_FLOOR = 0.5
-"""px: what the estimator of the sources' own blur reads at the sharpest edges."""
+"""Sigma in px that is measured at the sharpest edges of sources."""
 _TOLERATED_OWN_BLUR = 1.08
-"""Pixels count where the source's own blur makes the whole larger by less than this factor."""
+"""Largest factor by which the source's own blur may increase the total blur of a pixel that is used."""
 APERTURES = ("gaussian", "disc", "polygon")
+"""Kernels of the blur."""
 _LARGEST_REDUCTION = 1.375
-"""By how much the picture may be made smaller afterwards; the canvas then has 16 px left around the crop."""
+"""Largest factor by which a picture is reduced afterwards; the canvas then has 16 px left around the scene."""
 RESAMPLING = (Image.Resampling.BOX, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS)
-"""How pictures are made smaller: by filters no wider than a pixel (second moment), so that what is sharp stays so."""
+"""Filters of the reduction, none wider than a pixel (second moment), so that sharp pictures stay sharp."""
 
 
 @dataclass(frozen=True)
