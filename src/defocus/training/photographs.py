@@ -25,9 +25,8 @@ def find_photographs(folder: Path) -> list[Path]:
         raise DefocusError(f"There is no folder {folder}; give a folder of sharp photographs.")
     photographs = photographs_below(folder)
     if len(photographs) < 2:
-        raise DefocusError(
-            f"{folder} has {len(photographs)} photographs; training needs at least two, better hundreds."
-        )
+        number = "one photograph" if photographs else "no photographs"
+        raise DefocusError(f"{folder} has {number}; training needs at least two, better hundreds.")
     return photographs
 
 
