@@ -9,14 +9,14 @@ from numpy.lib.stride_tricks import sliding_window_view
 from skimage import data
 from sklearn.linear_model import orthogonal_mp_gram
 
-from defocus.methods.shi2015jnb.method import LEAST_LENGTH, MOST_ATOMS, RELATIVE_TOLERANCE, patch_tolerance
+from defocus.methods.shi2015jnb.method import LAYOUT, LEAST_LENGTH, MOST_ATOMS, RELATIVE_TOLERANCE, patch_tolerance
 from defocus.methods.shi2015jnb.sparse_code import atoms_needed
-from defocus.methods.weights_file import read_weights
+from defocus.methods.weights_file import read_array_weights
 
 
 def main() -> None:
     """Print microseconds a patch of both, and how often the counts agree."""
-    dictionary = read_weights("shi2015jnb").arrays["dictionary"].astype(np.float32)
+    dictionary = read_array_weights("shi2015jnb", LAYOUT).arrays["dictionary"].astype(np.float32)
     patches = sliding_window_view(data.camera() / np.float32(255), (8, 8))[::6, ::6].reshape(-1, 64)
     patches = (patches - patches.mean(axis=1, keepdims=True)).astype(np.float32)
     length = np.linalg.norm(patches, axis=1)

@@ -275,5 +275,8 @@ PICTURES: dict[str, Callable[[], None]] = {
 
 
 if __name__ == "__main__":
+    unknown = [name for name in sys.argv[1:] if name not in PICTURES]
+    if unknown:
+        sys.exit(f"There is no picture {unknown[0]}: choose from {', '.join(PICTURES)}.")
     for wanted in sys.argv[1:] or PICTURES:
         PICTURES[wanted]()

@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from defocus.errors import DefocusError, ParameterError
+from defocus.errors import ParameterError
 from defocus.methods.dhde.classifier import cnn_patches
 from defocus.methods.dhde.weights import BLUR_LABELS
 from defocus.runtime.atomic import atomic_write, write_text
 from defocus.training.dhde.network import ALL_FEATURES, DHDENetwork, standardisation
 from defocus.training.dhde.patches import PatchRecipe, PatchSet, make_patches
 from defocus.training.photographs import find_photographs, split_photographs
+from defocus.training.run_folder import open_run_folder
 from defocus.training.trainer import TrainingProgress
 from defocus.version import __version__
 
@@ -112,9 +113,7 @@ def train_network(
     if device == "cuda" and not torch.cuda.is_available():
         raise ParameterError("PyTorch finds no CUDA device; use --device cpu.")
     training, held_out = split_photographs(find_photographs(folder), parameters.held_out, parameters.seed)
-    run = out.with_suffix(".run")
-    run.mkdir(parents=True, exist_ok=True)
-    _claim_run(run, parameters, training + held_out, resume)
+    run = open_run_folder(out, asdict(parameters), training + held_out, resume=resume)
     sets = {}
     for index, (name, photographs) in enumerate((("training", training), ("held-out", held_out))):
         stored = run / f"patches-{name}.npz"
@@ -150,18 +149,6 @@ def train_network(
     network.cpu().weights(card, temperature).save(out)
     write_text(out.with_suffix(".md"), _model_card(card))
     return scores
-
-
-def _claim_run(run: Path, parameters: TrainingParameters, photographs: Sequence[Path], resume: bool) -> None:
-    """Make the .run folder this training's own: keep what is there only if it is asked for and of the same training."""
-    claim = json.dumps({"parameters": asdict(parameters), "photographs": [path.name for path in photographs]})
-    stored = run / "training.json"
-    if resume and stored.exists() and stored.read_text(encoding="utf-8") != claim:
-        raise DefocusError(f"{run} belongs to a training with other parameters or photographs; leave out --resume.")
-    if not (resume and stored.exists()):
-        for leftover in run.glob("*"):
-            leftover.unlink()
-        write_text(stored, claim)
 
 
 def fit(

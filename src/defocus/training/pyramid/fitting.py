@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from defocus.errors import DefocusError, ParameterError
+from defocus.errors import ParameterError
 from defocus.maps.accuracy import is_right
 from defocus.methods.pyramid.weights import BINS, BINS_PER_LEVEL, LOG2_SHARPEST, STRIDE, PyramidWeights
 from defocus.runtime.atomic import atomic_write, write_text
@@ -35,6 +35,7 @@ from defocus.training.pyramid.scenes import (
     read_source,
     save_sources,
 )
+from defocus.training.run_folder import open_run_folder
 from defocus.training.trainer import TrainingProgress
 from defocus.version import __version__
 
@@ -159,9 +160,7 @@ def train_network(
     if device == "cuda" and not torch.cuda.is_available():
         raise ParameterError("PyTorch finds no CUDA device; use --device cpu.")
     photographs = split_photographs(find_photographs(folder), parameters.held_out, parameters.seed)
-    run = out.with_suffix(".run")
-    run.mkdir(parents=True, exist_ok=True)
-    _claim_run(run, parameters, photographs[0] + photographs[1], resume)
+    run = open_run_folder(out, asdict(parameters), photographs[0] + photographs[1], resume=resume)
     first = parameters.first // _PART
     parts = [run / f"scenes-{first + number}.npz" for number in range(-(-parameters.scenes // _PART))]
     held_out = run / "scenes-held-out.npz"
@@ -197,18 +196,6 @@ def _scenes_seen(card: Mapping[str, Any]) -> int:
     """Number of the first scene, of whole files, that the training of a card has not seen."""
     seen = card.get("parameters", {})
     return -(-(seen.get("first", 0) + seen.get("scenes", 0)) // _PART) * _PART
-
-
-def _claim_run(run: Path, parameters: PyramidTraining, photographs: Sequence[Path], resume: bool) -> None:
-    """Make the .run folder this training's own: keep what is there only if it is asked for and of the same training."""
-    claim = json.dumps({"parameters": asdict(parameters), "photographs": [path.name for path in photographs]})
-    stored = run / "training.json"
-    if resume and stored.exists() and stored.read_text(encoding="utf-8") != claim:
-        raise DefocusError(f"{run} belongs to a training with other parameters or photographs; leave out --resume.")
-    if not (resume and stored.exists()):
-        for leftover in run.glob("*"):
-            leftover.unlink()
-        write_text(stored, claim)
 
 
 def _read_sources(
