@@ -21,7 +21,7 @@ defocus benchmark --data public --methods pyramid,zhuo2011 -o report --jobs 2
 
 defocus benchmark --data CUHK --methods dhde --methods mine=dhde::mine.onnx --methods hifst -o report --jobs 2
 
-Run it again with the same folder to go on where it stopped, or to add methods.
+Run it again with the same folder to continue a run that was stopped, or to add methods.
 """
 
 
@@ -32,7 +32,8 @@ def command(
             "--data",
             metavar="DIR",
             help="Data with truth (CUHK, DUT, SYNDOF, a folder with dataset.toml) or sharp photographs, which are "
-            "blurred by known amounts; 'public' is what comes with scikit-image, blurred so; may be repeated.",
+            "blurred by known amounts; 'public' stands for pictures that come with scikit-image, blurred likewise; may be "
+            "repeated.",
         ),
     ],
     methods: Annotated[
@@ -44,22 +45,29 @@ def command(
             "may be repeated.",
         ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="REPORT", help="Folder of the report; continued.")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="REPORT", help="Folder of the report; a run that was stopped is continued."
+        ),
+    ],
     sets: Annotated[str, typer.Option(metavar="A,B,...", help="Only these sets of the data.")] = "",
     limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="At most N sources of each set.")] = None,
-    jobs: Annotated[int, typer.Option(metavar="N", min=1, help="Processes; several keep to one thread each.")] = 1,
+    jobs: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Number of processes; more than one keep to one core each.")
+    ] = 1,
     fresh: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Measure this configuration anew; may be repeated.")
     ] = None,
-    costs: Annotated[bool, typer.Option(help="Time a cold process of each and its peak memory.")] = True,
+    costs: Annotated[bool, typer.Option(help="Measure time and peak memory of a new process for each.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress.")] = False,
 ) -> None:
     """Measure methods side by side on photographs whose truth is known.
 
     Writes REPORT/report.html (tables, curves, gallery; one file), summary.md,
-    figures.csv, values.csv and figures.json. A run that was killed goes on
-    where it stopped. A truth whose polarity looks inverted is reported.
+    figures.csv, values.csv and figures.json. A run that was stopped
+    continues where it was. A truth whose polarity looks inverted is reported.
     """
     from defocus.evaluation.benchmark import Configuration, run
     from defocus.evaluation.layouts import open_data
@@ -86,7 +94,7 @@ def command(
     except DefocusError as error:
         raise typer.BadParameter(str(error)) from error
     except KeyboardInterrupt:
-        typer.echo(f"Interrupted: run it again to go on where {output} stopped.", err=True)
+        typer.echo(f"Interrupted: run it again to continue {output}.", err=True)
         raise typer.Exit(130) from None
     if as_json:
         typer.echo(json.dumps([vars(f) for f in figures]))

@@ -36,9 +36,11 @@ defocus study --photos sharp/ --out features.md
 """
 
 
-Photos = Annotated[Path, typer.Option("--photos", metavar="DIR", help="Folder of sharp photographs, walked.")]
+Photos = Annotated[
+    Path, typer.Option("--photos", metavar="DIR", help="Folder of sharp photographs, searched with all its folders.")
+]
 Device = Annotated[Literal["cpu", "cuda"], typer.Option("--device", help="Where the network is trained.")]
-Processes = Annotated[int, typer.Option(metavar="N", min=1, help="Photographs worked on at once for patches.")]
+Processes = Annotated[int, typer.Option(metavar="N", min=1, help="Number of photographs or scenes processed at once.")]
 Patches = Annotated[
     int, typer.Option(metavar="N", min=1, help="Patches of each photograph, for each label and patch size.")
 ]
@@ -51,7 +53,9 @@ def train_command(
     out: Annotated[
         Path,
         typer.Option(
-            "--out", metavar="FILE", help="The .onnx (pyramid, dhde) or .npz file to write; a model card goes beside."
+            "--out",
+            metavar="FILE",
+            help="Weights file to write, .onnx (pyramid, dhde) or .npz; its model card is written beside it.",
         ),
     ],
     method: Annotated[
@@ -59,7 +63,9 @@ def train_command(
         typer.Option(metavar="NAME", help=f"{TRAINED}."),
     ] = "pyramid",
     device: Device = "cpu",
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint of a killed training.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue from the checkpoint of a training that was stopped.")
+    ] = False,
     epochs: Annotated[
         int | None,
         typer.Option(metavar="N", min=1, help="Passes over the data; 3 for pyramid and 10 for dhde if not given."),
@@ -88,11 +94,11 @@ def train_command(
         str, typer.Option(metavar="TEXT", help="A sentence for the model card, such as the data's source.")
     ] = "",
 ) -> None:
-    """Train a method's weights on sharp photographs, blurred with known sigma; a tenth is held out to measure on.
+    """Train a method's weights on sharp photographs, blurred with known sigma; a tenth is held out for validation.
 
     For pyramid and dhde, a folder FILE.run beside FILE keeps scenes or patches and checkpoints; it can be deleted when
-    the training is done. These two need PyTorch, the extra `train`, and an hour or two on a CPU; the other methods do
-    without, in minutes, and take of the options below only --seed and --note.
+    the training is done. These two need PyTorch, the extra `train`, and an hour or two on a CPU. The other methods need
+    neither, are trained in minutes, and take only the options --seed and --note.
     """
     from defocus.methods import find_method
     from defocus.training.trainer import TrainingOptions
