@@ -32,8 +32,8 @@ def command(
             "--data",
             metavar="DIR",
             help="Data with truth (CUHK, DUT, SYNDOF, a folder with dataset.toml) or sharp photographs, which are "
-            "blurred by known amounts; 'public' stands for pictures that come with scikit-image, blurred likewise; may be "
-            "repeated.",
+            "blurred by known amounts; 'public' stands for pictures that come with scikit-image, blurred likewise; may "
+            "be repeated.",
         ),
     ],
     methods: Annotated[
