@@ -163,6 +163,19 @@ def test_a_map_that_lies_there_is_used_and_named(run, shoot, tmp_path, command, 
     assert made
 
 
+@pytest.mark.parametrize(("photo", "edited"), [("a.png", "a.jpg"), ("a.jpg", "a.png")])
+def test_an_output_beside_a_photograph_of_its_name_does_not_rename_what_follows(run, tmp_path, photo, edited):
+    folder = tmp_path / "shoot"
+    folder.mkdir()
+    Image.fromarray(np.random.default_rng(2).integers(0, 255, (48, 64, 3), np.uint8)).save(folder / photo)
+    assert run("magnify", folder / photo, *FAKE, "-o", folder / edited, "--quiet")[0] == 0
+    code, out, _ = run("estimate", folder, *FAKE, "--json")
+    assert code == 0
+    (record,) = map(json.loads, out.splitlines())
+    assert Path(record["path"]).name == photo
+    assert Path(record["outputs"]["map"]).name == "a.defocus.tiff"
+
+
 def test_a_map_in_the_output_folder_is_used_too(run, shoot, tmp_path, monkeypatch):
     run("estimate", shoot, "-o", tmp_path / "out", *FAKE)
     monkeypatch.setattr("fake_method.estimate", lambda *given: 1 / 0)

@@ -34,7 +34,8 @@ class Source:
     ----------
     path : the file; `STANDARD_STREAM` for standard input.
     below : its folder relative to the folder that was searched; "." if it was named itself.
-    alone : whether no other photograph of its folder has the same name without suffix; None if that is not known yet.
+    alone : whether no other photograph of its folder has the same name without suffix; None for one that was named
+        itself, whose folder was not searched.
     named : whether the user named it, and it was not found in a folder.
     """
 
@@ -63,8 +64,8 @@ class Found:
 def find_photographs(arguments: Iterable[Path]) -> Found:
     """Take files as they are named, and search folders for photographs.
 
-    Files are not opened here: what turns out to be an output of an earlier run under another name is left out when it
-    is read.
+    Files are hardly ever opened here: what turns out to be an output of an earlier run under another name is left out
+    when it is read.
     """
     from defocus.photograph.folders import photographs_below, reason_not_to_open  # here: --help must not wait for numpy
 
@@ -79,11 +80,12 @@ def find_photographs(arguments: Iterable[Path]) -> Found:
             photographs = photographs_below(
                 argument, open_files=False, on_failure=lambda path, reason: found.failures.append((path, reason))
             )
-            alike = Counter((path.parent, path.stem.casefold()) for path in photographs)
+            # One of several files of one name may be an output: it must not change what the photograph's are called.
+            alike = Counter(map(_name, photographs))
+            photographs = [path for path in photographs if alike[_name(path)] == 1 or not is_output(path)]
+            alike = Counter(map(_name, photographs))
             sources = [
-                Source(
-                    path, path.parent.relative_to(argument), alike[path.parent, path.stem.casefold()] == 1, named=False
-                )
+                Source(path, path.parent.relative_to(argument), alone=alike[_name(path)] == 1, named=False)
                 for path in photographs
             ]
             if not sources and len(found.failures) == before:
@@ -105,7 +107,7 @@ def find_photographs(arguments: Iterable[Path]) -> Found:
 def name_outputs(photographs: Iterable[Source], directory: Path | None) -> list[Path]:
     """Return for each photograph the path its outputs' names begin with.
 
-    That is the photograph's name without suffix, beside it or in `directory`, where folders that were walked
+    That is the photograph's name without suffix, beside it or in `directory`, where folders that were searched
     keep their structure. A photograph whose folder holds another one of the same name (a.jpg and a.png) keeps
     its suffix, and what would still coincide gets a number: no map overwrites another's.
     """
@@ -162,9 +164,14 @@ def _key(path: Path) -> str:
     return str(path.absolute()).casefold()
 
 
+def _name(photo: Path) -> tuple[Path, str]:
+    """Folder and name without suffix, the same for a.jpg and A.PNG."""
+    return photo.parent, photo.stem.casefold()
+
+
 def _is_alone(photo: Path) -> bool:
     """Tell whether no other photograph of its folder has the same name without suffix."""
-    alike = [path for path in _photographs_beside(photo.parent) if path.stem.casefold() == photo.stem.casefold()]
+    alike = [path for path in _photographs_beside(photo.parent) if _name(path) == _name(photo)]
     return len(alike) <= 1 or sum(not is_output(path) for path in alike) <= 1
 
 
