@@ -223,7 +223,13 @@ def _fits(value: Any, annotation: Any) -> bool:
     if get_origin(kind) is Literal:
         return value in get_args(kind)
     if get_origin(kind) is tuple:
-        return _fits_tuple(value, get_args(kind)) and all(constraint.holds(value) for constraint in constraints)
+        kinds = get_args(kind)
+        return (
+            isinstance(value, tuple)
+            and len(value) == len(kinds)
+            and all(map(_fits, value, kinds))
+            and all(constraint.holds(value) for constraint in constraints)
+        )
     if kind is float:
         right_type = isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
     elif kind is int:
@@ -238,14 +244,6 @@ def _fits(value: Any, annotation: Any) -> bool:
     )
 
 
-def _fits_tuple(values: Any, kinds: tuple[Any, ...]) -> bool:
-    if not isinstance(values, tuple):
-        return False
-    if len(kinds) == 2 and kinds[1] is Ellipsis:
-        kinds = (kinds[0],) * len(values)
-    return len(values) == len(kinds) and all(_fits(value, kind) for value, kind in zip(values, kinds, strict=True))
-
-
 def _allowed(annotation: Any) -> str:
     """Describe the values that an annotation allows."""
     kind, constraints = _bare(annotation)
@@ -254,8 +252,7 @@ def _allowed(annotation: Any) -> str:
     if get_origin(kind) is Literal:
         return f"one of {', '.join(map(str, get_args(kind)))}"
     if get_origin(kind) is tuple:
-        inner = get_args(kind)
-        count = "numbers separated by commas" if inner[-1] is Ellipsis else f"{len(inner)} numbers separated by a comma"
+        count = f"{len(get_args(kind))} numbers separated by a comma"
         return ", ".join([count, *map(str, constraints)])
     kinds = {float: "a number", int: "a whole number", bool: "true or false", str: "a word"}
     limits = [
@@ -292,8 +289,6 @@ def _parse(text: str, annotation: Any) -> Any:
 
 
 def _parse_tuple(texts: list[str], kinds: tuple[Any, ...]) -> tuple[Any, ...]:
-    if len(kinds) == 2 and kinds[1] is Ellipsis:
-        kinds = (kinds[0],) * len(texts)
     if len(texts) != len(kinds):
         raise ValueError(f"it is {len(kinds)} values separated by commas")
     return tuple(_parse(text.strip(), kind) for text, kind in zip(texts, kinds, strict=True))
