@@ -6,16 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from defocus.errors import DefocusError, ParameterError
-from defocus.methods import METHODS
+from defocus.methods import METHODS, find_method
+from defocus.training.trainer import TrainingOptions, TrainingProgress
 
-if TYPE_CHECKING:  # PyTorch takes seconds to import, which --help must not wait for
-    from defocus.training.trainer import TrainingProgress
-
+DEFAULTS = TrainingOptions()
 TRAINED = ", ".join(method.name for method in METHODS.values() if method.weights)
 TRAIN_EXAMPLES = """[bold]Examples[/bold]
 
@@ -70,10 +69,10 @@ def train_command(
         int | None,
         typer.Option(metavar="N", min=1, help="Passes over the data; 3 for pyramid and 10 for dhde if not given."),
     ] = None,
-    patches: Patches = 32,
+    patches: Patches = DEFAULTS.patches,
     scenes: Annotated[
         int, typer.Option(metavar="N", min=1, help="Scenes to render for pyramid, 114 kB each on disk.")
-    ] = 32768,
+    ] = DEFAULTS.scenes,
     start: Annotated[
         Path | None,
         typer.Option(
@@ -85,8 +84,8 @@ def train_command(
             "on scenes that they were not trained on. Saves the average of the starting and the fine-tuned weights.",
         ),
     ] = None,
-    seed: Seed = 2017,
-    processes: Processes = 1,
+    seed: Seed = DEFAULTS.seed,
+    processes: Processes = DEFAULTS.processes,
     released_recipe: Annotated[
         bool, typer.Option("--released-recipe", help="Make patches as the authors' scripts do, without augmentation.")
     ] = False,
@@ -100,9 +99,6 @@ def train_command(
     the training is done. These two need PyTorch, the extra `train`, and an hour or two on a CPU. The other methods need
     neither, are trained in minutes, and take only the options --seed and --note.
     """
-    from defocus.methods import find_method
-    from defocus.training.trainer import TrainingOptions
-
     options = TrainingOptions(
         seed=seed,
         note=note,
