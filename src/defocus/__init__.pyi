@@ -10,6 +10,7 @@ from .applications.segment import segment as segment
 from .applications.sharpen import sharpen as sharpen
 from .errors import DefocusError as DefocusError
 from .errors import MapFileError as MapFileError
+from .errors import OutputError as OutputError
 from .errors import ParameterError as ParameterError
 from .errors import PhotographError as PhotographError
 from .errors import WeightsError as WeightsError

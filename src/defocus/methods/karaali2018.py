@@ -53,7 +53,7 @@ class Karaali2018Parameters(Parameters):
     ----------
     gamma : exponent that turns display values into linear light.
     fine_blur : the smaller re-blur, px; the larger is half the last scale at which an edge is seen, 1.25 px and more.
-    largest_sigma : largest sigma that is told, px; a larger one reads as this and is marked saturated.
+    largest_sigma : largest sigma that is reported, px; a larger one reads as this and is marked saturated.
     smoothing : weight of the filter along connected edges.
     guide_sigma_space : standard deviation in px of the domain transform that smooths the guide.
     guide_sigma_colour : standard deviation in colour, 0..1, of the domain transform that smooths the guide.

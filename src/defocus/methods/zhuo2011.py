@@ -48,7 +48,7 @@ class Zhuo2011Parameters(Parameters):
     fine_blur : the smaller of the two re-blurs, px.
     coarse_blur : the larger of the two re-blurs, px.
     average_radius : radius in px of the window over whose edge pixels the ratio is read; 0 reads each pixel alone.
-    largest_sigma : largest sigma that is told, px; a larger one reads as this and is marked saturated.
+    largest_sigma : largest sigma that is reported, px; a larger one reads as this and is marked saturated.
     bilateral_radius : radius of the window of the joint bilateral filter, px.
     bilateral_sigma_space : standard deviation of the joint bilateral filter in distance, px.
     bilateral_sigma_colour : standard deviation of the joint bilateral filter in colour, 0..1.
