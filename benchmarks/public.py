@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import fmean
 
-from defocus.evaluation.figures import METRICS, Figure
+from defocus.evaluation.figures import METRICS, Figure, best_configurations
 from defocus.evaluation.public import DISCS, DRAWINGS, GAUSSIANS
 
 ROWS = (
@@ -54,17 +54,15 @@ def overall(figures: list[Figure]) -> Iterator[str]:
     last = ""
     for name, metric in ROWS:
         found = {m: cells[name, metric, m] for m in methods if (name, metric, m) in cells}
-        means = {m: round(f.mean, 3) for m, f in found.items()}
-        better = METRICS[metric][0]
-        best = {"high": max, "low": min}[better](means.values()) if better != "none" and means else None
+        best = best_configurations(metric, found.values()) if found else set()
         texts = []
         for m in methods:
             if m not in found:
                 texts.append("")
                 continue
             f = found[m]
-            text = f"**{f.mean:.3f}**" if means[m] == best else f"{f.mean:.3f}"
-            if f.low is not None and f.high is not None and better != "none":
+            text = f"**{f.mean:.3f}**" if m in best else f"{f.mean:.3f}"
+            if f.low is not None and f.high is not None and METRICS[metric][0] != "none":
                 text += f" ±{(f.high - f.low) / 2:.3f}"
             texts.append(text)
         yield f"| {'' if name == last else f'`{name}`'} | {metric} | {' | '.join(texts)} |"

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from defocus.applications.guide import map_or_estimate_in_px
 from defocus.errors import ParameterError
+from defocus.maps.accuracy import tolerance
 from defocus.methods.shi2015tog.method import order_cue, relative_depth
 from defocus.optics.lens import BlurredSide, Lens
 from defocus.photograph import PhotographLike, as_photograph
@@ -31,7 +32,6 @@ Side = Literal["behind", "front", "auto"]
 SIDES: tuple[Side, ...] = ("behind", "front", "auto")
 FLOOR = 0.5
 """Sigma in px that a method reads where the photograph is in focus; subtracted in squares before the lens equation."""
-UNCERTAIN_PX, UNCERTAIN_FRACTION = 0.15, 0.1
 AMBIGUITIES = (
     "Blur does not tell whether a thing lies before or behind the plane of focus (one side is taken for all), nor "
     "whether its texture is soft by nature."
@@ -122,7 +122,7 @@ def depth(
         blur = np.sqrt(np.maximum(sigma.astype(np.float64) ** 2 - floor**2, 0))
         return lens.depth(blur, taken, photograph.width).astype(np.float32)
 
-    off = np.maximum(UNCERTAIN_PX, UNCERTAIN_FRACTION * defocus_map.sigma)
+    off = tolerance(defocus_map.sigma)
     bounds = [metres(np.maximum(defocus_map.sigma - off, 0)), metres(defocus_map.sigma + off)]
     if taken == "front":
         bounds.reverse()

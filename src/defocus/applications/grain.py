@@ -16,19 +16,19 @@ from scipy import ndimage
 Floats = NDArray[np.float32]
 
 WINDOW, FINE = 16, 2.0
-"""px: a side of the windows looked at, and the Gaussian whose finer remainder counts as noise."""
+"""Side in px of the windows, and sigma in px of the Gaussian: what is finer than it counts as noise."""
 BRIGHTNESSES = 12
 FLATTEST = 5.0
-"""Percentile of the windows, of those whose values are spread as chance spreads them, that is taken for noise alone."""
+"""Percentile of the windows that is taken for noise alone, of those whose values are distributed as noise is."""
 KURTOSIS = (2.2, 3.8)
 MOST_UNEVEN = 1.4
-"""Times the noise of the whole photograph that the noise of one brightness may be: above it there is no flat window."""
+"""Largest noise of one brightness, relative to the noise of the whole photograph: above it no window is flat."""
 CLIPPING = 0.08
-"""Within so much of black and white noise fades, since it is clipped there."""
+"""Distance from black and from white, 0..1, within which noise fades, since it is clipped there."""
 LEAST = 0.6 / 255
 """Deviation below which there is no grain worth putting back: a picture of 8 bits has 0.3 / 255 by rounding."""
 PATTERN = 512
-"""px a side of the pattern, which is repeated."""
+"""Side in px of the pattern, which is repeated."""
 _MOST_WINDOWS, _LEAST_WINDOWS = 6000, 8
 _SCALES = np.array([0.0, 0.5, 0.8, 1.0, 1.5])
 _CORRELATIONS = np.array([0.0, 0.30, 0.62, 0.71, 0.82])

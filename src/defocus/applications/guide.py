@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from defocus.errors import ParameterError
 from defocus.filters import guided_upsample
 from defocus.filters.box import block_average
+from defocus.maps.accuracy import CONFIDENT
 from defocus.optics.layered_blur import enlarged
 
 if TYPE_CHECKING:
@@ -17,11 +18,13 @@ if TYPE_CHECKING:
     from defocus.photograph import Photograph
     from defocus.progress import Progress
 
-TRUST_BLOCK, TRUST_RADIUS, TRUST_EPS, TRUST_STRIP = 4, 6, 1e-3, 256
+STRENGTH_BLOCK, STRENGTH_RADIUS, STRENGTH_EPS, STRENGTH_STRIP = 4, 6, 1e-3, 256
 """Block size in px, radius in blocks and regularisation of the guided filter of `edit_strength`, and the rows it works
 on at once."""
 FOCUS_PERCENTILE, FOCUS_MARGIN, LEAST_FOCUS_SIGMA, LARGEST_FOCUS_SIGMA = 5.0, 7 / 6, 0.6, 1.2
-CONFIDENT, LEAST_CONFIDENT = 0.5, 0.05
+"""What `sigma_beyond_focus` takes for the blur of the sharpest parts: percentile, factor, and its limits in px."""
+LEAST_CONFIDENT = 0.05
+"""Least fraction of confident pixels from which alone the sharpest parts are taken."""
 
 
 def map_or_estimate(
@@ -64,11 +67,11 @@ def map_or_estimate_in_px(
 
 
 def sigma_beyond_focus(defocus_map: DefocusMap) -> NDArray[np.float32]:
-    """Sigma less what the sharpest parts of the photograph have too, in squares: H x W, px, 0 in focus.
+    """Sigma without that of the sharpest parts of the photograph, subtracted in squares: H x W, px, 0 in focus.
 
-    The sharpest: the 5th percentile of what is read with confidence (0.5 and more, or of all if that is little), a
-    sixth above it for the map's own noise; not below 0.6 px, by which the detail of a sharp photograph differs, and not
-    above 1.2 px, so that a photograph that is blurred throughout stays so.
+    The sigma of the sharpest parts is the 5th percentile of the confident pixels (of all, if few are confident), plus a
+    sixth for the noise of the map. It is at least 0.6 px, by which the detail of a sharp photograph differs, and at
+    most 1.2 px, so that a photograph that is blurred throughout stays so.
     """
     sigma, confidence = defocus_map.sigma[::4, ::4], defocus_map.confidence[::4, ::4]
     read = sigma[confidence >= CONFIDENT]
@@ -79,7 +82,7 @@ def sigma_beyond_focus(defocus_map: DefocusMap) -> NDArray[np.float32]:
 
 
 def edit_strength(photograph: Photograph, defocus_map: DefocusMap, unsure: float, sure: float) -> NDArray[np.float32]:
-    """How far an edit may go by the map at every pixel: H x W float32, 0 not at all to 1 wholly.
+    """How strong an edit may be at every pixel, by the confidence of the map: H x W float32, 0 (none) to 1 (full).
 
     The strength rises with the confidence from `unsure` to `sure`, and follows the colours of the photograph (guided
     filter, He, Sun, Tang, TPAMI 2013), so that what was read at an object's edges holds for the object, and an edit
@@ -89,21 +92,21 @@ def edit_strength(photograph: Photograph, defocus_map: DefocusMap, unsure: float
     ----------
     photograph : H x W.
     defocus_map : its map.
-    unsure, sure : confidence of which none of an edit, and all of it, is left.
+    unsure, sure : confidence at which nothing of an edit is left, and at which all of it is.
     """
     rises = np.clip((defocus_map.confidence - np.float32(unsure)) / np.float32(sure - unsure), 0, 1)
     guide = _coarse(photograph)
     along = guided_upsample(
-        np.asarray(block_average(rises, TRUST_BLOCK), np.float32),
+        np.asarray(block_average(rises, STRENGTH_BLOCK), np.float32),
         guide,
         guide,
         reduction=1,
-        radius=TRUST_RADIUS,
-        eps=TRUST_EPS,
+        radius=STRENGTH_RADIUS,
+        eps=STRENGTH_EPS,
     )
     height, width = rises.shape
     known = np.clip(2 * defocus_map.confidence / np.float32(unsure) - 1, 0, 1, out=rises)
-    smooth = enlarged(np.clip(along, 0, 1)[..., None], TRUST_BLOCK)[:height, :width, 0]
+    smooth = enlarged(np.clip(along, 0, 1)[..., None], STRENGTH_BLOCK)[:height, :width, 0]
     return np.asarray(np.minimum(smooth, known, out=known), np.float32)
 
 
@@ -111,6 +114,6 @@ def _coarse(photograph: Photograph) -> NDArray[np.float32]:
     """Means over blocks of the photograph, 0..1; strip by strip, as a large photograph in floats takes much memory."""
     pixels = photograph.pixels
     full = np.float32(1 if pixels.dtype.kind == "f" else np.iinfo(pixels.dtype).max)
-    strips = (pixels[top : top + TRUST_STRIP].astype(np.float32) for top in range(0, len(pixels), TRUST_STRIP))
-    blocks = np.concatenate([np.asarray(block_average(strip, TRUST_BLOCK), np.float32) for strip in strips])
+    strips = (pixels[top : top + STRENGTH_STRIP].astype(np.float32) for top in range(0, len(pixels), STRENGTH_STRIP))
+    blocks = np.concatenate([np.asarray(block_average(strip, STRENGTH_BLOCK), np.float32) for strip in strips])
     return np.asarray(blocks / full, np.float32)

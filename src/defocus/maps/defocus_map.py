@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from defocus.errors import ParameterError
+from defocus.maps.accuracy import CONFIDENT
 from defocus.maps.preview import limits_of_photograph, preview
 
 if TYPE_CHECKING:
@@ -223,7 +224,7 @@ class DefocusMap:
         """Return one line: size, method, 5th and 95th percentile of sigma, and the fraction that is confident."""
         height, width = self.sigma.shape
         low, high = np.percentile(self.sigma[::8, ::8], (5, 95))
-        confident = float((self.confidence[::8, ::8] >= 0.5).mean())
+        confident = float((self.confidence[::8, ::8] >= CONFIDENT).mean())
         return (
             f"<DefocusMap {width} x {height} by {self.method}: {low:.2f} to {high:.2f} {self.unit}, "
             f"{confident:.0%} confident>"

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from defocus.errors import ParameterError
+from defocus.maps.accuracy import CONFIDENT
 from defocus.maps.colours import viridis
 from defocus.photograph import Photograph
 
@@ -17,7 +18,6 @@ __all__ = ["limits_of_photograph", "overlay", "preview"]
 _LUMA = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)  # ITU-R BT.709
 _BACKGROUND, _INK = (255, 255, 255), (40, 40, 40)
 _NARROWEST_BAR = 200  # px; fits a few ticks
-_CONFIDENT = 0.5
 _STRIP = 16  # rows coloured at once
 _WIDE = 6.0
 """Least ratio of the limits that get a logarithmic scale: 0.5 and 2 px differ as visibly as 4 and 16 do, and on a
@@ -205,7 +205,7 @@ def _place(sigma: NDArray[np.float32], low: float, high: float) -> NDArray[np.fl
 
 
 def _fade(picture: NDArray[np.uint8], confidence: NDArray[np.floating]) -> NDArray[np.uint8]:
-    keep = np.clip(confidence.astype(np.float32) / np.float32(_CONFIDENT), 0, 1)[..., None]
+    keep = np.clip(confidence.astype(np.float32) / np.float32(CONFIDENT), 0, 1)[..., None]
     grey = (picture @ _LUMA)[..., None]
     faded: NDArray[np.uint8] = np.rint(grey + keep * (picture - grey)).astype(np.uint8)
     return faded

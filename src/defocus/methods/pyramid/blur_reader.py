@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from defocus.errors import WeightsError
 from defocus.filters.box import block_average
-from defocus.maps.accuracy import RIGHT_WITHIN
+from defocus.maps.accuracy import tolerance
 from defocus.methods.onnx_file import trusted_model
 from defocus.methods.pyramid.weights import (
     BINS,
@@ -199,15 +199,14 @@ def summarise(logits: NDArray[np.floating]) -> Readings:
         place += np.minimum(left / np.maximum(part, np.float32(1e-12)), 1)
         left -= np.minimum(part, left)
     median = np.float32(LOG2_SHARPEST) + place / np.float32(BINS_PER_LEVEL)
-    fraction, px = RIGHT_WITHIN
     sigma = np.exp2(median)
-    tolerance = np.maximum(fraction * sigma, px)
+    off = tolerance(sigma)
     # A bin is a seventh of its sigma wide, about as wide as the tolerance, so the part of each within it is counted.
     half = np.float32(2 ** (0.5 / BINS_PER_LEVEL))
     certainty = np.zeros_like(median)
     for bin_sigma, part in zip(sigmas, probability, strict=True):
         low, high = bin_sigma / half, bin_sigma * half
-        inside = np.minimum(high, sigma + tolerance) - np.maximum(low, sigma - tolerance)
+        inside = np.minimum(high, sigma + off) - np.maximum(low, sigma - off)
         certainty += part * np.clip(inside / (high - low), 0, 1)
     return Readings(median, np.minimum(certainty, 1))
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from defocus.errors import ParameterError
-from defocus.maps.accuracy import is_right
+from defocus.maps.accuracy import CONFIDENT, is_right
 from defocus.methods.pyramid.weights import BINS, BINS_PER_LEVEL, LOG2_SHARPEST, STRIDE, PyramidWeights
 from defocus.runtime.atomic import atomic_write, write_text
 from defocus.runtime.processes import run_in_order
@@ -270,7 +270,7 @@ def _calibrate(
         abs(calibrated[bins == b].mean() - hit[~even][bins == b].mean()) * (bins == b).mean() for b in np.unique(bins)
     ]
     relative = np.abs(estimate_ / true - 1)
-    seeds = np.interp(confidence, knots, values) >= 0.5
+    seeds = np.interp(confidence, knots, values) >= CONFIDENT
     scores = PyramidScores(
         scenes=len(held_out.pixels),
         relative_error=round(float(relative.mean()), 4),
