@@ -183,7 +183,8 @@ def _about(strips: MapStrips, precision: Precision, reduced: int) -> str:
 
 
 def _write_tiff(target: Path, strips: MapStrips, precision: Precision, reduced: int) -> None:
-    description = _about(strips, precision, reduced)
+    # After a space: else tifffile takes the description, with its "shape", for one of its own.
+    description = f" {_about(strips, precision, reduced)}"
     tag = (TIFF_TAG, "s", 0, _provenance_of(strips, precision, reduced).to_json(), True)
     with atomic_write(target) as file:
         write_map_tiff(target, file, strips, description=description, tags=[tag], precision=precision, reduced=reduced)
@@ -424,6 +425,8 @@ def _check_pages(pages: Mapping[str, tifffile.TiffPage], about: MapDescription, 
         if page.shape != shape or str(page.dtype) not in _DTYPES.get(name, ("float32",)):
             raise MapFileError(f"{source} is damaged: its pages differ in size or type.")
         decoded += page.nbytes
+        if min(page.databytecounts, default=0) <= 0:
+            raise MapFileError(f"{source} is damaged: a part of it is missing, so estimate it again.")
         if page.nbytes > _MOST_COMPRESSED * sum(page.databytecounts) + 4096:
             raise MapFileError(f"{source} is damaged: a page is too short for its size.")
     needed = decoded + 9 * about.shape[0] * about.shape[1] * (about.reduced > 1)

@@ -56,7 +56,7 @@ _BAND_BYTES = 2**23
 """Size of the rows that are compressed at once, in parallel."""
 _IN_CACHE = 2**17
 """Number of pixels that are converted at once: they fit into the cache of a processor."""
-_IN_MEMORY = 2**25
+_IN_MEMORY = 2**23
 """Size in bytes of the compressed planes up to which they wait in memory."""
 _SIGNIFICANT_BITS = 8
 """Significant bits of sigma in a compact file."""
@@ -100,10 +100,10 @@ def write_map_tiff(
     with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY, dir=str(target.parent)) as temporary:
         spool = cast(BinaryIO, temporary)
 
-        def plane(encoding: _Encoding, first: bool = False) -> _Plane:
-            return _Plane((height, width), encoding, spool, tiled=large, first=first)
+        def plane(encoding: _Encoding, of_sigma: bool = False) -> _Plane:
+            return _Plane((height, width), encoding, spool, tiled=large, of_sigma=of_sigma)
 
-        sigma = plane(_EXACT if exact else _ROUNDED, first=True)
+        sigma = plane(_EXACT if exact else _ROUNDED, of_sigma=True)
         confidence, saturated = plane(_EXACT if exact else _CONFIDENCE), plane(_BYTES)
         overviews = _Overviews((height, width), _EXACT if exact else _ROUNDED, spool) if large else None
         for sigma_rows, confidence_rows, saturated_rows in _rows(strips, reduced):
@@ -112,6 +112,7 @@ def write_map_tiff(
             saturated.add(saturated_rows)
             if overviews is not None:
                 overviews.add(sigma_rows)
+            del sigma_rows, confidence_rows, saturated_rows  # their memory serves the next strip
         planes = {"sigma": sigma, "confidence": confidence, "saturated": saturated}
         if exact and reduced == 1:
             seeds = strips.seeds()
@@ -131,7 +132,6 @@ def write_map_tiff(
                 first = each is sigma
                 each.write(
                     tiff,
-                    # Subdirectories of the first page: else programs show them as one stack.
                     subifds=len(planes) - 1 if first else 0,
                     description=description if first else meanings[name],
                     extratags=[(PAGE_NAME, "s", 0, name, True), *(tags if first else ())],
@@ -147,6 +147,7 @@ def _rows(
     if reduced == 1:
         for strip in strips.strips():
             yield strip.sigma, strip.confidence, strip.saturated
+            del strip
         return
     waiting: list[tuple[NDArray[Any], ...]] = []
 
@@ -277,22 +278,22 @@ class _Plane:
     encoding : how it is stored.
     spool : temporary file, which is appended to.
     tiled : whether it is stored in tiles; else in strips.
-    first : whether it is the file's first page. Others have strips of half the height: else programs show all pages as
-        one stack.
+    of_sigma : whether it is sigma, or an overview of it. Other planes have strips or tiles of half the height: else
+        programs show planes of one type as one stack.
     """
 
     def __init__(
-        self, shape: tuple[int, int], encoding: _Encoding, spool: BinaryIO, *, tiled: bool, first: bool
+        self, shape: tuple[int, int], encoding: _Encoding, spool: BinaryIO, *, tiled: bool, of_sigma: bool
     ) -> None:
         self.shape, self._encoding, self._spool, self._tiled = shape, encoding, spool, tiled
         height, width = shape
         row_bytes = width * np.dtype(encoding.dtype).itemsize
         if tiled:
-            self._rows = self._columns = _TILE
-            band = self._rows
+            self._rows, self._columns = _TILE if of_sigma else _TILE // 2, _TILE
+            band = _TILE
         else:
             rows = max(min(height, _STRIP_BYTES // row_bytes), 2)
-            self._rows, self._columns = rows if first else rows // 2, width
+            self._rows, self._columns = rows if of_sigma else rows // 2, width
             band = self._rows * max(1, _BAND_BYTES // (self._rows * row_bytes))
         padded = -(-width // self._columns) * self._columns
         self._band = np.empty((min(band, -(-height // self._rows) * self._rows), padded), encoding.waiting)
@@ -374,7 +375,7 @@ class _Overviews:
         height, width = shape
         while max(height, width) > _TILE:
             height, width = -(-height // 2), -(-width // 2)
-            self._planes.append(_Plane((height, width), encoding, spool, tiled=True, first=False))
+            self._planes.append(_Plane((height, width), encoding, spool, tiled=True, of_sigma=True))
         self._odd: list[NDArray[np.float32] | None] = [None] * len(self._planes)
 
     def add(self, rows: NDArray[np.float32], level: int = 0) -> None:
