@@ -116,7 +116,7 @@ class _Job:
     map_recipe: dict[str, Any]
     map_file: Path | None
     saved_maps: tuple[Path, ...]
-    max_pixels: int
+    max_pixels: int | None
     strict: bool
     skip_existing: bool
     to_stdout: bool
@@ -341,7 +341,7 @@ def _prepare(task: Task, options: Options, found: Found, given: Any, weights: Pa
                 map_recipe=recipe if map_file is None else {"file_sha256": _sha256(map_file)},
                 map_file=map_file,
                 saved_maps=tuple(dict.fromkeys(with_ending(each, MAP_ENDING) for each in (stem, beside))),
-                max_pixels=int(options.max_megapixels * 1e6),
+                max_pixels=None if options.max_megapixels is None else int(options.max_megapixels * 1e6),
                 strict=options.strict,
                 skip_existing=options.skip_existing and not to_stdout,
                 to_stdout=to_stdout,
