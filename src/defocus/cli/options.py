@@ -75,8 +75,8 @@ class Options:
             "--max-megapixels",
             metavar="MP",
             min=0.001,
-            help="Refuse larger photographs. By default 200 for files that have to be read whole, which a TIFF in strips "
-            "or tiles, without alpha, has not.",
+            help="Refuse larger photographs. By default 200 for files that have to be read whole, as all do but large "
+            "TIFFs in strips or tiles.",
             show_default=False,
         ),
     ] = None

@@ -61,6 +61,8 @@ class _Kept:
     def rectangle(self, top: int, bottom: int, left: int, right: int) -> NDArray[Any]:
         """Return a rectangle of the stored picture, h x w x C."""
         grid = self.pieces
+        if top == bottom or left == right:
+            return np.empty((bottom - top, right - left, grid.channels), grid.dtype)
         first, last = top // grid.rows, -(-bottom // grid.rows)
         before, behind = left // grid.columns, -(-right // grid.columns)
         across, down = -(-grid.width // grid.columns), -(-grid.height // grid.rows)
@@ -271,6 +273,7 @@ class StoredPixels:
     def _read(self, top: int, bottom: int, left: int, right: int) -> NDArray[Any]:
         """Return rows top..bottom - 1 and columns left..right - 1."""
         pieces = self._kept.pieces
+        bottom, right = max(top, bottom), max(left, right)
         rows = top + self._top, bottom + self._top
         columns = left + self._left, right + self._left
         turn = self._orientation
@@ -280,12 +283,10 @@ class StoredPixels:
             rows = pieces.height - rows[1], pieces.height - rows[0]
         if turn in (2, 3, 7, 8):
             columns = pieces.width - columns[1], pieces.width - columns[0]
-        if bottom <= top or right <= left:
-            return np.empty((max(bottom - top, 0), max(right - left, 0), 3), self.dtype)
         pixels = self._kept.rectangle(*rows, *columns)
-        for change in self._changes:
+        for change in self._changes if pixels.size else ():
             pixels = change(pixels)
-        if pixels.shape[2] == 1:
+        if pixels.shape[2] == 1:  # grey
             pixels = np.repeat(pixels, 3, axis=2)
         pixels = np.ascontiguousarray(turn_upright(pixels, turn))
         pixels.flags.writeable = False

@@ -230,7 +230,8 @@ def _stored_pieces(page: tifffile.TiffPage, source: Source, channels: int) -> Pi
 
     def raw(plane: int, top: int, count: int) -> NDArray[Any]:
         data = read(first + (plane * height + top) * row_bytes, count * row_bytes)
-        return np.frombuffer(data, stored_dtype).reshape(count, width, samples)
+        values = np.frombuffer(data, stored_dtype).reshape(count, width, samples)
+        return values.astype(stored_dtype.newbyteorder("="), copy=False)
 
     def decoded(number: int) -> NDArray[Any]:
         data = read(offsets[number], counts[number])
