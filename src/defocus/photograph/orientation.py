@@ -23,6 +23,7 @@ def turn_upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
 
     Examples
     --------
+    >>> import numpy as np
     >>> turn_upright(np.array([[1, 2, 3]]), orientation=6)  # a quarter turn clockwise
     array([[1],
            [2],
@@ -61,6 +62,7 @@ def turn_as_stored(upright: NDArray[Any], orientation: int) -> NDArray[Any]:
 
     Examples
     --------
+    >>> import numpy as np
     >>> turn_as_stored(turn_upright(np.array([[1, 2, 3]]), orientation=6), orientation=6)
     array([[1, 2, 3]])
     """

@@ -435,7 +435,7 @@ def _with_whole_range(page: tifffile.TiffPage, stored: NDArray[Any], name: str) 
         pixels = stretch(stored, page.bitspersample) if page.bitspersample < 16 else stored
         white = 65535
     else:
-        pixels = stored.astype(np.uint8)
+        pixels = stored.astype(np.uint8, copy=False)
         if page.bitspersample < 8:
             pixels = (pixels.astype(np.uint16) * 255 // (2**page.bitspersample - 1)).astype(np.uint8)
         white = 255
