@@ -2,9 +2,13 @@
 
 import io
 import pickle
+import struct
 import threading
+import warnings
+import zlib
 from pathlib import Path
 
+import cv2
 import imagecodecs
 import numpy as np
 import pytest
@@ -14,7 +18,7 @@ from PIL import Image
 import defocus
 from defocus import PhotographError, read_photograph
 from defocus.errors import PhotographWarning
-from defocus.photograph import StoredPixels, photograph_from_array, reduce_photograph, source, stored_pixels, tiff
+from defocus.photograph import StoredPixels, photograph_from_array, png, reduce_photograph, source, stored_pixels, tiff
 from defocus.photograph.content import find_content
 from defocus.photograph.stored_pixels import Pieces
 
@@ -40,6 +44,9 @@ def in_parts(monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(tiff, "_IN_PARTS_FROM", 1)
             patch.setattr(tiff, "_CUT_TO_BYTES", 10_000)
+            patch.setattr(png, "_IN_BANDS_FROM", 1)
+            patch.setattr(png, "_BAND_BYTES", 10_000)
+            patch.setattr(png, "_READ_BYTES", 500)
             return whole, read_photograph(path, **options)
 
     return both
@@ -128,6 +135,107 @@ def test_jpeg_with_shared_tables_and_chroma_of_half_the_size(tmp_path, in_parts)
 def test_grey(tmp_path, in_parts, pixels, photometric):
     tifffile.imwrite(tmp_path / "a.tif", pixels, photometric=photometric, compression="zlib", **TILES)
     assert_same(*in_parts(tmp_path / "a.tif"))
+
+
+@pytest.mark.parametrize("pixels", [RGB8, RGB16, RGB8[..., 0], RGB16[..., 0]])
+@pytest.mark.parametrize("level", [0, 9])
+def test_png(tmp_path, in_parts, pixels, level):
+    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(np.ascontiguousarray(pixels), level=level))
+    assert_same(*in_parts(tmp_path / "a.png"))
+
+
+def test_png_of_many_parts_with_metadata(tmp_path, in_parts):
+    file = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0112] = "A camera", 3
+    Image.fromarray(RGB8).save(file, "PNG", exif=exif, icc_profile=P3)
+    contents = file.getvalue()
+    start = contents.index(b"IDAT") - 4
+    (length,) = struct.unpack_from(">I", contents, start)
+    pixels, rest = contents[start + 8 : start + 8 + length], contents[start + 12 + length :]
+    assert b"IDAT" not in rest
+    parts = [pixels[:1], b"", *(pixels[at : at + 700] for at in range(1, length, 700))]
+    chunks = [struct.pack(">I", len(p)) + b"IDAT" + p + struct.pack(">I", zlib.crc32(b"IDAT" + p)) for p in parts]
+    (tmp_path / "a.png").write_bytes(contents[:start] + b"".join(chunks) + rest)
+    whole, parts = in_parts(tmp_path / "a.png")
+    assert (parts.tags.orientation, parts.orientation) == (3, 3)
+    assert_same(whole, parts)
+
+
+def test_png_at_random(tmp_path, monkeypatch):
+    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(RGB8))
+    monkeypatch.setattr(png, "_IN_BANDS_FROM", 1)
+    monkeypatch.setattr(png, "_BAND_BYTES", 10 * (1 + 3 * 203))
+    monkeypatch.setattr(stored_pixels, "_KEPT_BYTES", 1)
+    pixels = read_photograph(tmp_path / "a.png").pixels
+    for row in (149, 0, 75, 74, 149, 3, 20):
+        np.testing.assert_array_equal(pixels[row], RGB8[row])
+    wrong = []
+
+    def read(start):
+        wrong.extend(r for r in range(start, 150, 4) if not np.array_equal(pixels[r], RGB8[r]))
+
+    threads = [threading.Thread(target=read, args=(start,)) for start in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+@pytest.mark.parametrize("kind", ["alpha", "palette", "interlaced", "transparent", "quarter turn", "cut", "damaged"])
+def test_other_png_are_read_whole(tmp_path, monkeypatch, kind):
+    path = tmp_path / "a.png"
+    picture = Image.fromarray(RGB8)
+    if kind == "alpha":
+        picture.putalpha(Image.fromarray(RGB8[..., 0]))
+    if kind == "palette":
+        picture = picture.quantize(8)
+    options = {}
+    if kind == "transparent":
+        options["transparency"] = (1, 2, 3)
+    if kind == "quarter turn":
+        options["exif"] = Image.Exif()
+        options["exif"][0x0112] = 6
+    picture.save(path, **options)
+    if kind == "interlaced":
+        path.write_bytes(cv2.imencode(".png", RGB8)[1].tobytes())
+        contents = bytearray(path.read_bytes())
+        contents[28] = 1
+        contents[29:33] = struct.pack(">I", zlib.crc32(bytes(contents[12:29])))
+        path.write_bytes(contents)
+    if kind == "cut":
+        path.write_bytes(path.read_bytes()[:-3000])
+    if kind == "damaged":
+        contents = bytearray(path.read_bytes())
+        contents[-3000] ^= 1
+        path.write_bytes(contents)
+    monkeypatch.setattr(png, "_IN_BANDS_FROM", 1)
+    if kind in ("interlaced", "damaged"):  # the first by its header alone, so that what it holds makes no sense
+        with pytest.raises(PhotographError, match="interlaced" if kind == "interlaced" else "none of its pixels"):
+            read_photograph(path)
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PhotographWarning)
+        photograph = read_photograph(path)
+    assert isinstance(photograph.pixels, np.ndarray)
+    assert (photograph.missing is not None) == (kind == "cut")
+
+
+def test_png_whose_rows_end_early_says_so_when_they_are_read(tmp_path, monkeypatch):
+    path = tmp_path / "a.png"
+    header = b"IHDR" + struct.pack(">IIBBBBB", 203, 150, 8, 2, 0, 0, 0)
+    rows = b"".join(b"\0" + row.tobytes() for row in RGB8[:100])
+    contents = b"\x89PNG\r\n\x1a\n"
+    for body in (header, b"IDAT" + zlib.compress(rows), b"IEND"):
+        contents += struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    path.write_bytes(contents)
+    monkeypatch.setattr(png, "_IN_BANDS_FROM", 1)
+    monkeypatch.setattr(png, "_BAND_BYTES", 30 * (1 + 3 * 203))
+    pixels = read_photograph(path).pixels
+    np.testing.assert_array_equal(pixels[:90], RGB8[:90])
+    with pytest.raises(PhotographError, match="rows from 90 on"):
+        pixels[140]
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
