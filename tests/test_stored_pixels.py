@@ -523,6 +523,19 @@ def test_the_limit_is_for_what_is_read_whole(tmp_path, monkeypatch):
         read_photograph(path)
 
 
+def test_the_largest_file_is_for_what_is_read_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr("defocus.photograph.read.LARGEST_FILE", 10_000)
+    Image.fromarray(RGB8).save(tmp_path / "a.bmp")
+    with pytest.raises(PhotographError, match="BMP has to be read whole"):
+        read_photograph(tmp_path / "a.bmp")
+    tifffile.imwrite(tmp_path / "a.tif", RGB8, photometric="rgb", **TILES)
+    np.testing.assert_array_equal(read_photograph(tmp_path / "a.tif").pixels, RGB8)
+    Image.fromarray(RGB8).save(tmp_path / "a.png")
+    monkeypatch.setattr(source, "available_memory", lambda: 10_000)
+    with pytest.raises(PhotographError, match="GB of memory"):
+        read_photograph(tmp_path / "a.png")
+
+
 def test_tiles_larger_than_they_should_be_are_refused_when_they_are_read(tmp_path, monkeypatch):
     monkeypatch.setattr(tiff, "_IN_PARTS_FROM", 1)
     large, path = tmp_path / "large.tif", tmp_path / "a.tif"

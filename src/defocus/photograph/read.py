@@ -19,7 +19,7 @@ from defocus.photograph.formats import find_format
 from defocus.photograph.orientation import turn_upright
 from defocus.photograph.photograph import Photograph, check_sides, native, protected
 from defocus.photograph.pillow import from_pillow
-from defocus.photograph.source import Source, opened
+from defocus.photograph.source import LARGEST_FILE, Source, opened
 from defocus.photograph.stored_pixels import StoredPixels
 from defocus.provenance import provenance_of
 
@@ -95,6 +95,11 @@ def read_photograph(
         kind = find_format(source)
         if kind is None:
             raise PhotographError(f"{source.name} is not a photograph, or damaged at its start: {_KNOWN}.")
+        if source.size > LARGEST_FILE and not kind.in_parts:
+            raise PhotographError(
+                f"{source.name} has {source.size / 1e9:.0f} GB, and {kind.name} has to be read whole, with "
+                f"{LARGEST_FILE / 1e9:.0f} at most: save it as a tiled TIFF, which is read part by part."
+            )
         digest = source.sha256()
         decoded = kind.read(source)
         return _finished(decoded, source.name, source, own_colours, digest, kind.name)

@@ -18,7 +18,7 @@ from typing import BinaryIO, cast
 
 from defocus.errors import PhotographError
 
-__all__ = ["MAX_PIXELS", "Source", "available_memory", "open_file", "opened", "photograph_sha256"]
+__all__ = ["LARGEST_FILE", "MAX_PIXELS", "Source", "available_memory", "open_file", "opened", "photograph_sha256"]
 
 MAX_PIXELS = 200_000_000
 """Number of pixels above which photographs that have to be read whole are refused, unless another limit is given."""
@@ -27,8 +27,8 @@ _BYTES_PER_PIXEL = 34
 (docs/figures/speed.md)."""
 _BYTES_PER_PIXEL_IN_PARTS = 8
 """The same of one that is read part by part, without the pixels themselves."""
-_LARGEST_FILE = 8 * 2**30
-"""Largest size of a file, in bytes."""
+LARGEST_FILE = 8 * 2**30
+"""Largest size in bytes of a file that has to be read whole."""
 _NOT_OPENED = {errno.ENXIO: "it is a pipe, a device or a socket, not a file", errno.ELOOP: "its links lead in a circle"}
 """Plainer messages than those of the operating system."""
 
@@ -56,7 +56,19 @@ class Source:
     strict: bool
 
     def read(self) -> bytes:
-        """Return the whole file."""
+        """Return the whole file.
+
+        Raises
+        ------
+        PhotographError
+            If there is not enough memory.
+        """
+        free = available_memory()
+        if self.size > free:
+            raise PhotographError(
+                f"{self.name} has {self.size / 1e9:.1f} GB and has to be read whole, but {free / 1e9:.1f} GB of memory "
+                "are free: make it smaller."
+            )
         self.file.seek(0)
         return self.file.read()
 
@@ -167,14 +179,12 @@ def opened(photo: str | os.PathLike[str] | bytes | BinaryIO, max_pixels: int | N
         size = os.fstat(file.fileno()).st_size
         if size == 0:
             raise PhotographError(f"{path} is empty: copy it again from where it came.")
-        if size > _LARGEST_FILE:
-            raise PhotographError(f"{path} has {size / 1e9:.0f} GB: a photograph has at most 8.")
         yield Source(file, str(path), path, size, max_pixels, strict)
 
 
 def _read_open(file: BinaryIO) -> object:
     try:
-        return file.read(_LARGEST_FILE)
+        return file.read(LARGEST_FILE)
     except (OSError, ValueError) as error:  # closed, or open for writing only
         reason = getattr(error, "strerror", None)
         hint = reason if reason else "give it before it is closed, opened with mode 'rb'"
