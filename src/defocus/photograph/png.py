@@ -36,6 +36,8 @@ _BAND_BYTES = 2**22
 _READ_BYTES = 2**16
 """Compressed bytes that are read at once."""
 _MOST_PLACES = 10_000_000
+_MOST_COMPRESSED = 1100
+"""Largest compression ratio of deflate: a file that states a larger one does not hold its pixels."""
 _XMP_KEYWORD = b"XML:com.adobe.xmp"
 _EXIF_KEYWORDS = (b"Raw profile type exif", b"Raw profile type APP1")
 
@@ -148,11 +150,13 @@ def _read_in_bands(source: Source) -> Decoded | None:
         or header.row_bytes > _BAND_BYTES
     ):
         return None
-    source.check_size(header.height, header.width, _SAMPLES[header.colours] * header.depth / 8, in_parts=True)
     found = _places(source)
     if found is None:
         return None
     chunks, places = found
+    if header.height * header.row_bytes > _MOST_COMPRESSED * sum(length for _, length in places):
+        return None
+    source.check_size(header.height, header.width, _SAMPLES[header.colours] * header.depth / 8, in_parts=True)
     named = {chunk.kind: chunk for chunk in reversed(chunks)}
     exif, xmp = _metadata(chunks, source)
     orientation = parse_exif(exif).orientation

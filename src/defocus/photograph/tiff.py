@@ -195,7 +195,7 @@ def _in_parts(page: tifffile.TiffPage, source: Source) -> Decoded:
     profile, xmp = _value(page, _PROFILE), _value(page, XMP)
     space = _SPACES[page.photometric]
     return Decoded(
-        StoredPixels(_stored_pieces(page, source, CHANNELS[space]), source.name),
+        StoredPixels(_PiecesOfPage(page, source, CHANNELS[space]).grid(), source.name),
         space,
         profile if isinstance(profile, bytes) else None,
         exif.to_bytes() or None,
@@ -204,63 +204,76 @@ def _in_parts(page: tifffile.TiffPage, source: Source) -> Decoded:
     )
 
 
-def _stored_pieces(page: tifffile.TiffPage, source: Source, channels: int) -> Pieces:
-    """Return the strips or tiles of a page; uncompressed ones that follow each other are cut into smaller ones."""
-    size = _piece_size(page)
-    assert page.dtype is not None
-    assert size is not None
-    height, width = page.imagelength, page.imagewidth
-    separate = page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and page.samplesperpixel > 1
-    dtype = page.dtype
-    if dtype.kind == "f":
-        dtype = np.dtype(np.float64 if dtype.itemsize == 8 else np.float32)
-    read, name = source.keep(), source.name
-    rows, columns = size
-    samples = 1 if separate else int(page.samplesperpixel)
-    stored_dtype = page.dtype.newbyteorder(page.parent.byteorder)
-    row_bytes = width * samples * stored_dtype.itemsize
-    first = page.dataoffsets[0]
-    offsets, counts = list(page.dataoffsets), list(page.databytecounts)
-    decode, arguments = page.decode, _decoding_arguments(page)
-    is_picture, is_png = int(page.compression) in _PICTURE_CODECS, int(page.compression) == _PNG
-    final = bool(page.is_final)
-    if final:
-        rows, columns = max(1, min(height, _CUT_TO_BYTES // row_bytes)), width
-    down, across = -(-height // rows), -(-width // columns)
+class _PiecesOfPage:
+    """Decodes the strips or tiles of a page, also after its file has been closed.
 
-    def raw(plane: int, top: int, count: int) -> NDArray[Any]:
-        data = read(first + (plane * height + top) * row_bytes, count * row_bytes)
-        values = np.frombuffer(data, stored_dtype).reshape(count, width, samples)
-        return values.astype(stored_dtype.newbyteorder("="), copy=False)
+    Uncompressed ones that follow each other without a gap are cut into smaller ones.
+    """
 
-    def decoded(number: int) -> NDArray[Any]:
-        data = read(offsets[number], counts[number])
-        if is_picture:
-            _check_claim(data, rows, columns, name)
-        if is_png and not png_is_whole(data):  # libpng prints its remarks on damaged ones on the terminal
-            raise ValueError("it is damaged")
-        piece, _, _ = decode(data, number, **arguments)
-        return np.asarray(piece).reshape(piece.shape[-3], piece.shape[-2], -1)
+    def __init__(self, page: tifffile.TiffPage, source: Source, channels: int) -> None:
+        size = _piece_size(page)
+        assert size is not None
+        self._page, self._name, self._channels = page, source.name, channels
+        self._read = source.keep()
+        self._height, self._width = int(page.imagelength), int(page.imagewidth)
+        self._separate = page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and page.samplesperpixel > 1
+        self._samples = 1 if self._separate else int(page.samplesperpixel)
+        self._stored = np.dtype(page.dtype).newbyteorder(page.parent.byteorder)
+        self._offsets, self._counts = list(page.dataoffsets), list(page.databytecounts)
+        self._decode, self._arguments = page.decode, _decoding_arguments(page)
+        self._is_raw = bool(page.is_final)
+        self._row_bytes = self._width * self._samples * self._stored.itemsize
+        self._rows, self._columns = size
+        if self._is_raw:
+            self._rows, self._columns = max(1, min(self._height, _CUT_TO_BYTES // self._row_bytes)), self._width
 
-    def piece(number: int) -> NDArray[Any]:
+    def grid(self) -> Pieces:
+        """Return the strips or tiles."""
+        dtype = self._stored.newbyteorder("=")
+        if dtype.kind == "f" and dtype.itemsize < 4:
+            dtype = np.dtype(np.float32)
+        return Pieces(
+            self._height,
+            self._width,
+            self._channels,
+            self._rows,
+            self._columns,
+            dtype,
+            lambda number: np.ascontiguousarray(self._piece(number), dtype),
+            separate=self._separate,
+        )
+
+    def _piece(self, number: int) -> NDArray[Any]:
+        across, down = -(-self._width // self._columns), -(-self._height // self._rows)
         plane, place = divmod(number, down * across)
-        top, left = place // across * rows, place % across * columns
-        count, length = min(rows, height - top), min(columns, width - left)
+        top, left = place // across * self._rows, place % across * self._columns
+        height, width = min(self._rows, self._height - top), min(self._columns, self._width - left)
         try:
-            values = raw(plane, top, count) if final else decoded(number)
-            if values.shape[0] < count or values.shape[1] < length:
+            values = self._raw(plane, top, height) if self._is_raw else self._decoded(number)
+            if values.shape[0] < height or values.shape[1] < width:
                 raise ValueError("it is too short")
         except (PhotographError, MemoryError):
             raise
         except Exception as error:  # codecs raise many kinds on damaged data
             raise PhotographError(
-                f"{name} is damaged: of its {width} x {height} pixels those from column {left} and row {top} on cannot "
-                "be decoded, so copy it again from where it came."
+                f"{self._name} is damaged: of its {self._width} x {self._height} pixels those from column {left} and "
+                f"row {top} on cannot be decoded, so copy it again from where it came."
             ) from error
-        values = _with_whole_range(page, values[:count, :length, :channels], name)
-        return np.ascontiguousarray(values, dtype)
+        return _with_whole_range(self._page, values[:height, :width, : self._channels], self._name)
 
-    return Pieces(height, width, channels, rows, columns, dtype, piece, separate=separate)
+    def _raw(self, plane: int, top: int, height: int) -> NDArray[Any]:
+        start = self._offsets[0] + (plane * self._height + top) * self._row_bytes
+        values = np.frombuffer(self._read(start, height * self._row_bytes), self._stored)
+        return values.reshape(height, self._width, self._samples).astype(self._stored.newbyteorder("="), copy=False)
+
+    def _decoded(self, number: int) -> NDArray[Any]:
+        data, compression = self._read(self._offsets[number], self._counts[number]), int(self._page.compression)
+        if compression in _PICTURE_CODECS:
+            _check_claim(data, self._rows, self._columns, self._name)
+        if compression == _PNG and not png_is_whole(data):  # libpng prints its remarks on damaged ones on the terminal
+            raise ValueError("it is damaged")
+        piece, _, _ = self._decode(data, number, **self._arguments)
+        return np.asarray(piece).reshape(piece.shape[-3], piece.shape[-2], -1)
 
 
 def _decoding_arguments(page: tifffile.TiffPage) -> dict[str, Any]:
