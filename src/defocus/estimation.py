@@ -12,7 +12,8 @@ from defocus.methods.registry import Method, find_method
 
 if TYPE_CHECKING:  # numpy and Pillow must not load for `defocus --help`
     from defocus.maps.defocus_map import DefocusMap
-    from defocus.photograph import PhotographLike
+    from defocus.maps.map_strips import MapStrips
+    from defocus.photograph import Photograph, PhotographLike
     from defocus.progress import Progress
 
 
@@ -99,19 +100,62 @@ def estimate(
     return _estimate(photo, chosen, resolved, weights_file, progress)
 
 
-def _estimate(
-    photo: PhotographLike, method: Method, parameters: Any, weights: Path | None, progress: Progress | None
-) -> DefocusMap:
-    from defocus.photograph import as_photograph
+def estimate_strips(
+    photograph: Photograph,
+    method: Method,
+    parameters: Any,
+    weights: Path | None = None,
+    progress: Progress | None = None,
+) -> MapStrips:
+    """Estimate a map that is computed strip by strip while it is written, where the method can do so.
+
+    Parameters
+    ----------
+    photograph : photograph of any size.
+    method : method as `find_method` returns it.
+    parameters : the method's own parameters, as `find_parameters` returns them.
+    weights, progress : as for `estimate`.
+
+    Returns
+    -------
+    MapStrips
+
+    Raises
+    ------
+    PhotographError, ParameterError, WeightsError
+        As `estimate`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from defocus.photograph import Photograph
+    >>> photograph = Photograph(np.random.default_rng(1).integers(0, 256, (60, 90, 3), np.uint8))
+    >>> pyramid = find_method("pyramid")
+    >>> estimate_strips(photograph, pyramid, find_parameters(pyramid)).shape
+    (60, 90)
+    """
+    from defocus.maps.map_strips import MapStrips
     from defocus.photograph.content import find_content
 
-    photograph = as_photograph(photo).in_srgb()
+    photograph = photograph.in_srgb()
     content = find_content(photograph)
-    inner = method.load().estimate(content.cut(photograph), parameters, weights, progress)
+    found = method.load().estimate(content.cut(photograph), parameters, weights, progress)
+    inner = found if isinstance(found, MapStrips) else MapStrips.of(found)
     whole = content.put_back(inner, (photograph.height, photograph.width))
     if photograph.sha256 is None:
         return whole
     return replace(whole, metadata={**whole.metadata, "photograph_sha256": photograph.sha256})
+
+
+def _estimate(
+    photo: PhotographLike, method: Method, parameters: Any, weights: Path | None, progress: Progress | None
+) -> DefocusMap:
+    from defocus.photograph import as_photograph
+
+    found = estimate_strips(as_photograph(photo), method, parameters, weights, progress).whole()
+    if progress is not None:
+        progress("done", 1.0)
+    return found
 
 
 def find_parameters(method: Method, parameters: Any = None) -> Any:

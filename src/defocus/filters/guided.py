@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,12 +12,14 @@ from defocus.filters.box import block_centres, box_mean
 from defocus.filters.symmetric import inverse_of_symmetric
 from defocus.runtime.cores import on_all_cores
 
-__all__ = ["guided_upsample"]
+__all__ = ["GuidedUpsampling", "guided_upsample"]
 
 PIXELS_AT_A_TIME = 1 << 17
 """Number of pixels that a thread interpolates at once."""
-_COARSE_ROWS = 128
-"""Number of rows of the coarse grid that are fitted at once, which bounds the memory."""
+_COARSE_ROWS = 64
+"""Number of rows of the coarse grid that a thread fits at once."""
+_FINE_ROWS = 1024
+"""Number of rows of the fine grid that are upsampled at once, which bounds the memory."""
 
 
 def guided_upsample(
@@ -60,59 +65,127 @@ def guided_upsample(
     >>> fine[4, 12:16].round(2)
     array([0., 0., 2., 2.], dtype=float32)
     """
-    maps = coarse.reshape(*coarse.shape[:2], -1)
-    channels = coarse_guide.shape[2]
-    # One plane per coefficient: whole rows of a plane are several times as fast to process as runs of a few numbers.
-    coefficients = np.empty((channels + 1, maps.shape[2], *coarse.shape[:2]), np.float32)
+    maps = np.moveaxis(coarse.reshape(*coarse.shape[:2], -1), 2, 0)
+    colours = np.moveaxis(coarse_guide, 2, 0)
+    upsampling = GuidedUpsampling(
+        lambda rows: maps[:, rows],
+        lambda rows: colours[:, rows],
+        guide.shape[:2],
+        reduction=reduction,
+        radius=radius,
+        eps=eps,
+    )
+    planes = np.moveaxis(guide, 2, 0)
+    result = np.empty((len(maps), *guide.shape[:2]), np.float32)
+    for top in range(0, len(guide), _FINE_ROWS):
+        rows = slice(top, top + _FINE_ROWS)
+        result[:, rows] = upsampling.rows(top, planes[:, rows])
+    return np.moveaxis(result, 0, 2).reshape(*guide.shape[:2], *coarse.shape[2:])
 
-    def fit(top: int) -> None:
-        bottom = min(top + _COARSE_ROWS, len(maps))
+
+@dataclass(frozen=True)
+class GuidedUpsampling:
+    """Guided upsampling of some rows at a time, so that neither grid need be in memory as a whole.
+
+    Attributes
+    ----------
+    coarse : returns rows of the K maps on the coarse grid, K x rows x w, given as a slice.
+    coarse_guide : returns rows of their guide, C x rows x w, 0..1.
+    shape : height and width of the fine grid, px.
+    reduction, radius, eps : as in `guided_upsample`.
+
+    Examples
+    --------
+    >>> plane = np.linspace(0, 1, 24, dtype=np.float32).reshape(1, 4, 6)
+    >>> upsampling = GuidedUpsampling(lambda rows: plane[:, rows], lambda rows: plane[:, rows], (16, 24), reduction=4)
+    >>> upsampling.rows(8, np.zeros((1, 2, 24))).shape
+    (1, 2, 24)
+    """
+
+    coarse: Callable[[slice], NDArray[np.floating]]
+    coarse_guide: Callable[[slice], NDArray[np.floating]]
+    shape: tuple[int, ...]
+    reduction: int
+    radius: int = 2
+    eps: float = 1e-4
+
+    def rows(self, top: int, guide: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Return rows of the maps on the fine grid.
+
+        Parameters
+        ----------
+        top : number of the first row.
+        guide : rows of the guide from there on, C x rows x W floats, 0..1; each plane need not be contiguous.
+
+        Returns
+        -------
+        K x rows x W float32
+        """
+        height, width = self.shape
+        coarse_height = -(-height // self.reduction)
+        before, fraction = _linear_positions(height, self.reduction)
+        left, column_fraction = _linear_positions(width, self.reduction)
+        y = slice(top, top + guide.shape[1])
+        before, row_fraction = before[y], fraction[y, None]
+        after = np.minimum(before + 1, coarse_height - 1)
+        first, last = int(before[0]), int(after[-1]) + 1
+        coefficients = self._coefficients(first, last)
+        right = np.minimum(left + 1, coefficients.shape[3] - 1)
+        result = np.empty((coefficients.shape[1], guide.shape[1], width), np.float32)
+        channels = len(guide)
+        # One coarse row at a time is stretched to full width; planes of a few rows stay in the cache.
+        rows = max(1, PIXELS_AT_A_TIME // width)
+
+        def lift(start: int) -> None:
+            part = slice(start, start + rows)
+            low = int(before[part][0])
+            some = coefficients[:, :, low - first : int(after[part][-1]) + 1 - first]
+            wide = some[..., left] * (1 - column_fraction) + some[..., right] * column_fraction
+            upper, lower = before[part] - low, after[part] - low
+            for k in range(len(result)):
+                for c in range(channels + 1):
+                    plane = wide[c, k]
+                    lifted = plane[upper]
+                    lifted += row_fraction[part] * (plane[lower] - lifted)
+                    if c == 0:
+                        total = lifted * guide[0, part]
+                    elif c < channels:
+                        total += lifted * guide[c, part]
+                    else:
+                        total += lifted
+                result[k, part] = total
+
+        # Strips do not overlap, so the result does not depend on who takes which.
+        on_all_cores(lift, range(0, guide.shape[1], rows))
+        return result
+
+    def _coefficients(self, first: int, last: int) -> NDArray[np.float32]:
+        """Return slopes and offset of rows of the coarse grid, (C + 1) x K x rows x w."""
+        height = -(-self.shape[0] // self.reduction)
         # Two box means reach 2 radius rows, so the rows that are kept do not depend on where the strip was cut.
-        first, last = max(top - 2 * radius, 0), min(bottom + 2 * radius, len(maps))
-        inner, outer = max(top - radius, 0), min(bottom + radius, len(maps))
-        level, colour = (np.moveaxis(strip[first:last], 2, 0).astype(np.float64) for strip in (maps, coarse_guide))
-        fitted = _ridge_regression(level, colour, radius, eps)[:, :, inner - first : outer - first]
-        for mean, plane in zip(_planes(coefficients), _planes(fitted), strict=True):
-            mean[top:bottom] = box_mean(plane, radius)[top - inner : bottom - inner]
+        reach = 2 * self.radius
+        outer = slice(max(first - reach, 0), min(last + reach, height))
+        maps, colours = self.coarse(outer), self.coarse_guide(outer)
+        coefficients = np.empty((len(colours) + 1, len(maps), last - first, maps.shape[2]), np.float32)
 
-    on_all_cores(fit, range(0, len(maps), _COARSE_ROWS))
+        def fit(top: int) -> None:
+            bottom = min(top + _COARSE_ROWS, last)
+            wide = slice(max(top - reach, 0), min(bottom + reach, height))
+            inner = slice(max(top - self.radius, 0), min(bottom + self.radius, height))
+            level, colour = (
+                each[:, wide.start - outer.start : wide.stop - outer.start].astype(np.float64)
+                for each in (maps, colours)
+            )
+            fitted = _ridge_regression(level, colour, self.radius, self.eps)
+            fitted = fitted[:, :, inner.start - wide.start : inner.stop - wide.start]
+            strip = coefficients[:, :, top - first : bottom - first]
+            for c in range(len(strip)):
+                for k in range(len(maps)):
+                    mean = box_mean(fitted[c, k], self.radius)
+                    strip[c, k] = mean[top - inner.start : bottom - inner.start]
 
-    height, width = guide.shape[:2]
-    result = np.empty((maps.shape[2], height, width), dtype=np.float32)
-    upper, row_fraction = _linear_positions(height, reduction)
-    left, column_fraction = _linear_positions(width, reduction)
-    right = np.minimum(left + 1, maps.shape[1] - 1)
-    # One coarse row at a time is stretched to full width; planes of a few rows stay in the cache.
-    rows = max(1, PIXELS_AT_A_TIME // width)
-
-    def lift(top: int) -> None:
-        y = slice(top, min(top + rows, height))
-        lowest = upper[y][0]
-        some = coefficients[:, :, lowest : upper[y][-1] + 2]
-        wide = some[..., left] * (1 - column_fraction) + some[..., right] * column_fraction
-        lower = np.minimum(upper[y] + 1, len(maps) - 1) - lowest
-        fraction = row_fraction[y][:, None]
-        for k in range(maps.shape[2]):
-            for c in range(channels + 1):
-                plane = wide[c, k]
-                lifted = plane[upper[y] - lowest]
-                lifted += fraction * (plane[lower] - lifted)
-                if c == 0:
-                    total = lifted * guide[y, :, 0]
-                elif c < channels:
-                    total += lifted * guide[y, :, c]
-                else:
-                    total += lifted
-            result[k, y] = total
-
-    # Strips do not overlap, so the result does not depend on who takes which.
-    on_all_cores(lift, range(0, height, rows))
-    return np.moveaxis(result, 0, 2).reshape(height, width, *coarse.shape[2:])
-
-
-def _planes(stack: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Return A x B x h x w as a view of A B planes of h x w."""
-    return stack.reshape(-1, *stack.shape[2:])
+        on_all_cores(fit, range(first, last, _COARSE_ROWS))
+        return coefficients
 
 
 def _ridge_regression(

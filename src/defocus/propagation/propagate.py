@@ -11,7 +11,7 @@ from defocus.filters.guided import guided_upsample
 from defocus.propagation.matting_laplacian import matting_laplacian
 from defocus.propagation.multigrid import build_hierarchy, solve
 
-__all__ = ["propagate"]
+__all__ = ["propagate", "solve_on_grid"]
 
 _UPSAMPLING_RADIUS = 2  # blocks
 _UPSAMPLING_EPS = 1e-4
@@ -86,7 +86,9 @@ def propagate(
     del values
     coarse_guide = block_average(guide.astype(np.float32, copy=False), factor)
 
-    solution: NDArray[np.floating] = _solve_on_grid(weighted, total, coarse_guide, regularisation, eps, rtol, leak)
+    solution: NDArray[np.floating] = solve_on_grid(
+        weighted, total, coarse_guide, regularisation=regularisation, eps=eps, rtol=rtol, leak=leak
+    )
     if factor > 1:
         solution = guided_upsample(
             solution, coarse_guide, guide, reduction=factor, radius=_UPSAMPLING_RADIUS, eps=_UPSAMPLING_EPS
@@ -94,16 +96,38 @@ def propagate(
     return solution.reshape(seeds.shape).astype(np.float32, copy=False)
 
 
-def _solve_on_grid(
+def solve_on_grid(
     weighted: NDArray[np.generic],
     total: NDArray[np.generic],
     guide: NDArray[np.floating],
+    *,
     regularisation: float,
     eps: float,
     rtol: float,
-    leak: float,
+    leak: float = 0.0,
+    start: NDArray[np.floating] | None = None,
 ) -> NDArray[np.float64]:
-    """Solve for h x w x K weighted seeds and h x w weights on the grid of the guide."""
+    """Solve the system of `propagate` for seeds that have been summed over the blocks of a grid.
+
+    Parameters
+    ----------
+    weighted : h x w x K, sums of the seeds times their weights.
+    total : h x w, sums of the weights, >= 0.
+    guide : h x w x C floats, means of the guide; h and w at least 3.
+    regularisation, eps, rtol, leak : as in `propagate`.
+    start : h x w x K, a solution to begin from, such as that for a similar guide; by default the best constant.
+
+    Returns
+    -------
+    h x w x K float64, in the unit of the seeds.
+
+    Examples
+    --------
+    >>> guide = np.random.default_rng(0).random((6, 6, 3))
+    >>> total = np.ones((6, 6))
+    >>> solve_on_grid(2 * total[..., None], total, guide, regularisation=1, eps=1e-3, rtol=1e-4)[0, 0].round(3)
+    array([2.])
+    """
     height, width, count = weighted.shape
     data_term = regularisation * np.asarray(total, dtype=np.float64).ravel()
     right_sides = regularisation * np.asarray(weighted, dtype=np.float64).reshape(-1, count)
@@ -114,8 +138,9 @@ def _solve_on_grid(
     solutions = np.empty_like(right_sides)
     for k, right_side in enumerate(right_sides.T):
         # Starting from the best constant makes the solution exact where all seeds agree.
-        start = np.full(height * width, right_side.sum() / (data_term + leak).sum())
-        solutions[:, k], _ = solve(matrix, right_side, hierarchy, start=start, rtol=rtol)
+        first = right_side.sum() / (data_term + leak).sum() if start is None else start[..., k].ravel()
+        begin = np.broadcast_to(first, height * width)
+        solutions[:, k], _ = solve(matrix, right_side, hierarchy, start=begin, rtol=rtol)
     return solutions.reshape(height, width, count)
 
 
