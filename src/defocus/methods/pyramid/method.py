@@ -40,7 +40,7 @@ from defocus.methods.pyramid.luma import PhotographLuma, mirrored, reduced
 from defocus.methods.pyramid.weights import STRIDE
 from defocus.photograph import Photograph
 from defocus.progress import Progress
-from defocus.propagation import solve_on_grid
+from defocus.propagation import GridSolution, solve_on_grid
 from defocus.runtime.cores import on_all_cores
 from defocus.version import __version__
 
@@ -60,7 +60,7 @@ _UNITS = 65535
 """Units of the guide's colours, which are held in 16 bits."""
 _LEAST_WEIGHT = 1e-4
 """Weight of a reading without certainty, so that the propagation always has a solution."""
-_ROUNDS = (1e-2, 1e-2, 1e-3)
+_ROUNDS = (1e-3, 1e-3, 1e-4)
 """Relative tolerance of the solver in each round of the propagation. The first two results are used only as a further
 colour of the guide."""
 _NODE_RADIUS, _NODE_EPS = 2, 1e-4
@@ -298,7 +298,7 @@ def _filled(
     total, weighted = on_nodes(weighed, block_sum)
     colours = on_nodes(lambda rows: _colours(guide[:, rows]), block_average)
     filled = np.empty((height, width), np.float32)
-    solution: NDArray[np.floating] | None = None
+    solution: GridSolution | None = None
     for number, rtol in enumerate(_ROUNDS):
         if number:
             fill = on_nodes(lambda rows: filled[None, rows], block_average)
@@ -312,9 +312,9 @@ def _filled(
             regularisation=parameters.matting_lambda,
             eps=parameters.matting_eps,
             rtol=rtol,
-            start=solution,
+            similar=solution,
         )
-        found = np.asarray(solution[..., 0], np.float32)
+        found = np.asarray(solution.values[..., 0], np.float32)
         lift = GuidedUpsampling(
             partial(_rows_of, found[None]),
             partial(_rows_of, nodes),
