@@ -59,7 +59,7 @@ def outlined_discs(rgb: _Floats) -> NDArray[np.bool_]:
     rgb : H x W x 3 float32, 0..1; reduced by `reduction_for_discs`.
     """
     # In the minimum of the channels, pale lamps contrast with coloured surroundings.
-    return _discs(luma(rgb).astype(np.float32)) | _discs(rgb.min(axis=2))
+    return _discs(luma(rgb).astype(np.float32)) | _discs(np.minimum(np.minimum(rgb[..., 0], rgb[..., 1]), rgb[..., 2]))
 
 
 def _discs(grey: _Floats) -> NDArray[np.bool_]:
@@ -73,10 +73,10 @@ def _discs(grey: _Floats) -> NDArray[np.bool_]:
     for threshold in np.linspace(low, high, _LEVELS + 2)[1:-1]:
         shapes, _ = ndimage.label(smooth > threshold)
         areas = np.bincount(shapes.ravel())
-        boxes = ndimage.find_objects(shapes)
-        for number in np.flatnonzero((areas >= least_area) & (areas <= 4 * largest**2)):
-            if number == 0:
-                continue
+        areas[0] = 0  # the background
+        candidates = np.flatnonzero((areas >= least_area) & (areas <= 4 * largest**2))
+        boxes = ndimage.find_objects(shapes) if len(candidates) else []
+        for number in candidates:
             box = boxes[number - 1]
             tall, wide = (side.stop - side.start for side in box)
             if not 2 * _LEAST_RADIUS - 1 <= min(tall, wide) <= max(tall, wide) <= _MOST_ELONGATED * 2 * largest:

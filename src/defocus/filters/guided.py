@@ -14,10 +14,14 @@ from defocus.runtime.cores import on_all_cores
 
 __all__ = ["GuidedUpsampling", "guided_upsample"]
 
-PIXELS_AT_A_TIME = 1 << 17
+_Floats = NDArray[np.floating]
+
+PIXELS_AT_A_TIME = 1 << 18
 """Number of pixels that a thread interpolates at once."""
-_COARSE_ROWS = 64
-"""Number of rows of the coarse grid that a thread fits at once."""
+_COARSE_TILE = (64, 512)
+"""Sides of the tiles of the coarse grid that a thread fits at once."""
+_LEAST_EPS_OF_32_BITS = 1e-3
+"""Least eps with which the fit is computed in 32 bits."""
 _FINE_ROWS = 1024
 """Number of rows of the fine grid that are upsampled at once, which bounds the memory."""
 
@@ -123,40 +127,45 @@ class GuidedUpsampling:
         """
         height, width = self.shape
         coarse_height = -(-height // self.reduction)
-        before, fraction = _linear_positions(height, self.reduction)
-        left, column_fraction = _linear_positions(width, self.reduction)
         y = slice(top, top + guide.shape[1])
-        before, row_fraction = before[y], fraction[y, None]
+        before, fraction = (each[y] for each in _linear_positions(height, self.reduction))
         after = np.minimum(before + 1, coarse_height - 1)
         first, last = int(before[0]), int(after[-1]) + 1
         coefficients = self._coefficients(first, last)
-        right = np.minimum(left + 1, coefficients.shape[3] - 1)
+        stretch = _Stretch(width, self.reduction)
         result = np.empty((coefficients.shape[1], guide.shape[1], width), np.float32)
+        # The rows between the centres of two rows of blocks depend on these two alone.
+        starts = np.flatnonzero(np.diff(before, prepend=before[0] - 1))
+        stops = np.append(starts[1:], len(before))
         channels = len(guide)
-        # One coarse row at a time is stretched to full width; planes of a few rows stay in the cache.
-        rows = max(1, PIXELS_AT_A_TIME // width)
+        several = max(1, PIXELS_AT_A_TIME // (self.reduction * width))
 
-        def lift(start: int) -> None:
-            part = slice(start, start + rows)
-            low = int(before[part][0])
-            some = coefficients[:, :, low - first : int(after[part][-1]) + 1 - first]
-            wide = some[..., left] * (1 - column_fraction) + some[..., right] * column_fraction
-            upper, lower = before[part] - low, after[part] - low
-            for k in range(len(result)):
-                for c in range(channels + 1):
-                    plane = wide[c, k]
-                    lifted = plane[upper]
-                    lifted += row_fraction[part] * (plane[lower] - lifted)
-                    if c == 0:
-                        total = lifted * guide[0, part]
-                    elif c < channels:
-                        total += lifted * guide[c, part]
-                    else:
-                        total += lifted
-                result[k, part] = total
+        def lift(group: int) -> None:
+            buffer = np.empty((self.reduction * 2, width), np.float32)
+            spans = list(zip(starts[group : group + several], stops[group : group + several], strict=True))
+            low = int(before[spans[0][0]])
+            wide = stretch(coefficients[:, :, low - first : int(after[spans[-1][0]]) + 1 - first])
+            for begin, end in spans:
+                part = slice(int(begin), int(end))
+                upper, lower = int(before[begin]) - low, int(after[begin]) - low
+                down = fraction[part, None]
+                lifted = buffer[: end - begin]
+                for k in range(len(result)):
+                    total = result[k, part]
+                    for c in range(channels + 1):
+                        plane = wide[c, k]
+                        np.multiply(down, plane[lower] - plane[upper], out=lifted)
+                        lifted += plane[upper]
+                        if c == 0:
+                            np.multiply(lifted, guide[0, part], out=total)
+                        elif c < channels:
+                            lifted *= guide[c, part]
+                            total += lifted
+                        else:
+                            total += lifted
 
         # Strips do not overlap, so the result does not depend on who takes which.
-        on_all_cores(lift, range(0, guide.shape[1], rows))
+        on_all_cores(lift, range(0, len(starts), several))
         return result
 
     def _coefficients(self, first: int, last: int) -> NDArray[np.float32]:
@@ -168,51 +177,104 @@ class GuidedUpsampling:
         maps, colours = self.coarse(outer), self.coarse_guide(outer)
         coefficients = np.empty((len(colours) + 1, len(maps), last - first, maps.shape[2]), np.float32)
 
-        def fit(top: int) -> None:
-            bottom = min(top + _COARSE_ROWS, last)
-            wide = slice(max(top - reach, 0), min(bottom + reach, height))
-            inner = slice(max(top - self.radius, 0), min(bottom + self.radius, height))
+        # Rounding in 32 bits is a ten-thousandth of such an eps.
+        dtype: type[np.floating] = np.float32 if self.eps >= _LEAST_EPS_OF_32_BITS else np.float64
+        width = maps.shape[2]
+
+        def fit(place: tuple[int, int]) -> None:
+            # Tiles of few enough numbers to stay in the cache, with the margin that the box means reach.
+            tile = tuple(
+                slice(start, min(start + side, stop))
+                for start, side, stop in zip(place, _COARSE_TILE, (last, width), strict=True)
+            )
+            wide, inner = (
+                tuple(
+                    slice(max(span.start - margin, 0), min(span.stop + margin, stop))
+                    for span, stop in zip(tile, (height, width), strict=True)
+                )
+                for margin in (reach, self.radius)
+            )
             level, colour = (
-                each[:, wide.start - outer.start : wide.stop - outer.start].astype(np.float64)
+                each[:, wide[0].start - outer.start : wide[0].stop - outer.start, wide[1]].astype(dtype)
                 for each in (maps, colours)
             )
             fitted = _ridge_regression(level, colour, self.radius, self.eps)
-            fitted = fitted[:, :, inner.start - wide.start : inner.stop - wide.start]
-            strip = coefficients[:, :, top - first : bottom - first]
-            for c in range(len(strip)):
+            fitted = fitted[:, :, *(_within(part, whole) for part, whole in zip(inner, wide, strict=True))]
+            kept = tuple(_within(part, whole) for part, whole in zip(tile, inner, strict=True))
+            for c in range(len(coefficients)):
                 for k in range(len(maps)):
                     mean = box_mean(fitted[c, k], self.radius)
-                    strip[c, k] = mean[top - inner.start : bottom - inner.start]
+                    coefficients[c, k, tile[0].start - first : tile[0].stop - first, tile[1]] = mean[kept]
 
-        on_all_cores(fit, range(first, last, _COARSE_ROWS))
+        on_all_cores(
+            fit, [(y, x) for y in range(first, last, _COARSE_TILE[0]) for x in range(0, width, _COARSE_TILE[1])]
+        )
         return coefficients
 
 
-def _ridge_regression(
-    maps: NDArray[np.float64], colours: NDArray[np.float64], radius: int, eps: float
-) -> NDArray[np.float64]:
+def _within(part: slice, whole: slice) -> slice:
+    return slice(part.start - whole.start, part.stop - whole.start)
+
+
+def _ridge_regression(maps: _Floats, colours: _Floats, radius: int, eps: float) -> _Floats:
     """Return slopes and offset of every window's best linear function of the colours, (C + 1) x K x h x w.
 
-    maps are K x h x w, colours C x h x w.
+    maps are K x h x w, colours C x h x w of the same type.
     """
     count = len(colours)
-    mean_colour = np.stack([box_mean(plane, radius) for plane in colours])
-    mean_map = np.stack([box_mean(plane, radius) for plane in maps])
-    covariance = np.empty((count, count, *colours.shape[1:]))
+    mean_colour = [box_mean(plane, radius) for plane in colours]
+    mean_map = [box_mean(plane, radius) for plane in maps]
+    covariance = np.empty((count, count, *colours.shape[1:]), colours.dtype)
     for i in range(count):
         for j in range(i + 1):
-            together = box_mean(colours[i] * colours[j], radius) - mean_colour[i] * mean_colour[j]
+            together = box_mean(colours[i] * colours[j], radius)
+            together -= mean_colour[i] * mean_colour[j]
             covariance[i, j] = covariance[j, i] = together
         covariance[i, i] += eps
     inverse = inverse_of_symmetric(covariance)
-    fitted = np.empty((count + 1, len(maps), *maps.shape[1:]))
+    fitted = np.empty((count + 1, len(maps), *maps.shape[1:]), maps.dtype)
     for k, plane in enumerate(maps):
-        joint = np.stack(
-            [box_mean(c * plane, radius) - mean * mean_map[k] for c, mean in zip(colours, mean_colour, strict=True)]
-        )
-        fitted[:count, k] = np.einsum("cdyx,dyx->cyx", inverse, joint)
-        fitted[count, k] = mean_map[k] - np.einsum("cyx,cyx->yx", mean_colour, fitted[:count, k])
+        joint = []
+        for colour, mean in zip(colours, mean_colour, strict=True):
+            joint.append(box_mean(colour * plane, radius))
+            joint[-1] -= mean * mean_map[k]
+        offset = mean_map[k].copy()
+        for c in range(count):
+            slope = inverse[c, 0] * joint[0]
+            for d in range(1, count):
+                slope += inverse[c, d] * joint[d]
+            fitted[c, k] = slope
+            slope *= mean_colour[c]
+            offset -= slope
+        fitted[count, k] = offset
     return fitted
+
+
+class _Stretch:
+    """Linear interpolation between the centres of blocks along the last axis, constant beyond the outer ones."""
+
+    def __init__(self, width: int, reduction: int) -> None:
+        self._left, self._fraction = _linear_positions(width, reduction)
+        self._width, self._step = width, reduction
+        # Between the centres of whole blocks the same fractions repeat, so that no places need be looked up.
+        self._blocks = width // reduction
+        self._first = reduction // 2
+        self._last = self._first + reduction * max(self._blocks - 1, 0)
+
+    def __call__(self, planes: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return ... x W for ... x w."""
+        wide = np.empty((*planes.shape[:-1], self._width), np.float32)
+        steps = np.diff(planes, axis=-1)
+        if self._blocks > 1:
+            for k in range(self._step):
+                part = wide[..., self._first + k : self._last : self._step]
+                np.multiply(steps[..., : self._blocks - 1], self._fraction[self._first + k], out=part)
+                part += planes[..., : self._blocks - 1]
+        for edge in (slice(0, self._first), slice(self._last, self._width)):
+            left, fraction = self._left[edge], self._fraction[edge]
+            right = np.minimum(left + 1, planes.shape[-1] - 1)
+            wide[..., edge] = planes[..., left] * (1 - fraction) + planes[..., right] * fraction
+        return wide
 
 
 def _linear_positions(length: int, reduction: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:

@@ -18,10 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from defocus.errors import WeightsError
-from defocus.filters.box import block_average
 from defocus.maps.accuracy import tolerance
 from defocus.methods.onnx_file import trusted_model
-from defocus.methods.pyramid.luma import mirrored, reduced
+from defocus.methods.pyramid.luma import levels_of, mirrored, reduced
 from defocus.methods.pyramid.weights import (
     BINS,
     BINS_PER_LEVEL,
@@ -223,10 +222,7 @@ class _Reading:
             )
             for axis in range(2)
         )
-        grey = mirrored(self._luma, *outermost)
-        levels = [grey]
-        for _ in range(1, self._whole):
-            levels.append(np.asarray(block_average(levels[-1], 2), np.float32))
+        levels = levels_of(self._luma, outermost[0], outermost[1], self._whole)
         places = [(outermost[0].start >> n, outermost[1].start >> n) for n in range(self._whole)]
         coarse = self._coarse
         for number in reversed(range(1, self._whole)):

@@ -10,9 +10,14 @@ from defocus.filters.box import block_average
 from defocus.optics.light import luma
 from defocus.photograph import Photograph
 from defocus.photograph.regions import Region
+from defocus.runtime.cores import on_all_cores
 
-__all__ = ["PhotographLuma", "mirrored", "reduced"]
+__all__ = ["PhotographLuma", "levels_of", "mirrored", "reduced"]
 
+_ROWS = 128
+"""Number of rows that a thread reads at once."""
+_AT_A_TIME = 1 << 16
+"""Number of pixels whose colours are converted at once."""
 _Floats = NDArray[np.float32]
 
 
@@ -53,7 +58,42 @@ class PhotographLuma:
         ]
 
     def _raw(self, rows: slice, columns: slice) -> _Floats:
-        return luma(self._photograph.as_float(np.float32, rows, columns), np.float32)
+        grey = np.empty((rows.stop - rows.start, columns.stop - columns.start), np.float32)
+        several = max(1, _AT_A_TIME // max(grey.shape[1], 1))
+        for top in range(0, len(grey), several):  # colours of a few rows stay in the cache
+            part = slice(rows.start + top, min(rows.start + top + several, rows.stop))
+            grey[top : top + several] = luma(self._photograph.as_float(np.float32, part, columns), np.float32)
+        return grey
+
+
+def levels_of(grey: Region, rows: slice, columns: slice, count: int) -> list[_Floats]:
+    """Return the first levels of the pyramid for a part of the photograph, on all cores.
+
+    Parameters
+    ----------
+    grey : H x W, which continues as its mirror image.
+    rows, columns : part, whose limits are multiples of 2 to the power of `count - 1`.
+    count : number of levels, 1 or more.
+
+    Examples
+    --------
+    >>> [level.shape for level in levels_of(np.zeros((64, 64), np.float32), slice(0, 64), slice(32, 64), 3)]
+    [(64, 32), (32, 16), (16, 8)]
+    """
+    levels = [
+        np.empty(((rows.stop - rows.start) >> n, (columns.stop - columns.start) >> n), np.float32) for n in range(count)
+    ]
+
+    def some(top: int) -> None:
+        part = mirrored(grey, slice(top, min(top + _ROWS, rows.stop)), columns)
+        for number, level in enumerate(levels):
+            if number:
+                part = reduced(part, 1)
+            first = (top - rows.start) >> number
+            level[first : first + len(part)] = part
+
+    on_all_cores(some, range(rows.start, rows.stop, _ROWS))
+    return levels
 
 
 def mirrored(grey: Region, rows: slice, columns: slice) -> _Floats:

@@ -56,6 +56,8 @@ _GRID_ROWS = 512
 """Number of rows of readings that are filled at once."""
 _MAP_ROWS = 512
 """Number of rows of a strip of the map, a multiple of 4."""
+_ROWS_AT_ONCE = 16
+"""Number of rows that a thread converts at once, few enough to stay in the cache."""
 _UNITS = 65535
 """Units of the guide's colours, which are held in 16 bits."""
 _LEAST_WEIGHT = 1e-4
@@ -175,11 +177,8 @@ def estimate(
 
     def strips() -> Iterator[MapStrip]:
         for top in range(0, shape[0], _MAP_ROWS):
-            rgb = photograph.as_float(np.float32, rows=slice(top, top + _MAP_ROWS))
-            sigma, confidence = upsampling.rows(top, np.moveaxis(rgb, 2, 0))
-            np.clip(np.exp2(sigma, out=sigma), *SIGMA_RANGE, out=sigma)
-            np.clip(confidence, 0, 1, out=confidence)
-            yield MapStrip(top, sigma, confidence, (sigma <= SIGMA_RANGE[0]) | (sigma >= SIGMA_RANGE[1]))
+            rgb = _colour_planes(photograph, slice(top, min(top + _MAP_ROWS, shape[0])))
+            yield _finished(top, *upsampling.rows(top, rgb))
             report("upsampling", 0.85 + 0.15 * min((top + _MAP_ROWS) / shape[0], 1.0))
 
     return MapStrips(
@@ -190,6 +189,35 @@ def estimate(
         sigma_range=SIGMA_RANGE,
         metadata=metadata,
     )
+
+
+def _colour_planes(photograph: Photograph, rows: slice) -> NDArray[np.float32]:
+    """Return whole rows of a photograph, 3 x rows x W, 0..1."""
+    planes = np.empty((3, rows.stop - rows.start, photograph.width), np.float32)
+
+    def some(top: int) -> None:
+        part = slice(top, min(top + _ROWS_AT_ONCE, rows.stop))
+        planes[:, part.start - rows.start : part.stop - rows.start] = np.moveaxis(
+            photograph.as_float(np.float32, rows=part), 2, 0
+        )
+
+    on_all_cores(some, range(rows.start, rows.stop, _ROWS_AT_ONCE))
+    return planes
+
+
+def _finished(top: int, log2_sigma: NDArray[np.float32], confidence: NDArray[np.float32]) -> MapStrip:
+    """Return a strip of the map, computed in place."""
+    saturated = np.empty(log2_sigma.shape, np.bool_)
+
+    def some(row: int) -> None:
+        part = slice(row, row + _ROWS_AT_ONCE)
+        sigma = log2_sigma[part]
+        np.clip(np.exp2(sigma, out=sigma), *SIGMA_RANGE, out=sigma)
+        np.clip(confidence[part], 0, 1, out=confidence[part])
+        np.logical_or(sigma <= SIGMA_RANGE[0], sigma >= SIGMA_RANGE[1], out=saturated[part])
+
+    on_all_cores(some, range(0, len(log2_sigma), _ROWS_AT_ONCE))
+    return MapStrip(top, log2_sigma, confidence, saturated)
 
 
 @dataclass(frozen=True)
