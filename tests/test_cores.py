@@ -85,6 +85,18 @@ def test_eight_threads_that_estimate_leave_blas_as_it_was():
     assert blas_threads() == before
 
 
+def test_an_estimate_uses_one_blas_thread_and_gives_the_others_back():
+    shades = np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)
+    defocus.estimate(shades)  # loads SciPy, which has a BLAS of its own
+    before = blas_threads()
+    if max(before, default=1) == 1:
+        pytest.skip("BLAS has one thread here in any case")
+    seen = []
+    defocus.estimate(shades, progress=lambda step, fraction: seen.extend(blas_threads()))
+    assert set(seen) == {1}
+    assert blas_threads() == before
+
+
 def test_an_interrupt_leaves_no_thread_behind():
     started, before = threading.Event(), threading.active_count()
     done = []

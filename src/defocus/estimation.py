@@ -104,11 +104,16 @@ def _estimate(
 ) -> DefocusMap:
     from defocus.photograph import as_photograph
     from defocus.photograph.content import find_content
+    from defocus.runtime.cores import single_blas_thread
 
-    photograph = as_photograph(photo).in_srgb()
-    content = find_content(photograph)
-    inner = method.load().estimate(content.cut(photograph), parameters, weights, progress)
-    whole = content.put_back(inner, (photograph.height, photograph.width))
+    module = method.load()  # before the block, which does not reach a BLAS that is loaded later
+    # The products of an estimate are too small for several BLAS threads, which wait for each other at full load: they
+    # would take half of all CPU time.
+    with single_blas_thread():
+        photograph = as_photograph(photo).in_srgb()
+        content = find_content(photograph)
+        inner = module.estimate(content.cut(photograph), parameters, weights, progress)
+        whole = content.put_back(inner, (photograph.height, photograph.width))
     if photograph.sha256 is None:
         return whole
     return replace(whole, metadata={**whole.metadata, "photograph_sha256": photograph.sha256})
