@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
 
+from defocus.methods.session import Device
 from defocus.runtime.cores import limited_cores
 
 __all__ = ["EXIT_CODES", "EditFormat", "EditFormatOption", "Options", "Quality", "shares_options"]
@@ -53,6 +54,14 @@ class Options:
     method: Annotated[
         str, typer.Option("--method", metavar="NAME", help="How the map is estimated: one of `defocus methods`.")
     ] = "pyramid"
+    device: Annotated[
+        Device,
+        typer.Option(
+            "--device",
+            help="What the network of pyramid or dhde is run on. auto is an NVIDIA GPU or DirectML if the installed "
+            "ONNX Runtime can use them, or else the CPU.",
+        ),
+    ] = "auto"
     jobs: Annotated[
         int,
         typer.Option(

@@ -14,6 +14,7 @@ from defocus.errors import WeightsError
 from defocus.filters.box import block_average
 from defocus.maps.accuracy import tolerance
 from defocus.methods.onnx_file import trusted_model
+from defocus.methods.pyramid.few_shapes import run_in_few_shapes
 from defocus.methods.pyramid.weights import (
     BINS,
     BINS_PER_LEVEL,
@@ -64,11 +65,14 @@ class BlurReader:
     path : ONNX file of `defocus train --method pyramid`, or None for the weights of this package.
     threads : number of threads of ONNX Runtime; None for all cores that this process may use. The result does not
         depend on it.
+    device : what the network is run on, see `defocus.methods.session.open_session`.
 
     Raises
     ------
     WeightsError
         If the file is missing, damaged, or another network.
+    ParameterError
+        If the device is not there or does not work.
     """
 
     card: Mapping[str, Any]
@@ -76,21 +80,24 @@ class BlurReader:
     sha256: str
     """SHA-256 of the weights file, to record which weights a map was made with."""
 
-    def __init__(self, path: Path | None = None, threads: int | None = None) -> None:
+    def __init__(self, path: Path | None = None, threads: int | None = None, device: str = "cpu") -> None:
         source = find_method("pyramid").weights_file(path)
         assert source is not None
         contents, self.sha256 = read_contents(source)
         model = contents if path is None else trusted_model(contents, source, rebuilt)
-        try:
-            self._session = open_session(
-                model,
-                threads=available_cores() if threads is None else threads,
-                providers=("CUDAExecutionProvider", "CPUExecutionProvider"),
-                sizes_vary=True,  # tiles at the border are smaller
-            )
-        except Exception as error:  # ONNX Runtime raises its own classes, which share no base but Exception
-            raise WeightsError(f"ONNX Runtime cannot open {source}: {' '.join(str(error).split())[:200]}.") from error
-        self.card = read_card(self._session.get_modelmeta().custom_metadata_map, source)
+        self._session = open_session(
+            model,
+            source,
+            threads=available_cores() if threads is None else threads,
+            device=device,
+            sizes_vary=True,  # tiles at the border are smaller
+        )
+        self.card = read_card(self._session.metadata, source)
+
+    @property
+    def device(self) -> str:
+        """What the network has been run on last."""
+        return self._session.device
 
     def confidence(self, certainty: _Floats) -> _Floats:
         """Return how often readings of a certainty were right on held-out scenes; the certainty itself if unknown."""
@@ -152,7 +159,9 @@ class BlurReader:
             for span, side in zip((rows, columns), level.shape, strict=True)
         ]
         coarse = (slice(None), *(slice(span.start // 8, span.stop // 8) for span in wide))
-        read = self._session.run(
+        at_border = [(outer.start == 0, outer.stop == side) for outer, side in zip(wide, level.shape, strict=True)]
+        read = run_in_few_shapes(
+            self._session,
             ["state", "logits"],
             {
                 "pixels": np.ascontiguousarray(level[tuple(wide)])[None, None],
@@ -160,6 +169,7 @@ class BlurReader:
                 "coarse_logits": np.ascontiguousarray(logits[coarse])[None],
                 "finest": np.array(is_finest),
             },
+            (at_border[0], at_border[1]),
         )
         if not all(np.isfinite(each).all() for each in read):
             raise WeightsError("The weights' numbers are so large that the network overflows; train them again.")

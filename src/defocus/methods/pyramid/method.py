@@ -96,6 +96,7 @@ def estimate(
     parameters: PyramidParameters = PRESETS["default"],
     weights: Path | None = None,
     progress: Progress | None = None,
+    device: str = "cpu",
 ) -> DefocusMap:
     """Estimate the map of one photograph.
 
@@ -105,6 +106,7 @@ def estimate(
     parameters : see `PyramidParameters`.
     weights : ONNX file of `defocus train --method pyramid`; None for this package's own.
     progress : called with the step at hand and the fraction of the work done.
+    device : what the network is run on, see `defocus.methods.session.open_session`.
 
     Returns
     -------
@@ -124,7 +126,7 @@ def estimate(
         If the weights file is missing, damaged or of another kind.
     """
     report = progress if progress is not None else lambda step, fraction: None
-    reader = BlurReader(weights)
+    reader = BlurReader(weights, device=device)
     metadata = {
         "defocus": __version__,
         "parameters": asdict(parameters),
@@ -138,6 +140,7 @@ def estimate(
         return DefocusMap.without_evidence(grey.shape, "pyramid", SIGMA_RANGE, metadata=metadata)
     grey = without_block_edges(grey)
     readings = reader.read(grey, lambda fraction: report("reading", 0.7 * fraction))
+    metadata["device"] = reader.device
     readable = readability(grey, rgb, readings.log2_sigma, STRIDE)
     del grey
     report("propagation", 0.7)
