@@ -158,14 +158,13 @@ class Session:
                     try:
                         return list(self._session.run(outputs, inputs))
                     except Exception as error:
-                        self._go_over_to_the_cpu(error)
+                        on_the_cpu = self._open_on_the_cpu()
+                        result = list(on_the_cpu.run(outputs, inputs))  # raises if it is not the device's fault
+                        fault = f"{self.device} failed ({_reason(error)})"
+                    self._session, self.device = on_the_cpu, "cpu"
+                    warnings.warn(f"{fault}: the CPU is used from now on.", stacklevel=2)
+                    return result
         return list(self._session.run(outputs, inputs))
-
-    def _go_over_to_the_cpu(self, error: Exception) -> None:
-        failed = self.device
-        self._session = self._open_on_the_cpu()
-        self.device = "cpu"
-        warnings.warn(f"{failed} failed ({_reason(error)}): the CPU is used from now on.", stacklevel=3)
 
     def _open_best(self, device: str) -> tuple[str, Any]:
         """Return the device that is used, and the network opened on it."""
