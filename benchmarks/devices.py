@@ -4,7 +4,8 @@
 
 Needs the ONNX Runtime of that device (docs/how-to/accelerators.md). Each photograph is estimated on the CPU and on the
 device in turn, in this process, once to warm up and then --runs times; the least CPU seconds and wall seconds of each
-are told, of whole estimates, of which the network is only a part. Differences are those of log2 of sigma over all pixels.
+are told, of whole estimates, of which the network is only a part. Differences are those of log2 of sigma over all
+pixels.
 """
 
 from __future__ import annotations
