@@ -16,6 +16,7 @@ from defocus.methods import session
 from defocus.methods.pyramid.blur_reader import BlurReader
 from defocus.methods.session import open_session
 from defocus.optics.light import luma
+from defocus.runtime.cores import limited_cores
 
 PROVIDERS = {
     "cuda": "CUDAExecutionProvider",
@@ -141,6 +142,15 @@ def test_cuda_computes_in_float32(photo, runtime):
     ((_, options, fallback),) = runtime.opened
     assert options[0]["use_tf32"] == "0"
     assert fallback == 0  # else ONNX Runtime prints and goes over to the CPU by itself
+
+
+def test_openvino_computes_in_float32_and_heeds_the_limit_of_cores(photo, runtime):
+    runtime.offers = ("openvino",)
+    with limited_cores(1):
+        defocus.estimate(photo, device="openvino")
+    ((_, options, _),) = runtime.opened
+    assert options[0]["precision"] == "ACCURACY"
+    assert options[0]["num_of_threads"] == "1"
 
 
 @pytest.mark.parametrize(("fails", "reason"), [("at opening", "no driver of version 9"), ("silently", "a library is")])

@@ -19,6 +19,7 @@ from typing import Any, Literal, get_args
 from weakref import WeakSet
 
 from defocus.errors import DefocusError, ParameterError, WeightsError
+from defocus.runtime.cores import available_cores
 
 __all__ = ["Device", "Session", "check_device_is_there", "open_session"]
 
@@ -190,6 +191,8 @@ class Session:
     def _open_on(self, device: str) -> Any:
         """Open the network on an accelerator, without a word of ONNX Runtime's own if that does not work."""
         onnxruntime, accelerator = _onnxruntime(), _ACCELERATORS[device]
+        # OpenVINO has threads of its own, and knows of no limit.
+        cores = {"num_of_threads": str(available_cores())} if device == "openvino" else {}
         options = self._options()
         options.enable_mem_pattern = False  # which DirectML cannot do
         onnxruntime.set_default_logger_severity(4)
@@ -200,7 +203,7 @@ class Session:
             session = self._opened(
                 [accelerator.provider, "CPUExecutionProvider"],
                 options,
-                provider_options=[dict(accelerator.options), {}],
+                provider_options=[{**accelerator.options, **cores}, {}],
                 enable_fallback=0,
             )
         finally:
