@@ -229,6 +229,22 @@ def test_limits_within_each_other_only_become_stricter_and_end(monkeypatch):
     assert blas_threads() == before
 
 
+def test_heic_is_decoded_by_as_many_threads_as_may_be_used(tmp_path, monkeypatch):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    pillow_heif.from_pillow(Image.new("RGB", (64, 48), "red")).save(tmp_path / "photo.heic")
+    opened, real = [], pillow_heif.open_heif
+    monkeypatch.setattr(
+        pillow_heif,
+        "open_heif",
+        lambda *args, **options: opened.append(pillow_heif.options.DECODE_THREADS) or real(*args, **options),
+    )
+    usual = pillow_heif.options.DECODE_THREADS
+    with limited_cores(1):
+        defocus.read_photograph(tmp_path / "photo.heic")
+    assert opened == [1]
+    assert pillow_heif.options.DECODE_THREADS == usual
+
+
 FORKING = """
 import multiprocessing, os, signal, sys, threading, warnings
 import numpy as np, defocus
