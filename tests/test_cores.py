@@ -238,11 +238,12 @@ def test_heic_is_decoded_by_as_many_threads_as_may_be_used(tmp_path, monkeypatch
         "open_heif",
         lambda *args, **options: opened.append(pillow_heif.options.DECODE_THREADS) or real(*args, **options),
     )
-    usual = pillow_heif.options.DECODE_THREADS
+    before = pillow_heif.options.DECODE_THREADS
     with limited_cores(1):
         defocus.read_photograph(tmp_path / "photo.heic")
     assert opened == [1]
-    assert pillow_heif.options.DECODE_THREADS == usual
+    after = pillow_heif.options.DECODE_THREADS
+    assert after == before
 
 
 FORKING = """
