@@ -54,7 +54,7 @@ def runtime(monkeypatch):
         def __init__(self, model, options, providers, provider_options=None, enable_fallback=1):
             accelerated = providers[0] != "CPUExecutionProvider"
             made.opened.append((providers[0], provider_options, enable_fallback))
-            if accelerated and made.fails == "at opening":
+            if accelerated and made.fails in ("at opening", f"at opening {providers[0]}"):
                 raise RuntimeError("no driver\nof version 9.")
             self._providers = providers[-1:] if made.fails == "silently" else providers
             self._session = real(model, options, providers=["CPUExecutionProvider"])
@@ -162,6 +162,12 @@ def test_auto_falls_back_to_the_cpu_with_one_warning(photo, runtime, fails, reas
     assert len(caught) == 1
     assert m.metadata["device"] == again.metadata["device"] == "cpu"
     same(m, defocus.estimate(photo, device="cpu"))
+
+
+def test_auto_takes_the_next_best_that_works(photo, runtime):
+    runtime.offers, runtime.fails = ("cuda", "directml"), "at opening CUDAExecutionProvider"
+    with pytest.warns(UserWarning, match="offers cuda, which does not work here .*: directml is used instead"):
+        assert defocus.estimate(photo).metadata["device"] == "directml"
 
 
 @pytest.mark.parametrize("fails", ["at opening", "silently"])

@@ -170,17 +170,20 @@ class Session:
     def _open_best(self, device: str) -> tuple[str, Any]:
         """Return the device that is used, and the network opened on it."""
         wanted = _accelerators_offered() if device == "auto" else [device] if device != "cpu" else []
-        for name in wanted[:1]:
+        faults: list[tuple[str, Exception]] = []
+        for name in wanted:
             try:
-                return name, self._open_on(name)
+                used, session = name, self._open_on(name)
+                break
             except Exception as error:
-                on_the_cpu = self._open_on_the_cpu()  # raises if it is the weights' fault
-                fault = f"ONNX Runtime offers {name}, which does not work here ({_reason(error)})"
-                if device != "auto":
-                    raise ParameterError(f"{fault}: install what it needs, or use the device cpu.") from error
-                warnings.warn(f"{fault}: the CPU is used instead.", stacklevel=2)
-                return "cpu", on_the_cpu
-        return "cpu", self._open_on_the_cpu()
+                faults.append((f"ONNX Runtime offers {name}, which does not work here ({_reason(error)})", error))
+        else:
+            used, session = "cpu", self._open_on_the_cpu()  # raises if it is the weights' fault
+        for fault, cause in faults:
+            if device != "auto":
+                raise ParameterError(f"{fault}: install what it needs, or use the device cpu.") from cause
+            warnings.warn(f"{fault}: {'the CPU' if used == 'cpu' else used} is used instead.", stacklevel=2)
+        return used, session
 
     def _open_on_the_cpu(self) -> Any:
         try:
