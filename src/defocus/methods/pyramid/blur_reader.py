@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from defocus.errors import WeightsError
 from defocus.maps.accuracy import tolerance
 from defocus.methods.onnx_file import trusted_model
+from defocus.methods.pyramid.few_shapes import run_in_few_shapes
 from defocus.methods.pyramid.luma import levels_of, mirrored, reduced
 from defocus.methods.pyramid.weights import (
     BINS,
@@ -31,7 +32,7 @@ from defocus.methods.pyramid.weights import (
     rebuilt,
 )
 from defocus.methods.registry import find_method
-from defocus.methods.session import open_session
+from defocus.methods.session import Session, open_session
 from defocus.methods.weights_file import read_contents
 from defocus.photograph.regions import Region
 from defocus.runtime.cores import available_cores, on_all_cores
@@ -83,11 +84,14 @@ class BlurReader:
     path : ONNX file of `defocus train --method pyramid`, or None for the weights of this package.
     threads : number of threads of ONNX Runtime; None for all cores that this process may use. The result does not
         depend on it.
+    device : what the network is run on, see `defocus.methods.session.open_session`.
 
     Raises
     ------
     WeightsError
         If the file is missing, damaged, or another network.
+    ParameterError
+        If the device is not there or does not work.
     """
 
     card: Mapping[str, Any]
@@ -95,21 +99,24 @@ class BlurReader:
     sha256: str
     """SHA-256 of the weights file, to record which weights a map was made with."""
 
-    def __init__(self, path: Path | None = None, threads: int | None = None) -> None:
+    def __init__(self, path: Path | None = None, threads: int | None = None, device: str = "cpu") -> None:
         source = find_method("pyramid").weights_file(path)
         assert source is not None
         contents, self.sha256 = read_contents(source)
         model = contents if path is None else trusted_model(contents, source, rebuilt)
-        try:
-            self._session = open_session(
-                model,
-                threads=available_cores() if threads is None else threads,
-                providers=("CUDAExecutionProvider", "CPUExecutionProvider"),
-                sizes_vary=True,  # tiles at the border are smaller
-            )
-        except Exception as error:  # ONNX Runtime raises its own classes, which share no base but Exception
-            raise WeightsError(f"ONNX Runtime cannot open {source}: {' '.join(str(error).split())[:200]}.") from error
-        self.card = read_card(self._session.get_modelmeta().custom_metadata_map, source)
+        self._session = open_session(
+            model,
+            source,
+            threads=available_cores() if threads is None else threads,
+            device=device,
+            sizes_vary=True,  # tiles at the border are smaller
+        )
+        self.card = read_card(self._session.metadata, source)
+
+    @property
+    def device(self) -> str:
+        """What the network has been run on last."""
+        return self._session.device
 
     def confidence(self, certainty: _Floats) -> _Floats:
         """Return how often readings of a certainty were right on held-out scenes; the certainty itself if unknown."""
@@ -171,7 +178,7 @@ class _Reading:
 
     def __init__(
         self,
-        session: Any,
+        session: Session,
         luma: Region,
         done: Callable[[float], None],
         coarse_luma: Callable[[int], _Floats] | None,
@@ -288,7 +295,11 @@ class _Reading:
             state, logits = coarse.at(*eighths)
         # The state of the finest level is needed by nobody, and large.
         wanted = ["state", "logits"] if number else ["logits"]
-        read = self._session.run(
+        rows_at_border, columns_at_border = (
+            (span.start == 0, span.stop == self._side(number, axis)) for axis, span in enumerate(wide)
+        )
+        read = run_in_few_shapes(
+            self._session,
             wanted,
             {
                 "pixels": np.ascontiguousarray(pixels)[None, None],
@@ -296,6 +307,7 @@ class _Reading:
                 "coarse_logits": logits[None],
                 "finest": np.array(number == 0),
             },
+            (rows_at_border, columns_at_border),
         )
         if not np.isfinite(read[-1]).all():
             raise WeightsError("The weights' numbers are so large that the network overflows; train them again.")

@@ -109,6 +109,7 @@ def estimate(
     parameters: PyramidParameters = PRESETS["default"],
     weights: Path | None = None,
     progress: Progress | None = None,
+    device: str = "cpu",
 ) -> DefocusMap | MapStrips:
     """Estimate the map of one photograph.
 
@@ -121,6 +122,7 @@ def estimate(
     parameters : see `PyramidParameters`.
     weights : ONNX file of `defocus train --method pyramid`; None for this package's own.
     progress : called with the step at hand and the fraction of the work done.
+    device : what the network is run on, see `defocus.methods.session.open_session`.
 
     Returns
     -------
@@ -140,7 +142,7 @@ def estimate(
         If the weights file is missing, damaged or of another kind.
     """
     report = progress if progress is not None else lambda step, fraction: None
-    reader = BlurReader(weights)
+    reader = BlurReader(weights, device=device)
     metadata = {
         "defocus": __version__,
         "parameters": asdict(parameters),
@@ -158,6 +160,7 @@ def estimate(
         lambda fraction: report("reading", min(0.05 + 0.65 * fraction, 0.7)),
         coarse_luma=lambda number: reduced(survey.coarse, number - survey.level),
     )
+    metadata["device"] = reader.device
     readable = readability(grey, survey.varying, _lamps(photograph, survey), readings.log2_sigma, STRIDE)
     report("propagation", 0.7)
     log2 = _filled(readings, readable, survey.guide, parameters)
