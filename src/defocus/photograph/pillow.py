@@ -123,22 +123,26 @@ def split_alpha(pixels: NDArray[Any], profile: bytes | None, exif: bytes | None,
     return Decoded(pixels[..., :colours], space, profile, exif, xmp, alpha)
 
 
-def from_pillow(image: Image.Image, source: Source) -> Decoded:
+def from_pillow(image: Image.Image, source: Source, pixels: NDArray[Any] | None = None) -> Decoded:
     """Return the pixels and metadata of a Pillow image.
 
     Parameters
     ----------
     image : opened.
     source : for messages.
+    pixels : H x W x 1 (grey) or 3 (RGB), where they have been decoded already; otherwise Pillow decodes them.
     """
     # A phone's MPO is the photograph followed by previews or gain maps, not by more photographs.
     if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
         several(source)
         image.seek(0)
     missing = _outside_frame(image)
-    image.load()
+    if pixels is None:
+        image.load()
     exif, xmp = _metadata(image)
     profile = image.info.get("icc_profile")
+    if pixels is not None:
+        return split_alpha(pixels, profile, exif, xmp)
     if image.mode == "F":
         return Decoded(checked_floats(np.asarray(image), source.name)[..., None], "gray", profile, exif, xmp)
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):  # of a PGM with 16 bits
