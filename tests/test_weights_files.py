@@ -2,6 +2,9 @@
 
 import io
 import json
+import os
+import subprocess
+import sys
 import time
 import zipfile
 import zlib
@@ -164,3 +167,36 @@ def test_a_copy_of_the_shipped_weights_reads_as_they_do(tmp_path, method):
 @pytest.mark.parametrize(("name", "method"), [("loop.onnx", "pyramid"), ("shi2014_zlib.npz", "shi2014")])
 def test_files_of_attacks_are_refused(shared, name, method):
     refused(shared / "cases" / "attack" / name, method)
+
+
+WITHOUT_ONNX = """
+import sys
+
+sys.modules["onnx"] = None  # as if it were not installed
+import numpy as np
+import defocus
+
+photo = np.random.default_rng(5).integers(0, 255, (48, 48), dtype=np.uint8)
+for method in ("pyramid", "dhde"):
+    defocus.estimate(photo, method=method)
+    for path in sys.argv[1:]:
+        try:
+            defocus.estimate(photo, method=method, weights=path)
+        except defocus.WeightsError as error:
+            print(error)
+"""
+
+
+def test_only_networks_of_one_s_own_need_the_package_onnx(tmp_path):
+    copies = [tmp_path / name for name in ("pyramid.onnx", "authors.caffemodel")]
+    copies[0].write_bytes(find_method("pyramid").weights_file().read_bytes())
+    copies[1].write_bytes(b"any")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_ONNX, *map(str, copies)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines() == ["Networks of your own need one more package: pip install onnx."] * 4

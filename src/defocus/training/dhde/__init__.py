@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from defocus.methods.onnx_file import import_onnx
 from defocus.training.trainer import TrainingOptions, TrainingProgress
 
 __all__ = ["OPTIONS", "train"]
@@ -14,6 +15,7 @@ OPTIONS = frozenset({"device", "resume", "epochs", "processes", "patches", "rele
 
 def train(photos: Path, out: Path, options: TrainingOptions, report: TrainingProgress) -> str:
     """Train the network on patches of sharp photographs; see `defocus.training.trainer.Trainer`."""
+    import_onnx()  # before hours of work whose result could not be saved
     from defocus.training.dhde.fitting import TrainingParameters, train_network
     from defocus.training.dhde.patches import RELEASED, PatchRecipe
 
