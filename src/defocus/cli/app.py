@@ -74,6 +74,8 @@ def application(only: str | None = None) -> "typer.Typer":
 
     import typer
 
+    from defocus.runtime.cores import available_cores, limited_cores
+
     app = typer.Typer(
         no_args_is_help=True,
         rich_markup_mode="rich",
@@ -83,12 +85,15 @@ def application(only: str | None = None) -> "typer.Typer":
 
     @app.callback(epilog="Example:  defocus estimate photo.jpg")
     def defocus(
-        version: Annotated[
+        context: typer.Context,
+        version: Annotated[  # noqa: ARG001  # its callback reads it
             bool,
             typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
         ] = False,
     ) -> None:
         """How out of focus every pixel of a photograph is, in pixels."""
+        # Libraries of which this package does not set the number of threads know nothing of a container's quota.
+        context.with_resource(limited_cores(available_cores()))
 
     for name in [only] if only in _COMMANDS else _COMMANDS:
         command = _COMMANDS[name]

@@ -41,6 +41,7 @@ from defocus.provenance import Provenance, is_output
 
 if TYPE_CHECKING:  # numpy must not load for --help
     from defocus.maps.defocus_map import DefocusMap
+    from defocus.methods.session import Device
     from defocus.photograph import Photograph
     from defocus.progress import Progress
 
@@ -113,6 +114,7 @@ class _Job:
     method: str
     parameters: Any
     weights: Path | None
+    device: Device
     map_recipe: dict[str, Any]
     map_file: Path | None
     saved_maps: tuple[Path, ...]
@@ -277,7 +279,7 @@ def _line(task: Task, record: dict[str, Any]) -> str | None:
 
 def _prepare(task: Task, options: Options, found: Found, given: Any, weights: Path | None) -> list[_Job]:
     """Check what can be checked before any photograph is read, and say what is to be done with each."""
-    from defocus.estimation import find_parameters
+    from defocus.estimation import check_device, find_parameters
     from defocus.methods.registry import find_method
 
     if not found.photographs and not found.failures:
@@ -298,6 +300,7 @@ def _prepare(task: Task, options: Options, found: Found, given: Any, weights: Pa
     try:
         chosen = find_method(options.method)
         parameters = find_parameters(chosen, given)
+        check_device(chosen, options.device)
         weights_sha256 = chosen.weights_sha256(weights)
         prepare_folder(folder if one_file is None else one_file.parent)
     except (ParameterError, WeightsError) as error:
@@ -338,6 +341,7 @@ def _prepare(task: Task, options: Options, found: Found, given: Any, weights: Pa
                 method=options.method,
                 parameters=parameters,
                 weights=weights,
+                device=options.device,
                 map_recipe=recipe if map_file is None else {"file_sha256": _sha256(map_file)},
                 map_file=map_file,
                 saved_maps=tuple(dict.fromkeys(with_ending(each, MAP_ENDING) for each in (stem, beside))),
@@ -376,7 +380,7 @@ def _try_weights(method: str, parameters: Any, weights: Path) -> None:
 
     picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     try:
-        estimate(picture, method=method, parameters=parameters, weights=weights)
+        estimate(picture, method=method, parameters=parameters, weights=weights, device="cpu")
     except WeightsError as error:
         raise typer.BadParameter(str(error)) from error
 
@@ -517,6 +521,7 @@ def _find_map(job: _Job, photograph: Photograph, report: Progress) -> tuple[Defo
             method=job.method,
             parameters=job.parameters,
             weights=job.weights,
+            device=job.device,
             progress=report,
         ),
         None,

@@ -42,8 +42,8 @@ curl -s https://example.org/photo.jpg | defocus estimate - > map.tiff
 @shares_options(
     without=("map_file",),
     json_help="Print one JSON object per photograph, as each is finished: path, size (width, height), method, unit, "
-    "seconds, sigma_percentiles (5, 50, 95), fraction_saturated, fraction_confident (pixels with confidence 0.5 or "
-    "more), outputs; or path and error; or path, skipped and outputs.",
+    "device, seconds, sigma_percentiles (5, 50, 95), fraction_saturated, fraction_confident (pixels with confidence "
+    "0.5 or more), outputs; or path and error; or path, skipped and outputs.",
 )
 def command(
     options: Options,
@@ -170,6 +170,7 @@ class _Estimate(Task):
             "size": [photograph.width, photograph.height],
             "method": defocus_map.method,
             "unit": defocus_map.unit,
+            "device": defocus_map.metadata["device"],
             "sigma_percentiles": {
                 name: round(float(value), 4) for name, value in zip(("5", "50", "95"), percentiles, strict=True)
             },

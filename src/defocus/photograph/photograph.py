@@ -97,23 +97,27 @@ class Photograph:
         """
         return parse_exif(self.exif)
 
-    def as_float(self, dtype: DTypeLike = np.float64) -> NDArray[Any]:
-        """Return the pixels as a new H x W x 3 float array in 0..1.
+    def as_float(
+        self, dtype: DTypeLike = np.float64, rows: slice = slice(None), columns: slice = slice(None)
+    ) -> NDArray[Any]:
+        """Return the pixels, or a rectangular part of them, as a new H x W x 3 float array in 0..1.
 
         Integers are divided by 255 or 65535, as MATLAB's `im2double` does.
 
         Parameters
         ----------
         dtype : np.float64 or np.float32.
+        rows, columns : rows and columns of the part; all by default.
 
         Examples
         --------
         >>> Photograph(np.full((1, 1, 3), 51, np.uint8)).as_float()
         array([[[0.2, 0.2, 0.2]]])
         """
-        if self.pixels.dtype.kind == "f":
-            return self.pixels.astype(dtype)
-        values: NDArray[Any] = np.divide(self.pixels, np.iinfo(self.pixels.dtype).max, dtype=dtype)
+        part = self.pixels[rows, columns]
+        if part.dtype.kind == "f":
+            return part.astype(dtype)
+        values: NDArray[Any] = np.divide(part, np.iinfo(part.dtype).max, dtype=dtype)
         return values
 
     def in_srgb(self) -> Photograph:
