@@ -171,6 +171,18 @@ def test_a_map_of_which_a_tile_is_missing_is_refused(tmp_path, saved, small_is_l
             read(path)
 
 
+def test_a_map_with_a_damaged_tile_is_refused(tmp_path, saved, small_is_large):
+    path = tmp_path / "a.tiff"
+    saved.save(path)
+    with tifffile.TiffFile(path) as tiff:
+        start = tiff.pages.first.pages[0].dataoffsets[3]  # of the confidence
+    contents = bytearray(path.read_bytes())
+    contents[start : start + 200] = bytes(200)
+    path.write_bytes(contents)
+    with pytest.raises(MapFileError, match="damaged"):
+        load(path)
+
+
 MEASURE = """
 import resource, sys
 import numpy as np

@@ -51,7 +51,7 @@ def command(
         str,
         typer.Option(
             metavar="PRESET",
-            help="Preset of the method's parameters: default, or fast (pyramid), released (dhde) or paper (shi2015jnb).",
+            help="Preset of the method's parameters: default, or fast (pyramid), released (dhde), paper (shi2015jnb).",
         ),
     ] = "default",
     settings: Annotated[

@@ -222,7 +222,7 @@ def _stored_pieces(page: tifffile.TiffPage, source: Source, channels: int) -> Pi
     first = page.dataoffsets[0]
     offsets, counts = list(page.dataoffsets), list(page.databytecounts)
     decode, arguments = page.decode, _decoding_arguments(page)
-    is_picture = int(page.compression) in _PICTURE_CODECS
+    is_picture, is_png = int(page.compression) in _PICTURE_CODECS, int(page.compression) == _PNG
     final = bool(page.is_final)
     if final:
         rows, columns = max(1, min(height, _CUT_TO_BYTES // row_bytes)), width
@@ -237,6 +237,8 @@ def _stored_pieces(page: tifffile.TiffPage, source: Source, channels: int) -> Pi
         data = read(offsets[number], counts[number])
         if is_picture:
             _check_claim(data, rows, columns, name)
+        if is_png and not png_is_whole(data):  # libpng prints its remarks on damaged ones on the terminal
+            raise ValueError("it is damaged")
         piece, _, _ = decode(data, number, **arguments)
         return np.asarray(piece).reshape(piece.shape[-3], piece.shape[-2], -1)
 

@@ -88,8 +88,8 @@ class PyramidParameters(Parameters):
     upsampling_radius : radius of the guided upsampling, in readings of 4 px.
     upsampling_eps : regularisation of the guided upsampling, in squared units of the photograph's 0..1.
     seed_confidence : least confidence of the readings that become the map's `seeds`.
-    finest_level : read the finest level where blur may be below 2.5 px; False leaves it out everywhere, which takes less
-        time, and reads blur below 1 px less exactly.
+    finest_level : read the finest level where blur may be below 2.5 px; False leaves it out everywhere, which takes
+        less time, and reads blur below 1 px less exactly.
     """
 
     matting_lambda: Positive = 1.0
