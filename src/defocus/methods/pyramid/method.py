@@ -54,7 +54,7 @@ _SURVEYED = 256
 """Number of rows of the photograph that are surveyed at once, a multiple of 128."""
 _GRID_ROWS = 512
 """Number of rows of readings that are filled at once."""
-_MAP_ROWS = 512
+_MAP_ROWS = 256
 """Number of rows of a strip of the map, a multiple of 4."""
 _ROWS_AT_ONCE = 16
 """Number of rows that a thread converts at once, few enough to stay in the cache."""
