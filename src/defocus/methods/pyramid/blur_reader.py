@@ -4,18 +4,19 @@ A level depends on the next coarser one, but only on what is near. So only the c
 photograph at once; the finer ones, which have nearly all the numbers, are read for one block of it after another, with
 what surrounds it. Memory does not grow with the photograph then, except for the readings themselves.
 
-The finest level tells small sigmas apart. Where the next coarser one has read large ones everywhere, it is not read.
+A level tells small sigmas apart. Where the next coarser one has read large ones everywhere, it is not read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from defocus.errors import WeightsError
 from defocus.maps.accuracy import tolerance
@@ -52,10 +53,10 @@ _TILE = 1024
 _HALO = 32
 """Width in px of the margin around a tile that is read with it. A reading depends on 26 px, so tiles leave no seam."""
 _CELL = 128
-"""Side in px of the squares for each of which is decided whether the finest level is read."""
+"""Side in px of a level of the squares for each of which is decided whether the level is read."""
 _READ_COARSELY = 2.5
-"""Sigma in px from which on the next coarser level is enough, since it sees such blur as half as wide, if all of its
-readings in a square are that large. With their median, sharp details in blurred squares were lost."""
+"""Sigma in px of a level from which on the next coarser one is enough, since it sees such blur as half as wide, if all
+of its readings in a square are that large. With their median, sharp details in blurred squares were lost."""
 _Floats = NDArray[np.float32]
 _Spans = tuple[slice, slice]
 _SUMMARISED = 1 << 15
@@ -236,27 +237,16 @@ class _Reading:
         levels = levels_of(self._luma, outermost[0], outermost[1], self._whole)
         places = [(outermost[0].start >> n, outermost[1].start >> n) for n in range(self._whole)]
         coarse = self._coarse
+        assert coarse is not None
         for number in reversed(range(1, self._whole)):
             coarse = self._read_level(number, levels[number], places[number], parts[number], coarse)
-        assert coarse is not None
-        first = _halved(block)
-        inner = (_readings(first[0]), _readings(first[1]))
-        _, logits = coarse.at(*inner)
+        _, logits = coarse.at(*_in_readings(_halved(block)))
         kept = summarise(logits, octaves=1)
-        _fill(
-            result,
-            (_readings(block[0]), _readings(block[1])),
-            Readings(*(_repeated(plane) for plane in (kept.log2_sigma, kept.certainty))),
-        )
-        for rectangle in _rectangles(_finely(kept.log2_sigma)) if self._finest else []:
-            spans = tuple(
-                slice(side.start + part.start * _CELL, min(side.start + part.stop * _CELL, side.stop))
-                for side, part in zip(block, rectangle, strict=True)
-            )
-            for rows in _spans(spans[0].stop, self._tile, spans[0].start):
-                for columns in _spans(spans[1].stop, self._tile, spans[1].start):
-                    _, logits = self._read_tile(0, levels[0], places[0], coarse, (rows, columns))
-                    _fill(result, (_readings(rows), _readings(columns)), summarise(logits))
+        _fill(result, _in_readings(block), Readings(_repeated(kept.log2_sigma), _repeated(kept.certainty)))
+        if self._finest:
+            for rows, columns in self._tiles(_near_sharpness(kept.log2_sigma, number=0), block):
+                _, logits = self._read_tile(0, levels[0], places[0], coarse, (rows, columns))
+                _fill(result, (_readings(rows), _readings(columns)), summarise(logits))
         self._progress(block)
 
     def _read_level(
@@ -270,17 +260,40 @@ class _Reading:
             part[0].start // STRIDE,
             part[1].start // STRIDE,
         )
-        for rows in _spans(part[0].stop, self._tile, part[0].start):
-            for columns in _spans(part[1].stop, self._tile, part[1].start):
-                state, logits = self._read_tile(number, level, place, coarse, (rows, columns))
-                at = (
-                    slice(None),
-                    slice(rows.start // STRIDE - read.top, rows.stop // STRIDE - read.top),
-                    slice(columns.start // STRIDE - read.left, columns.stop // STRIDE - read.left),
-                )
-                read.state[at], read.logits[at] = state, logits
-                self._progress((rows, columns))
+        wanted = None
+        if coarse is not None and number < self._whole:
+            state, logits = coarse.at(*_in_readings(_halved(part)))
+            # With the squares around, since what is read there depends on what the coarser level passes on here.
+            wanted = ndimage.binary_dilation(
+                _near_sharpness(summarise(logits, octaves=number + 1).log2_sigma, number), np.ones((3, 3), bool)
+            )
+            if not wanted.all():
+                read.state[:] = _repeated(state)
+                # Blur is twice as wide in px of this level, so it is in a bin an octave further on.
+                read.logits[BINS_PER_LEVEL:] = _repeated(logits[:-BINS_PER_LEVEL])
+                read.logits[:BINS_PER_LEVEL] = _repeated(logits[:1])
+        for rows, columns in self._tiles(wanted, part):
+            state, logits = self._read_tile(number, level, place, coarse, (rows, columns))
+            at = (
+                slice(None),
+                slice(rows.start // STRIDE - read.top, rows.stop // STRIDE - read.top),
+                slice(columns.start // STRIDE - read.left, columns.stop // STRIDE - read.left),
+            )
+            read.state[at], read.logits[at] = state, logits
+        self._progress(part)
         return read
+
+    def _tiles(self, wanted: NDArray[np.bool_] | None, part: _Spans) -> Iterator[_Spans]:
+        """Yield the tiles of the squares that are wanted (all if None) of a part of a level."""
+        rectangles = [part]
+        if wanted is not None:
+            rectangles = [
+                (_in_pixels(rows, part[0]), _in_pixels(columns, part[1])) for rows, columns in _rectangles(wanted)
+            ]
+        for rectangle in rectangles:
+            for rows in _spans(rectangle[0].stop, self._tile, rectangle[0].start):
+                for columns in _spans(rectangle[1].stop, self._tile, rectangle[1].start):
+                    yield rows, columns
 
     def _read_tile(
         self, number: int, level: _Floats, place: tuple[int, int], coarse: _Level | None, tile: _Spans
@@ -432,16 +445,22 @@ def _at(planes: _Floats, number: NDArray[np.intp]) -> _Floats:
     return np.take_along_axis(planes, number[None], axis=0)[0]
 
 
-def _finely(log2_sigma: _Floats) -> NDArray[np.bool_]:
-    """Return the squares of `_CELL` px that are read at the finest level, by what the next coarser one has read."""
+def _near_sharpness(log2_sigma: _Floats, number: int) -> NDArray[np.bool_]:
+    """Return the squares of `_CELL` px of a level that have to be read, by what the next coarser level has read.
+
+    Parameters
+    ----------
+    log2_sigma : readings of the coarser level, log2 of sigma in px of the photograph.
+    number : number of the level, from 0 for the finest.
+    """
     side = _CELL // (2 * STRIDE)
-    down, across = (-(-n // side) for n in log2_sigma.shape)
-    finely = np.empty((down, across), bool)
-    for y in range(down):
-        for x in range(across):
-            cell = log2_sigma[y * side : (y + 1) * side, x * side : (x + 1) * side]
-            finely[y, x] = cell.min() < np.log2(_READ_COARSELY)
-    return finely
+    rows, columns = (np.arange(0, n, side) for n in log2_sigma.shape)
+    smallest = np.minimum.reduceat(np.minimum.reduceat(log2_sigma, rows, axis=0), columns, axis=1)
+    return np.asarray(smallest < np.log2(_READ_COARSELY) + number)
+
+
+def _in_pixels(squares: slice, part: slice) -> slice:
+    return slice(part.start + squares.start * _CELL, min(part.start + squares.stop * _CELL, part.stop))
 
 
 def _rectangles(wanted: NDArray[np.bool_]) -> list[_Spans]:
@@ -472,8 +491,8 @@ def _length(squares: slice) -> int:
     return (squares.stop - squares.start) * _CELL
 
 
-def _repeated(plane: _Floats) -> _Floats:
-    return np.repeat(np.repeat(plane, 2, axis=0), 2, axis=1)
+def _repeated(planes: _Floats) -> _Floats:
+    return np.repeat(np.repeat(planes, 2, axis=-2), 2, axis=-1)
 
 
 def _fill(result: Readings, place: _Spans, part: Readings) -> None:
@@ -487,6 +506,10 @@ def _spans(stop: int, step: int, start: int = 0) -> list[slice]:
 def _halved(part: _Spans) -> _Spans:
     rows, columns = (slice(span.start // 2, span.stop // 2) for span in part)
     return rows, columns
+
+
+def _in_readings(part: _Spans) -> _Spans:
+    return _readings(part[0]), _readings(part[1])
 
 
 def _readings(span: slice) -> slice:
