@@ -119,11 +119,24 @@ def test_the_finest_level_is_left_out_only_where_blur_is_wide(gravel, monkeypatc
     again = defocus.estimate(soft).sigma
     np.testing.assert_array_equal(again, found)
     assert 0.3 < sum(pixels) / soft[..., 0].size < 0.7  # the sharp third, and squares at its border
-    monkeypatch.setattr(blur_reader, "_READ_COARSELY", np.inf)
-    everywhere = defocus.estimate(soft).sigma
+    everywhere = defocus.estimate(soft, parameters=PyramidParameters(finer_levels="everywhere")).sigma
     # Measured: 0.002 on photographs, 0.01 on even blur of 4 px (docs/research/pyramid.md).
     assert np.abs(np.log2(found / everywhere)).mean() < 0.02
     np.testing.assert_allclose(found[:200], everywhere[:200], rtol=0.02)
+
+
+def test_fast_reads_no_finest_level_and_blur_of_2_px_all_the_same(gravel, monkeypatch):
+    read_tile, numbers = blur_reader._Reading._read_tile, set()
+
+    def note(self, number, *others):
+        numbers.add(number)
+        return read_tile(self, number, *others)
+
+    monkeypatch.setattr(blur_reader._Reading, "_read_tile", note)
+    found = defocus.estimate(gaussian_blur(gravel, 2.0), parameters="fast")
+    assert 0 not in numbers
+    assert np.median(found.sigma) == pytest.approx(2.0, rel=0.3)
+    assert found.metadata["parameters"]["finer_levels"] == "coarse"
 
 
 def test_rectangles_cover_the_squares_once():

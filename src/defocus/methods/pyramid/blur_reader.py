@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +38,7 @@ from defocus.methods.weights_file import read_contents
 from defocus.photograph.regions import Region
 from defocus.runtime.cores import available_cores, on_all_cores
 
-__all__ = ["BlurReader", "Readings", "padded_sides", "summarise", "whole_level"]
+__all__ = ["BlurReader", "FinerLevels", "Readings", "padded_sides", "summarise", "whole_level"]
 
 _LEVELS = 5
 """Largest number of levels of the pyramid; the coarsest of them is a sixteenth as wide as the photograph."""
@@ -57,6 +57,8 @@ _CELL = 128
 _READ_COARSELY = 2.5
 """Sigma in px of a level from which on the next coarser one is enough, since it sees such blur as half as wide, if all
 of its readings in a square are that large. With their median, sharp details in blurred squares were lost."""
+FinerLevels = Literal["needed", "everywhere", "coarse"]
+"""Where the levels of the pyramid are read."""
 _Floats = NDArray[np.float32]
 _Spans = tuple[slice, slice]
 _SUMMARISED = 1 << 15
@@ -132,7 +134,7 @@ class BlurReader:
         done: Callable[[float], None] = lambda _: None,
         *,
         coarse_luma: Callable[[int], _Floats] | None = None,
-        finest: bool = True,
+        finer_levels: FinerLevels = "needed",
         tile: int = _TILE,
         block: int = _BLOCK,
     ) -> Readings:
@@ -144,11 +146,11 @@ class BlurReader:
         done : called with the fraction of the work that is done, 0..1.
         coarse_luma : returns the luma of a level that is read for the whole photograph at once, by the number of the
             level; without it, all of `luma` is read for that.
-        finest : whether the finest level is read, where it matters; it is in any case if there is no other.
+        finer_levels : where levels are read, see `PyramidParameters`; the finest is in any case if there is no other.
         tile, block : sides in px of tiles, a multiple of 8, and of blocks, a multiple of 256. The result depends on
             them by rounding alone, except for which squares are read at the finest level.
         """
-        return _Reading(self._session, luma, done, coarse_luma, finest, tile, block).readings()
+        return _Reading(self._session, luma, done, coarse_luma, finer_levels, tile, block).readings()
 
 
 @dataclass(frozen=True)
@@ -185,12 +187,12 @@ class _Reading:
         luma: Region,
         done: Callable[[float], None],
         coarse_luma: Callable[[int], _Floats] | None,
-        finest: bool,
+        finer_levels: FinerLevels,
         tile: int,
         block: int,
     ) -> None:
         self._session, self._luma, self._done, self._tile, self._block = session, luma, done, tile, block
-        self._finest = finest
+        self._finer_levels = finer_levels
         shape = (luma.shape[0], luma.shape[1])
         self._sides, count = padded_sides(shape)
         self._whole = whole_level(shape)[1]
@@ -243,8 +245,9 @@ class _Reading:
         _, logits = coarse.at(*_in_readings(_halved(block)))
         kept = summarise(logits, octaves=1)
         _fill(result, _in_readings(block), Readings(_repeated(kept.log2_sigma), _repeated(kept.certainty)))
-        if self._finest:
-            for rows, columns in self._tiles(_near_sharpness(kept.log2_sigma, number=0), block):
+        if self._finer_levels != "coarse":
+            wanted = _near_sharpness(kept.log2_sigma, number=0) if self._finer_levels == "needed" else None
+            for rows, columns in self._tiles(wanted, block):
                 _, logits = self._read_tile(0, levels[0], places[0], coarse, (rows, columns))
                 _fill(result, (_readings(rows), _readings(columns)), summarise(logits))
         self._progress(block)
@@ -261,7 +264,7 @@ class _Reading:
             part[1].start // STRIDE,
         )
         wanted = None
-        if coarse is not None and number < self._whole:
+        if coarse is not None and number < self._whole and self._finer_levels != "everywhere":
             state, logits = coarse.at(*_in_readings(_halved(part)))
             # With the squares around, since what is read there depends on what the coarser level passes on here.
             wanted = ndimage.binary_dilation(

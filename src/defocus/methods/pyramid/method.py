@@ -35,7 +35,7 @@ from defocus.filters.guided import GuidedUpsampling
 from defocus.maps.defocus_map import DefocusMap, Seeds
 from defocus.maps.map_strips import MapStrip, MapStrips
 from defocus.methods.parameters import Fraction, NotNegativeInt, Parameters, Positive, PositiveInt
-from defocus.methods.pyramid.blur_reader import BlurReader, Readings, whole_level
+from defocus.methods.pyramid.blur_reader import BlurReader, FinerLevels, Readings, whole_level
 from defocus.methods.pyramid.luma import PhotographLuma, mirrored, reduced
 from defocus.methods.pyramid.weights import STRIDE
 from defocus.photograph import Photograph
@@ -88,8 +88,9 @@ class PyramidParameters(Parameters):
     upsampling_radius : radius of the guided upsampling, in readings of 4 px.
     upsampling_eps : regularisation of the guided upsampling, in squared units of the photograph's 0..1.
     seed_confidence : least confidence of the readings that become the map's `seeds`.
-    finest_level : read the finest level where blur may be below 2.5 px; False leaves it out everywhere, which takes
-        less time, and reads blur below 1 px less exactly.
+    finer_levels : where the levels of the pyramid are read: "needed" leaves each out where the next coarser one has
+        read blur wide enough for it, "everywhere" reads all of them everywhere, and "coarse" leaves the finest one out
+        everywhere, which takes less time, and reads blur below 1 px less exactly.
     """
 
     matting_lambda: Positive = 1.0
@@ -101,12 +102,12 @@ class PyramidParameters(Parameters):
     upsampling_radius: NotNegativeInt = 2
     upsampling_eps: Positive = 1e-3
     seed_confidence: Fraction = 0.5
-    finest_level: bool = True
+    finer_levels: FinerLevels = "needed"
 
 
 PRESETS: Mapping[str, PyramidParameters] = {
     "default": PyramidParameters(),
-    "fast": PyramidParameters(finest_level=False),
+    "fast": PyramidParameters(finer_levels="coarse"),
 }
 
 
@@ -165,7 +166,7 @@ def estimate(
         grey,
         lambda fraction: report("reading", min(0.05 + 0.65 * fraction, 0.7)),
         coarse_luma=lambda number: reduced(survey.coarse, number - survey.level),
-        finest=parameters.finest_level,
+        finer_levels=parameters.finer_levels,
     )
     metadata["device"] = reader.device
     readable = readability(grey, survey.varying, _lamps(photograph, survey), readings.log2_sigma, STRIDE)
