@@ -98,6 +98,26 @@ def test_speed_finds_the_package_of_another_checkout(tmp_path):
             pass
 
 
+def test_folders_compares_jobs_and_checkouts_in_turn(tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(SCRIPTS)
+    folders = script("folders")
+    (tmp_path / "src/defocus").mkdir(parents=True)
+    asked = []
+
+    def seconds(checkout, folder, output, *options):
+        assert len(list(folder.glob("*.jpg"))) == 4
+        asked.append((checkout == tmp_path, *options))
+        return (8.0 if checkout == tmp_path else 2.0) / (1 if "1" in options else 2), 4.0
+
+    monkeypatch.setattr(folders, "seconds", seconds)
+    folders.main(["--count", "4", "--size", "20", "10", "--jobs", "1", "2", "--runs", "2", "--against", str(tmp_path)])
+    turns = [(old, "--jobs", jobs) for jobs in ("1", "2") for old in (True, False)]
+    assert asked == [*turns, *turns, (False, "--skip-existing")]
+    rows = [line for line in capsys.readouterr().out.splitlines() if line[2:3].isdigit()]
+    assert rows[0] == "| 1, before | 0.50 | 1.00 | 1.000 | 1.00 |"
+    assert rows[3] == "| 2 | 4.00 | 8.00 | 1.000 | 1.00 |"
+
+
 def test_steps_divides_the_time_of_threads_and_adds_up(monkeypatch):
     steps = script("steps")
     now = [0.0]
