@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 from skimage import data
 
+import defocus
 from defocus.evaluation.render import gaussian_blur
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "benchmarks"
@@ -255,3 +256,20 @@ def test_public_makes_tables_of_a_report(tmp_path):
     second = list(public.by_sigma(read))
     assert second[0] == "| `public-gaussian` | 0.5 px | 1 px | 2 px | 4 px | 8 px |"
     assert second[2] == "| good |" + " 0.30, 0.30 |" * 5
+
+
+@pytest.mark.parametrize(("layout", "compression"), [("tiles", "jpeg"), ("strips", "zlib"), ("strips", "none")])
+def test_gigapixel_writes_a_photograph_sharp_in_a_band(tmp_path, monkeypatch, layout, compression):
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    gigapixel = script("gigapixel")
+    path = tmp_path / "a.tif"
+    Image.fromarray(data.gravel()).save(tmp_path / "photo.png")
+    gigapixel.write_photograph(path, tmp_path / "photo.png", 1200, 1500, layout, compression)
+    pixels = defocus.read_photograph(path).pixels
+    assert pixels.shape == (1200, 1500, 3)
+    grey = pixels[..., 1].astype(float)
+    steps = np.abs(np.diff(grey, axis=1))
+    assert steps[580:620, :100].mean() > 5 * steps[:40, :100].mean()  # at the left the band is in the middle
+    if compression != "jpeg":
+        np.testing.assert_array_equal(pixels[600, 0], data.gravel()[1023 - 600, 0])  # mirrored, not blurred
+    assert gigapixel.seconds_to_read(path) > 0

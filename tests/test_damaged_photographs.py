@@ -183,3 +183,19 @@ def test_libraries_say_nothing_of_damaged_tiffs(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, check=True)
     assert done.stdout == done.stderr == b""
+
+
+def test_a_damaged_strip_of_jpegs_that_share_their_tables_costs_that_strip():
+    file = io.BytesIO()
+    picture = data.astronaut()[:160]
+    Image.fromarray(picture).save(file, "TIFF", compression="jpeg", tiffinfo={278: 16})
+    contents = bytearray(file.getvalue())
+    with tifffile.TiffFile(io.BytesIO(contents)) as tiff:
+        page = tiff.pages.first
+        assert 347 in page.tags  # the tables
+        start, count = page.dataoffsets[3], page.databytecounts[3]
+    contents[start : start + count] = bytes(count)
+    with pytest.warns(PhotographWarning, match="10%"):
+        photograph = read_photograph(bytes(contents))
+    assert photograph.missing[48:64].all() and photograph.missing.mean() == 0.1
+    assert np.abs(photograph.pixels[64:].astype(int) - picture[64:]).mean() < 5

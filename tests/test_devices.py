@@ -14,6 +14,7 @@ import defocus
 from defocus.errors import DefocusError, ParameterError, WeightsError
 from defocus.methods import session
 from defocus.methods.pyramid.blur_reader import BlurReader
+from defocus.methods.registry import find_method
 from defocus.methods.session import open_session
 from defocus.optics.light import luma
 from defocus.runtime.cores import limited_cores
@@ -66,13 +67,13 @@ def runtime(monkeypatch):
         def get_modelmeta(self):
             return self._session.get_modelmeta()
 
-        def run(self, outputs, inputs):
+        def run(self, outputs, inputs, run_options=None):
             self._runs += 1
             if self._accelerated:
                 made.shapes.append(next(iter(inputs.values())).shape)
                 if made.fails == "in the third run" and self._runs == 3:
                     raise RuntimeError("out of memory")
-            return self._session.run(outputs, inputs)
+            return self._session.run(outputs, inputs, run_options)
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", Made)
     monkeypatch.setattr(
@@ -193,10 +194,11 @@ def test_the_cpu_does_the_rest_when_a_device_fails(photo, runtime, device):
 
 def test_faulty_inputs_are_not_blamed_on_the_device(runtime):
     runtime.offers = ("cuda",)
-    reader = BlurReader(device="cuda")
-    with pytest.raises(Exception, match="input data type"):
-        reader.read(np.zeros((64, 64)))
-    assert reader.device == "cuda"
+    weights = find_method("pyramid").weights_file()
+    network = open_session(weights.read_bytes(), weights, threads=1, device="cuda")
+    with pytest.raises(Exception, match="input"):
+        network.run(["logits"], {"pixels": np.zeros(3)})
+    assert network.device == "cuda"
 
 
 def test_damaged_weights_are_not_blamed_on_the_device(tmp_path, runtime):

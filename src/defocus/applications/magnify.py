@@ -100,7 +100,7 @@ def magnify(
     photograph = as_photograph(photo)
     defocus_map = map_or_estimate_in_px(photograph, defocus_map, lambda step, fraction: report(step, 0.4 * fraction))
     sigma = sigma_beyond_focus(defocus_map)
-    pixels = photograph.pixels
+    pixels = original = np.asarray(photograph.pixels)
     if side not in SIDES:
         raise ParameterError(f"side must be one of {', '.join(SIDES)}, not {side!r}.")
     if focus is None:
@@ -120,7 +120,7 @@ def magnify(
         pixels = sharpen(photograph, defocus_map)
         # Where enough blur is there already it stays, and only the rest is added.
         keeps = wanted >= sigma * 0.8
-        pixels = np.where(keeps[..., None], photograph.pixels, pixels)
+        pixels = np.where(keeps[..., None], original, pixels)
         added = np.where(keeps, np.sqrt(np.maximum(wanted**2 - sigma**2, 0)), wanted).astype(np.float32)
 
     added *= edit_strength(photograph, defocus_map, UNSURE, SURE)
@@ -128,7 +128,7 @@ def magnify(
         before = in_front(sigma, defocus_map)
         added *= before if side == "front" else 1 - before
     full = np.float32(1 if pixels.dtype.kind == "f" else np.iinfo(pixels.dtype).max)
-    grain = measure_grain(photograph.pixels, float(full))
+    grain = measure_grain(original, float(full))
     result = np.empty_like(pixels)
     widest_lamp = max(5, round(WIDEST_LAMP * max(pixels.shape[:2])) | 1)
 

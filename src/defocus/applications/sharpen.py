@@ -80,7 +80,7 @@ def sharpen(
         raise ParameterError(f"strength must be in 0..2, not {strength}.")
     photograph = as_photograph(photo)
     defocus_map = map_or_estimate_in_px(photograph, defocus_map, lambda step, fraction: report(step, 0.4 * fraction))
-    pixels = photograph.pixels
+    pixels = np.asarray(photograph.pixels)
     if strength == 0:
         return np.array(pixels)
     full = np.float32(1 if pixels.dtype.kind == "f" else np.iinfo(pixels.dtype).max)

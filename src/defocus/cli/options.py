@@ -92,8 +92,16 @@ class Options:
         ),
     ] = False
     max_megapixels: Annotated[
-        float, typer.Option("--max-megapixels", metavar="MP", min=0.001, help="Refuse larger photographs.")
-    ] = 200.0
+        float | None,
+        typer.Option(
+            "--max-megapixels",
+            metavar="MP",
+            min=0.001,
+            help="Refuse larger photographs. By default 200 for files that have to be read whole, as all do but large "
+            "TIFFs in strips or tiles.",
+            show_default=False,
+        ),
+    ] = None
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse incomplete files instead of reading what is there.")
     ] = False

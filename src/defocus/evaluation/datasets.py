@@ -123,7 +123,7 @@ def photographs_in(folder: Path, pattern: str = "*") -> list[Path]:
 
 def read_picture(path: Path) -> NDArray[np.uint8]:
     """Read a photograph as H x W x 3 uint8; deeper pixels are rounded to 8 bits."""
-    pixels: NDArray[Any] = read_photograph(path).pixels
+    pixels: NDArray[Any] = np.asarray(read_photograph(path).pixels)
     full = np.iinfo(pixels.dtype).max if np.issubdtype(pixels.dtype, np.integer) else 1.0
     picture: NDArray[np.uint8] = (
         pixels if full == 255 else np.rint(pixels.astype(np.float64) / full * 255).astype(np.uint8)

@@ -18,7 +18,7 @@ _Floats = NDArray[np.floating]
 
 PIXELS_AT_A_TIME = 1 << 18
 """Number of pixels that a thread interpolates at once."""
-_COARSE_TILE = (64, 512)
+_COARSE_TILE = (68, 512)
 """Sides of the tiles of the coarse grid that a thread fits at once."""
 _LEAST_EPS_OF_32_BITS = 1e-3
 """Least eps with which the fit is computed in 32 bits."""

@@ -72,7 +72,7 @@ def thumbnail(
     """
     scale = min(_HEIGHT / photograph.height, _WIDTH / photograph.width)
     width, height = max(1, round(photograph.width * scale)), max(1, round(photograph.height * scale))
-    pixels = photograph.pixels
+    pixels = np.asarray(photograph.pixels)
     if pixels.dtype != np.uint8:
         pixels = np.rint(photograph.as_float(np.float32) * 255).astype(np.uint8)
     small = Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3)

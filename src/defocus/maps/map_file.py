@@ -13,55 +13,37 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
 from defocus.errors import MapFileError, ParameterError
-from defocus.filters.box import block_average
+from defocus.maps.map_tiff import COMPACT_PAGES, DEPTH_PAGES, LOSSLESS_PAGES, PAGE_NAME, Precision, write_map_tiff
 from defocus.photograph.source import available_memory, open_file
 from defocus.provenance import TIFF_TAG, Provenance, stamp
 from defocus.runtime.atomic import atomic_write, write_bytes
-from defocus.runtime.cores import available_cores
 from defocus.version import __version__
 
 if TYPE_CHECKING:
     from defocus.maps.defocus_map import DefocusMap
+    from defocus.maps.map_strips import MapStrips
 
 __all__ = ["MapDescription", "Precision", "describe", "load", "save_map"]
 
-Precision = Literal["compact", "lossless"]
 _SUFFIXES = (".tiff", ".tif", ".npy", ".npz", ".exr", ".png")
 """Suffixes of the formats that a map can be saved in."""
 _PNG_STEP = 0.001
 """Step of a 16-bit PNG, px."""
-_SIGNIFICANT_BITS = 8
-"""Significant bits of sigma in a compact file."""
-
 _FORMAT = "defocus map"
 _FORMAT_VERSION = 2
-# Names and contents of the pages. Any program shows the first; the others are its subdirectories.
-_COMPACT = {
-    "sigma": "standard deviation of the Gaussian blur",
-    "confidence": "confidence in sigma, 0..1 (0..255 where it is compact)",
-    "saturated": "1 where sigma is at the end of the method's range, a lower bound",
-}
-_LOSSLESS = _COMPACT | {
-    "seeds.sigma": "sigma at the seeds, NaN elsewhere",
-    "seeds.probability": "probability of the seeds' sigma, NaN elsewhere",
-}
-_DEPTH = {"relative_depth": "relative depth, 0 near to 1 far"}  # last, and only where a method estimates it
 _DTYPES = {"saturated": ("uint8",), "confidence": ("uint8", "float32")}
-_PAGE_NAME, _DESCRIPTION = 285, 270
+_DESCRIPTION = 270
 _MOST_PAGES = 8
-_STRIP_BYTES = 2**20
 _LONGEST_DESCRIPTION = 2**20
 _MOST_COMPRESSED = 1100
 """Largest compression ratio of deflate: a file that states a larger one is a decompression bomb."""
-# Classic TIFF addresses 4 GiB; the margin is for tags and for data that cannot be compressed.
-_CLASSIC_TIFF_BYTES = 2**32 - 2**26
 
 
 @dataclass(frozen=True)
@@ -93,16 +75,24 @@ class MapDescription:
 
 
 def save_map(
-    path: str | os.PathLike[str], defocus_map: DefocusMap, *, precision: Precision = "compact", reduced: int = 1
+    path: str | os.PathLike[str],
+    defocus_map: DefocusMap | MapStrips,
+    *,
+    precision: Precision = "compact",
+    reduced: int = 1,
 ) -> None:
     """Write a map in the format of the file's suffix; the file is written whole or not at all.
+
+    A TIFF is written strip by strip, each strip being computed once, so that a map that is given as strips may be of
+    any size; for the other formats it has to fit into memory. Above 32 million pixels (2^25) it has tiles of 512 x 512
+    pixels and overviews of sigma, and from 4 GiB on it is a BigTIFF.
 
     Parameters
     ----------
     path : file to write; an existing one is replaced. `.tiff` and `.tif` hold what `load` reads; `.npy` holds sigma
         (float32), `.exr` sigma and confidence, `.npz` all planes, `.png` sigma in thousandths of a px, 16 bits,
         65.535 at most.
-    defocus_map : map to save.
+    defocus_map : map to save, or its strips.
     precision : precision of a TIFF, "compact" or "lossless"; see the module.
     reduced : for a TIFF, side in px of the blocks whose means are saved, 1 or more.
 
@@ -130,31 +120,39 @@ def save_map(
     if reduced < 1:
         raise ParameterError(f"reduced must be 1 or more, not {reduced}.")
     suffix = target.suffix.lower()
+    from defocus.maps.map_strips import MapStrips
+
+    strips = defocus_map if isinstance(defocus_map, MapStrips) else MapStrips.of(defocus_map)
     try:
         match suffix:
             case ".tiff" | ".tif":
-                _write_tiff(target, defocus_map, precision, reduced)
+                _write_tiff(target, strips, precision, reduced)
             case ".npy":
+                whole = _whole(defocus_map)
                 with atomic_write(target) as file:
-                    np.save(file, defocus_map.sigma)
+                    np.save(file, whole.sigma)
             case ".npz":
+                about = np.array(_about(strips, "lossless", 1))
+                planes = _planes(_whole(defocus_map))
                 with atomic_write(target) as file:
-                    about = np.array(_about(defocus_map, "lossless", 1))
-                    planes = _planes(defocus_map, "lossless", 1)
-                    np.savez_compressed(
-                        file, allow_pickle=False, about=about, **{k.replace(".", "_"): v for k, v in planes.items()}
-                    )
+                    np.savez_compressed(file, allow_pickle=False, about=about, **planes)
             case ".exr":
-                _write_exr(target, defocus_map)
+                _write_exr(target, _whole(defocus_map))
             case ".png":
-                write_bytes(target, _png(defocus_map))
+                write_bytes(target, _png(_whole(defocus_map)))
             case _:
                 raise MapFileError(f"A map is saved as {', '.join(_SUFFIXES)}, not as {suffix or target.name}.")
     except OSError as error:
         raise MapFileError(f"Cannot write {target}: {error.strerror or error}.") from error
 
 
-def _provenance_of(defocus_map: DefocusMap, precision: Precision, reduced: int) -> Provenance:
+def _whole(defocus_map: DefocusMap | MapStrips) -> DefocusMap:
+    from defocus.maps.defocus_map import DefocusMap
+
+    return defocus_map if isinstance(defocus_map, DefocusMap) else defocus_map.whole()
+
+
+def _provenance_of(defocus_map: DefocusMap | MapStrips, precision: Precision, reduced: int) -> Provenance:
     """Return the provenance of a map according to its metadata."""
     recipe = {
         "method": defocus_map.method,
@@ -165,18 +163,18 @@ def _provenance_of(defocus_map: DefocusMap, precision: Precision, reduced: int) 
     return Provenance("map", photograph, recipe, {"precision": precision, "reduced": reduced})
 
 
-def _about(defocus_map: DefocusMap, precision: Precision, reduced: int) -> str:
+def _about(strips: MapStrips, precision: Precision, reduced: int) -> str:
     about = {
         "format": _FORMAT,
         "format_version": _FORMAT_VERSION,
         "defocus": __version__,
-        "method": defocus_map.method,
-        "unit": defocus_map.unit,
-        "sigma_range": [float(bound) for bound in defocus_map.sigma_range],
+        "method": strips.method,
+        "unit": strips.unit,
+        "sigma_range": [float(bound) for bound in strips.sigma_range],
         "precision": precision,
         "reduced": reduced,
-        "shape": list(defocus_map.sigma.shape),
-        "metadata": dict(defocus_map.metadata),
+        "shape": list(strips.shape),
+        "metadata": dict(strips.metadata),
     }
     try:
         return json.dumps(about, allow_nan=False)
@@ -184,77 +182,26 @@ def _about(defocus_map: DefocusMap, precision: Precision, reduced: int) -> str:
         raise MapFileError(f"The map's metadata must be plain JSON, but {error}.") from error
 
 
-def _write_tiff(target: Path, defocus_map: DefocusMap, precision: Precision, reduced: int) -> None:
-    description = _about(defocus_map, precision, reduced)
-    planes = _planes(defocus_map, precision, reduced)
-    tag = (TIFF_TAG, "s", 0, _provenance_of(defocus_map, precision, reduced).to_json(), True)
-    big = sum(plane.nbytes for plane in planes.values()) > _CLASSIC_TIFF_BYTES
-    meanings = _LOSSLESS | _DEPTH
-    with atomic_write(target) as file, tifffile.TiffWriter(file, bigtiff=big, byteorder="<") as tiff:
-        for name, plane in planes.items():
-            first = name == "sigma"
-            floating = plane.dtype.kind == "f"
-            rows = max(min(plane.shape[0], _STRIP_BYTES // plane.strides[0]), 2)
-            tiff.write(
-                plane,
-                photometric="minisblack",
-                compression="zlib",
-                # Takes a third less time than the usual level 6, for a file 3 % larger.
-                compressionargs={"level": 1},
-                maxworkers=available_cores(),
-                # Neighbouring values are stored as differences, for floats byte by byte, so that the bits that were
-                # rounded off take no space. Seeds have no neighbours.
-                predictor=not name.startswith("seeds.") and (3 if floating else 2),
-                # Subdirectories of the first page, in strips of another height: else programs show them as one stack.
-                subifds=len(planes) - 1 if first else 0,
-                rowsperstrip=rows if first else rows // 2,
-                description=description if first else meanings[name],
-                software=f"defocus {__version__}",
-                extratags=[(_PAGE_NAME, "s", 0, name, True), *([tag] if first else [])],
-                metadata=None,
-            )
+def _write_tiff(target: Path, strips: MapStrips, precision: Precision, reduced: int) -> None:
+    # After a space: else tifffile takes the description, with its "shape", for one of its own.
+    description = f" {_about(strips, precision, reduced)}"
+    tag = (TIFF_TAG, "s", 0, _provenance_of(strips, precision, reduced).to_json(), True)
+    with atomic_write(target) as file:
+        write_map_tiff(target, file, strips, description=description, tags=[tag], precision=precision, reduced=reduced)
 
 
-def _planes(defocus_map: DefocusMap, precision: Precision, reduced: int) -> dict[str, NDArray[Any]]:
-    sigma, confidence = defocus_map.sigma, defocus_map.confidence
-    saturated = defocus_map.saturated.astype(np.uint8)
-    planes: dict[str, NDArray[Any]]
-    if reduced > 1:
-        sigma = np.asarray(block_average(sigma, reduced), np.float32)
-        confidence = np.asarray(block_average(confidence, reduced), np.float32)
-        saturated = (np.asarray(block_average(saturated.astype(np.float32), reduced)) >= 0.5).astype(np.uint8)
-    if precision == "compact":
-        planes = {
-            "sigma": _rounded(sigma),
-            "confidence": np.rint(confidence * 255).astype(np.uint8),
-            "saturated": saturated,
-        }
-    else:
-        planes = {"sigma": sigma, "confidence": confidence, "saturated": saturated}
-        if reduced == 1:
-            planes |= {"seeds.sigma": defocus_map.seeds.sigma, "seeds.probability": defocus_map.seeds.probability}
+def _planes(defocus_map: DefocusMap) -> dict[str, NDArray[Any]]:
+    """Return all planes of a map, by the names that they have in a .npz file."""
+    planes: dict[str, NDArray[Any]] = {
+        "sigma": defocus_map.sigma,
+        "confidence": defocus_map.confidence,
+        "saturated": defocus_map.saturated.astype(np.uint8),
+        "seeds_sigma": defocus_map.seeds.sigma,
+        "seeds_probability": defocus_map.seeds.probability,
+    }
     if defocus_map.relative_depth is not None:
-        depth = np.asarray(block_average(defocus_map.relative_depth, reduced), np.float32)
-        planes["relative_depth"] = depth if precision == "lossless" else _rounded(depth)
+        planes["relative_depth"] = defocus_map.relative_depth
     return planes
-
-
-def _rounded(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return floats rounded to 8 significant bits: the nearest, so within 0.4 %; 0 and powers of 2 stay.
-
-    Parameters
-    ----------
-    values : float32, finite.
-
-    Examples
-    --------
-    >>> _rounded(np.float32([1.001, 3.0, 0.3]))
-    array([1.        , 3.        , 0.30078125], dtype=float32)
-    """
-    dropped = 24 - _SIGNIFICANT_BITS
-    bits = np.ascontiguousarray(values).view(np.uint32)
-    up = (bits + np.uint32(1 << (dropped - 1))) & np.uint32(0xFFFFFFFF << dropped & 0xFFFFFFFF)
-    return np.asarray(up.view(np.float32))
 
 
 def _png(defocus_map: DefocusMap) -> bytes:
@@ -396,7 +343,7 @@ def _opened(source: Path) -> Iterator[tuple[dict[str, tifffile.TiffPage], MapDes
         with open_file(source) as file, tifffile.TiffFile(file) as tiff:
             pages = _pages(tiff, source)
             about = _description(pages[0], source)
-            named = {str(page.tags.valueof(_PAGE_NAME)): page for page in pages}
+            named = {str(page.tags.valueof(PAGE_NAME)): page for page in pages}
             _check_pages(named, about, source)
             yield named, about
     except MapFileError:
@@ -468,9 +415,9 @@ def _description(page: tifffile.TiffPage, source: Path) -> MapDescription:
 
 def _check_pages(pages: Mapping[str, tifffile.TiffPage], about: MapDescription, source: Path) -> None:
     """Check, before any page is decoded, that the pages are those of a map, have one size and fit into memory."""
-    names = [name for name in pages if name not in _DEPTH]
+    names = [name for name in pages if name not in DEPTH_PAGES]
     whole = about.precision == "lossless" and about.reduced == 1
-    if names != list(_LOSSLESS if whole else _COMPACT):
+    if names != list(LOSSLESS_PAGES if whole else COMPACT_PAGES):
         raise MapFileError(f"{source} is damaged: it does not hold the pages of a defocus map.")
     shape = pages["sigma"].shape
     decoded = 0
@@ -478,6 +425,8 @@ def _check_pages(pages: Mapping[str, tifffile.TiffPage], about: MapDescription, 
         if page.shape != shape or str(page.dtype) not in _DTYPES.get(name, ("float32",)):
             raise MapFileError(f"{source} is damaged: its pages differ in size or type.")
         decoded += page.nbytes
+        if min(page.databytecounts, default=0) <= 0:
+            raise MapFileError(f"{source} is damaged: a part of it is missing, so estimate it again.")
         if page.nbytes > _MOST_COMPRESSED * sum(page.databytecounts) + 4096:
             raise MapFileError(f"{source} is damaged: a page is too short for its size.")
     needed = decoded + 9 * about.shape[0] * about.shape[1] * (about.reduced > 1)

@@ -101,7 +101,8 @@ class MapStrips:
     def whole(self) -> DefocusMap:
         """Return the map in memory."""
         if self.ready is not None:
-            return replace(self.ready, metadata=self.metadata)
+            same = self.metadata is self.ready.metadata
+            return self.ready if same else replace(self.ready, metadata=self.metadata)
         sigma, confidence = np.empty(self.shape, np.float32), np.empty(self.shape, np.float32)
         saturated = np.empty(self.shape, np.bool_)
         for strip in self.strips():

@@ -152,7 +152,7 @@ def limits_of_photograph(sigma: NDArray[np.floating], sigma_range: tuple[float, 
     """
     least, most = sigma_range
     every = max(1, math.isqrt(sigma.size // _SAMPLES))
-    low, high = (float(value) for value in np.percentile(sigma[::every, ::every], [1, 99]))
+    low, high = (float(value) for value in np.percentile(sigma[::every, ::every].astype(np.float32), [1, 99]))
     low, high = (min(max(value, least), most) for value in (low, high))
     if least > 0:
         if high < _LEAST_RATIO * low:

@@ -164,7 +164,8 @@ class Session:
                         return list(self._session.run(outputs, inputs))
                     except Exception as error:
                         on_the_cpu = self._open_on_the_cpu()
-                        result = list(on_the_cpu.run(outputs, inputs))  # raises if it is not the device's fault
+                        # Raises if it is not the device's fault.
+                        result = list(on_the_cpu.run(outputs, inputs, self._frees_memory))
                         fault = f"{self.device} failed ({_reason(error)})"
                     self._session, self.device = on_the_cpu, "cpu"
                     warnings.warn(f"{fault}: the CPU is used from now on.", stacklevel=2)

@@ -2,6 +2,7 @@
 
 from defocus.errors import PhotographWarning
 from defocus.photograph.formats import PHOTOGRAPH_SUFFIXES
+from defocus.photograph.orientation import turn_as_stored, turn_upright
 from defocus.photograph.photograph import (
     MIN_SIDE,
     Photograph,
@@ -9,12 +10,11 @@ from defocus.photograph.photograph import (
     as_photograph,
     photograph_from_array,
     reduce_photograph,
-    turn_as_stored,
-    turn_upright,
 )
 from defocus.photograph.read import photograph_from_image, read_photograph
 from defocus.photograph.save import save_photograph, saving_note, suffix_for
 from defocus.photograph.source import MAX_PIXELS, photograph_sha256
+from defocus.photograph.stored_pixels import StoredPixels
 
 __all__ = [
     "MAX_PIXELS",
@@ -23,6 +23,7 @@ __all__ = [
     "Photograph",
     "PhotographLike",
     "PhotographWarning",
+    "StoredPixels",
     "as_photograph",
     "photograph_from_array",
     "photograph_from_image",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
 
 import imagecodecs
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from defocus.errors import PhotographWarning
 
-__all__ = ["CHANNELS", "Space", "to_srgb"]
+__all__ = ["CHANNELS", "Space", "srgb_conversion"]
 
 Space: TypeAlias = Literal["gray", "rgb", "cmyk"]
 """Colour model of the stored pixels."""
@@ -19,18 +20,24 @@ CHANNELS: dict[Space, int] = {"gray": 1, "rgb": 3, "cmyk": 4}
 """Number of channels of each colour model."""
 
 
-def to_srgb(pixels: NDArray[Any], space: Space, profile: bytes | None, name: str) -> NDArray[Any]:
-    """Convert to sRGB; H x W x 3, or H x W x 1 for grey that needs no conversion.
+def srgb_conversion(
+    dtype: np.dtype[Any], space: Space, profile: bytes | None, name: str
+) -> Callable[[NDArray[Any]], NDArray[Any]] | None:
+    """Return the conversion to sRGB of pixels, each by itself; None where they are sRGB.
 
     By LittleCMS, relative colorimetric with black point compensation, at the depth of the pixels. Without a profile
     CMYK is converted by (1 - ink)(1 - black), and the rest is taken for sRGB.
 
     Parameters
     ----------
-    pixels : H x W x 1, 3 or 4, as `space` says; uint8, uint16 or float32 0..1.
-    space : what the channels are.
+    dtype : type of the pixels, uint8, uint16 or float32.
+    space : what their channels are.
     profile : ICC profile, or None.
     name : name of the file, for the warning.
+
+    Returns
+    -------
+    Function of H x W x 1, 3 or 4 pixels that returns H x W x 3, or None.
 
     Warns
     -----
@@ -39,32 +46,38 @@ def to_srgb(pixels: NDArray[Any], space: Space, profile: bytes | None, name: str
 
     Examples
     --------
-    >>> to_srgb(np.array([[[255, 0, 0, 0]]], np.uint8), "cmyk", None, "print.tif").tolist()  # cyan ink
+    >>> srgb_conversion(np.dtype(np.uint8), "rgb", None, "photo.tif") is None
+    True
+    >>> convert = srgb_conversion(np.dtype(np.uint8), "cmyk", None, "print.tif")
+    >>> convert(np.array([[[255, 0, 0, 0]]], np.uint8)).tolist()  # cyan ink
     [[[0, 255, 255]]]
     """
     if profile:
         try:
-            return _apply_profile(pixels, space, profile)
+            if space == "rgb" and _is_srgb(profile):
+                return None
+            _lcms(np.zeros((1, 1, CHANNELS[space]), dtype), space, profile)  # fails here rather than later
         except imagecodecs.CmsError:
             warnings.warn(
-                f"{name} has a damaged or unfitting colour profile, which was ignored.", PhotographWarning, stacklevel=2
+                f"{name} has a damaged or unfitting colour profile, which was ignored.", PhotographWarning, stacklevel=3
             )
-    if space == "cmyk":
-        white = np.iinfo(pixels.dtype).max
-        paper = (white - pixels).astype(np.uint32)
-        return ((paper[..., :3] * paper[..., 3:] + white // 2) // white).astype(pixels.dtype)
-    return pixels
+        else:
+            return lambda pixels: _lcms(pixels, space, profile)
+    return _without_ink if space == "cmyk" else None
 
 
-def _apply_profile(pixels: NDArray[Any], space: Space, profile: bytes) -> NDArray[Any]:
-    """Convert from an ICC profile to sRGB; the pixels stay as they are where the profile is sRGB itself."""
-    if space == "rgb":
-        steps = np.linspace(0, 255, 9).round().astype(np.uint8)
-        probe = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(-1, 27, 3)
-        change = np.abs(_lcms(probe, space, profile).astype(int) - probe)
-        if change.max() <= 1:
-            return pixels
-    return _lcms(pixels, space, profile)
+def _without_ink(pixels: NDArray[Any]) -> NDArray[Any]:
+    white = np.iinfo(pixels.dtype).max
+    paper = (white - pixels).astype(np.uint32)
+    return ((paper[..., :3] * paper[..., 3:] + white // 2) // white).astype(pixels.dtype)
+
+
+def _is_srgb(profile: bytes) -> bool:
+    """Return whether an ICC profile changes no colour."""
+    steps = np.linspace(0, 255, 9).round().astype(np.uint8)
+    probe = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(-1, 27, 3)
+    change = np.abs(_lcms(probe, "rgb", profile).astype(int) - probe)
+    return bool(change.max() <= 1)
 
 
 def _lcms(pixels: NDArray[Any], space: Space, profile: bytes) -> NDArray[Any]:

@@ -6,8 +6,10 @@ So a map is estimated from the part inside, and has confidence 0 elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from defocus.maps.map_strips import MapStrip, MapStrips
+from defocus.photograph.stored_pixels import StoredPixels
 
 if TYPE_CHECKING:
     from defocus.photograph import Photograph
@@ -39,6 +42,10 @@ _LEAST_PX = 32
 """Least length in px of each side that has to be left within bars."""
 _OPAQUE = 250 / 255
 """Least alpha, 0..1, of a pixel that is not hidden."""
+_LINES, _MOST_LINES = 64, 1024
+"""Rows or columns that are read at once, at first and at most."""
+_COLUMNS_BY = 256
+"""Rows of which the outermost columns are read at once."""
 _BESIDE = 12
 """Distance in px from hidden pixels within which estimates depend on the colours filled in there."""
 
@@ -60,6 +67,8 @@ class Content:
 
     def cut(self, photograph: Photograph) -> Photograph:
         """Return the part within the bars; hidden pixels take the colour of the nearest pixel that is not hidden."""
+        if isinstance(photograph.pixels, StoredPixels) and self.hidden is None:
+            return replace(photograph, pixels=photograph.pixels.part(self.rows, self.columns))
         pixels = photograph.pixels[self.rows, self.columns]
         if self.hidden is not None:
             hidden = self.hidden[self.rows, self.columns]
@@ -140,8 +149,8 @@ def find_content(photograph: Photograph) -> Content:
     slice(22, 80, None)
     """
     height, width = photograph.pixels.shape[:2]
-    top, bottom = _bars(photograph.pixels)
-    left, right = _bars(photograph.pixels[top : height - bottom].swapaxes(0, 1))
+    top, bottom = _bars_across(photograph.pixels)
+    left, right = _bars_along(photograph.pixels, slice(top, height - bottom))
     inside = height - top - bottom, width - left - right
     if inside[0] < max(_LEAST_SIDE * height, _LEAST_PX) or inside[1] < max(_LEAST_SIDE * width, _LEAST_PX):
         top = bottom = left = right = 0
@@ -155,28 +164,88 @@ def find_content(photograph: Photograph) -> Content:
     return Content(slice(top, height - bottom), slice(left, width - right), hidden)
 
 
-def _bars(pixels: NDArray[Any]) -> tuple[int, int]:
+def _bars_across(pixels: NDArray[Any] | StoredPixels) -> tuple[int, int]:
     """Return the heights in px of a bar at the top and of one at the bottom."""
-    return _bar(pixels), _bar(pixels[::-1])
+    height = len(pixels)
+
+    def top(first: int, last: int) -> NDArray[Any]:
+        return pixels[first:last]
+
+    def bottom(first: int, last: int) -> NDArray[Any]:
+        return pixels[height - last : height - first][::-1]
+
+    return _bar(_lines(top, height), height), _bar(_lines(bottom, height), height)
 
 
-def _bar(pixels: NDArray[Any]) -> int:
-    """Return how many rows, from the first on, have one colour and end in a straight line; 0 if there are none."""
-    full = 1.0 if pixels.dtype.kind == "f" else float(np.iinfo(pixels.dtype).max)
-    colour = np.median(pixels[0], axis=0)
+def _bars_along(pixels: NDArray[Any] | StoredPixels, rows: slice) -> tuple[int, int]:
+    """Return the widths in px of a bar at the left and of one at the right, within some rows."""
+    width = int(pixels.shape[1])
+    if isinstance(pixels, StoredPixels) and not _may_have_bars_along(pixels, rows):
+        return 0, 0
 
-    def away(row: int) -> NDArray[np.float64]:
-        return np.asarray(np.abs(pixels[row] - colour).max(axis=-1) / full)
+    def left(first: int, last: int) -> NDArray[Any]:
+        return pixels[rows, first:last].swapaxes(0, 1)
+
+    def right(first: int, last: int) -> NDArray[Any]:
+        return pixels[rows, width - last : width - first].swapaxes(0, 1)[::-1]
+
+    return _bar(_lines(left, width), width), _bar(_lines(right, width), width)
+
+
+def _may_have_bars_along(pixels: StoredPixels, rows: slice) -> bool:
+    """Return False if the outermost columns have too many colours for a bar, as most photographs show in a few rows.
+
+    Of a bar's outermost column nearly all pixels are within `_SAME` of one colour, so that at most a few of any part of
+    it are not. The columns of a photograph that stays in its file are costly: where it is stored in strips, all of it
+    has to be decoded.
+    """
+    height = rows.stop - rows.start
+    away = math.floor((1 - _MOST) * height) + 1
+    # A little more, as the same difference may be rounded up elsewhere.
+    span = (2 * _SAME + 1e-6) * (1.0 if pixels.dtype.kind == "f" else float(np.iinfo(pixels.dtype).max))
+    seen: dict[int, list[NDArray[Any]]] = {0: [], pixels.shape[1] - 1: []}
+    for top in range(rows.start, rows.stop, _COLUMNS_BY):
+        for column in list(seen):
+            seen[column].append(pixels[top : min(top + _COLUMNS_BY, rows.stop), column : column + 1][:, 0])
+            so_far = np.sort(np.concatenate(seen[column]).astype(np.float64), axis=0)
+            # If all but `away` are within a span, so are those between the first and the last of some run of them.
+            least = len(so_far) - away
+            if least > 1 and (so_far[least - 1 :] - so_far[: len(so_far) - least + 1]).min(axis=0).max() > span:
+                del seen[column]
+        if not seen:
+            return False
+    return True
+
+
+def _lines(read: Callable[[int, int], NDArray[Any]], count: int) -> Iterator[NDArray[Any]]:
+    """Yield rows or columns from the outermost on, each n x 3, reading some and then ever more of them at once."""
+    first, step = 0, _LINES
+    while first < count:
+        last = min(first + step, count)
+        yield from read(first, last)
+        first, step = last, min(2 * step, _MOST_LINES)
+
+
+def _bar(lines: Iterator[NDArray[Any]], count: int) -> int:
+    """Return how many of `count` lines, from the first on, have one colour and end in a straight line; 0 if none do."""
+    first = next(lines)
+    full = 1.0 if first.dtype.kind == "f" else float(np.iinfo(first.dtype).max)
+    colour = np.median(first, axis=0)
+
+    def away(line: NDArray[Any]) -> NDArray[np.float64]:
+        return np.asarray(np.abs(line - colour).max(axis=-1) / full)
 
     end = 0
-    while end < len(pixels):
-        difference = away(end)
+    within = []
+    for line in chain([first], lines):
+        difference = away(line)
         near = (difference <= _NEARLY_SAME).mean() >= _NEARLY_ALL
         if not near or (end == 0 and (difference <= _SAME).mean() < _MOST):
+            within.append(difference)
             break
         end += 1
-    if end == 0 or end + _BLENDED >= len(pixels):
+    if end == 0 or end + _BLENDED >= count:
         return 0
-    within = [away(row) for row in range(end, min(end + _BLENDED + 1, len(pixels)))]
+    within += [away(line) for line in islice(lines, _BLENDED)]
     ends_straight = (np.max(within, axis=0) > _ENDS_AT).mean() >= _ENDS_OVER
     return end + _BLENDED if ends_straight else 0

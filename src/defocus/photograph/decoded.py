@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from defocus.errors import PhotographError, PhotographWarning
 from defocus.photograph.colour import Space
 from defocus.photograph.source import Source
+from defocus.photograph.stored_pixels import StoredPixels
 
 __all__ = ["Decoded", "incomplete", "several", "stretch", "warn"]
 
@@ -22,7 +23,8 @@ class Decoded:
 
     Attributes
     ----------
-    pixels : H x W x C, as stored; its first channels are those of `space`.
+    pixels : H x W x C, as stored; its first channels are those of `space`. Pixels that stay in the file have no other
+        channels, and are neither upright nor in sRGB yet.
     space : "gray", "rgb" or "cmyk".
     profile, exif, xmp : as the file holds them, or None.
     alpha : H x W of the pixels' type, or None.
@@ -31,7 +33,7 @@ class Decoded:
     orientation : 1..8, where the file states it elsewhere than in its EXIF.
     """
 
-    pixels: NDArray[Any]
+    pixels: NDArray[Any] | StoredPixels
     space: Space
     profile: bytes | None = None
     exif: bytes | None = None

@@ -31,6 +31,7 @@ class Format:
     read : reader of the format.
     edit_suffix : suffix of the file that an edit of such a photograph is saved as.
     deep_edit_suffix : the same for a photograph of more than 8 bits.
+    in_parts : whether a large one may be read part by part, so that there is no largest file.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Format:
     read: Callable[[Source], Decoded]
     edit_suffix: str
     deep_edit_suffix: str = ".png"
+    in_parts: bool = False
 
 
 def _begins(*signatures: bytes) -> Callable[[Source], bool]:
@@ -59,7 +61,7 @@ def _is_avif(source: Source) -> bool:
 FORMATS = (
     Format("RAW", RAW_SUFFIXES, is_raw, read_raw, ".png"),
     Format("JPEG", frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"}), _begins(b"\xff\xd8"), read_jpeg, ".jpg"),
-    Format("PNG", frozenset({".png"}), _begins(SIGNATURE), read_png, ".png"),
+    Format("PNG", frozenset({".png"}), _begins(SIGNATURE), read_png, ".png", in_parts=True),
     Format(
         "TIFF",
         frozenset({".tif", ".tiff"}),
@@ -67,6 +69,7 @@ FORMATS = (
         read_tiff,
         ".tif",
         deep_edit_suffix=".tif",
+        in_parts=True,
     ),
     Format("HEIC", frozenset({".heic", ".heif", ".hif"}), is_heif, read_heif, ".jpg"),
     Format("AVIF", frozenset({".avif"}), _is_avif, read_pillow, ".jpg"),

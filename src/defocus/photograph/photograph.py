@@ -13,8 +13,9 @@ from numpy.typing import DTypeLike, NDArray
 from PIL import Image
 
 from defocus.errors import PhotographError
-from defocus.photograph.colour import Space, to_srgb
+from defocus.photograph.colour import Space, srgb_conversion
 from defocus.photograph.exif import Exif, parse_exif
+from defocus.photograph.stored_pixels import StoredPixels
 
 __all__ = [
     "MIN_SIDE",
@@ -29,8 +30,6 @@ __all__ = [
     "photograph_from_array",
     "protected",
     "reduce_photograph",
-    "turn_as_stored",
-    "turn_upright",
 ]
 
 MIN_SIDE = 3
@@ -45,7 +44,8 @@ class Photograph:
     Attributes
     ----------
     pixels : H x W x 3 array, uint8 (0..255), uint16 (0..65535) or float32/float64 (0..1), display-referred sRGB.
-        Integer files keep their integers, so nothing is lost before a method asks for floats. Read-only.
+        Integer files keep their integers, so nothing is lost before a method asks for floats. Read-only. Of a large
+        TIFF they stay in the file: `pixels[rows, columns]` reads a part, and `np.asarray(pixels)` the whole.
     path : path of the file, or None for an array or bytes.
     profile : ICC profile of the pixels, if `read_photograph` was asked not to convert them to sRGB.
     alpha : H x W, of the type of `pixels`: how opaque each pixel is; None where all are. Never composited.
@@ -64,7 +64,7 @@ class Photograph:
     (640, 480)
     """
 
-    pixels: NDArray[Any]
+    pixels: NDArray[Any] | StoredPixels
     path: Path | None = field(default=None)
     profile: bytes | None = field(default=None, repr=False)
     alpha: NDArray[Any] | None = field(default=None, repr=False)
@@ -114,11 +114,15 @@ class Photograph:
         >>> Photograph(np.full((1, 1, 3), 51, np.uint8)).as_float()
         array([[[0.2, 0.2, 0.2]]])
         """
-        part = self.pixels[rows, columns]
-        if part.dtype.kind == "f":
-            return part.astype(dtype)
-        values: NDArray[Any] = np.divide(part, np.iinfo(part.dtype).max, dtype=dtype)
-        return values
+
+        def scaled(pixels: NDArray[Any]) -> NDArray[Any]:
+            if pixels.dtype.kind == "f":
+                return pixels.astype(dtype)
+            return np.asarray(np.divide(pixels, np.iinfo(pixels.dtype).max, dtype=dtype))
+
+        if isinstance(self.pixels, StoredPixels) and rows == columns == slice(None):
+            return self.pixels.whole(dtype, scaled)
+        return scaled(self.pixels[rows, columns])
 
     def in_srgb(self) -> Photograph:
         """Return the photograph in sRGB: itself, unless its pixels are in a colour profile of their own.
@@ -137,7 +141,11 @@ class Photograph:
         if self.profile is None:
             return self
         name = str(self.path) if self.path is not None else "the photograph"
-        return replace(self, pixels=protected(to_srgb(self.pixels, "rgb", self.profile, name)), profile=None)
+        convert = srgb_conversion(self.pixels.dtype, "rgb", self.profile, name)
+        pixels = self.pixels
+        if convert is not None:
+            pixels = pixels.changed(convert) if isinstance(pixels, StoredPixels) else protected(convert(pixels))
+        return replace(self, pixels=pixels, profile=None)
 
 
 @runtime_checkable
@@ -339,7 +347,7 @@ def reduce_photograph(photograph: Photograph, longest: int) -> Photograph:
         return np.asarray(Image.fromarray(np.ascontiguousarray(plane)).resize(size, Image.Resampling.BOX))
 
     if photograph.pixels.dtype == np.uint8:
-        small = reduced(photograph.pixels)
+        small = reduced(np.asarray(photograph.pixels))
     else:
         # Pillow resizes floats one channel at a time.
         channels = np.moveaxis(photograph.as_float(np.float32), 2, 0)
@@ -352,61 +360,3 @@ def reduce_photograph(photograph: Photograph, longest: int) -> Photograph:
     if missing is not None:
         missing = reduced(missing.astype(np.float32)) > 0
     return replace(photograph, pixels=protected(small), alpha=alpha, missing=missing)
-
-
-def turn_upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """Turn stored pixels upright by their EXIF orientation (EXIF 2.32, tag 0x0112).
-
-    Parameters
-    ----------
-    pixels : H x W [x C] array.
-    orientation : 1..8; anything else counts as 1.
-
-    Returns
-    -------
-    A view, H x W [x C] or W x H [x C].
-
-    Examples
-    --------
-    >>> turn_upright(np.array([[1, 2, 3]]), orientation=6)  # a quarter turn clockwise
-    array([[1],
-           [2],
-           [3]])
-    """
-    match orientation:
-        case 2:  # top, right
-            return pixels[:, ::-1]
-        case 3:  # bottom, right
-            return pixels[::-1, ::-1]
-        case 4:  # bottom, left
-            return pixels[::-1]
-        case 5:  # left, top
-            return pixels.swapaxes(0, 1)
-        case 6:  # right, top
-            return pixels[::-1].swapaxes(0, 1)
-        case 7:  # right, bottom
-            return pixels[::-1, ::-1].swapaxes(0, 1)
-        case 8:  # left, bottom
-            return pixels[:, ::-1].swapaxes(0, 1)
-        case _:
-            return pixels
-
-
-def turn_as_stored(upright: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """Turn an upright picture back to the orientation in which a file stores its pixels: the inverse of `turn_upright`.
-
-    Parameters
-    ----------
-    upright : H x W [x C] array.
-    orientation : EXIF orientation of the file, 1..8; anything else counts as 1.
-
-    Returns
-    -------
-    A view, H x W [x C] or W x H [x C].
-
-    Examples
-    --------
-    >>> turn_as_stored(turn_upright(np.array([[1, 2, 3]]), orientation=6), orientation=6)
-    array([[1, 2, 3]])
-    """
-    return turn_upright(upright, {6: 8, 8: 6}.get(orientation, orientation))

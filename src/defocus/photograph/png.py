@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import struct
+import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import imagecodecs
 import numpy as np
+from numpy.typing import NDArray
 
 from defocus.errors import PhotographError
 from defocus.photograph.decoded import Decoded, incomplete, several, warn
-from defocus.photograph.exif import exif_from_text
+from defocus.photograph.exif import exif_from_text, parse_exif
 from defocus.photograph.pillow import split_alpha
 from defocus.photograph.source import Source
+from defocus.photograph.stored_pixels import Pieces, StoredPixels
 
 __all__ = ["SIGNATURE", "is_whole", "read_png"]
 
@@ -25,6 +29,13 @@ _MOST_CHUNKS = 200_000
 _LONGEST_METADATA = 16 * 2**20
 """Bytes, uncompressed, of a profile, EXIF or XMP."""
 _PIECE = 4096
+_IN_BANDS_FROM = 64_000_000
+"""Number of pixels from which the pixels stay in the file until they are needed."""
+_BAND_BYTES = 2**22
+"""Size of the rows of a large PNG that are decoded at once."""
+_READ_BYTES = 2**16
+"""Compressed bytes that are read at once."""
+_MOST_PLACES = 10_000_000
 _XMP_KEYWORD = b"XML:com.adobe.xmp"
 _EXIF_KEYWORDS = (b"Raw profile type exif", b"Raw profile type APP1")
 
@@ -58,20 +69,23 @@ class _Header:
 def read_png(source: Source) -> Decoded:
     """Read a PNG at its own depth; of one that is cut short or damaged the rows before that are kept.
 
+    The pixels of a large one stay in the file, if it is whole.
+
     Raises
     ------
     PhotographError
         If its header is damaged, or none of its pixels are left.
     """
+    in_bands = _read_in_bands(source)
+    if in_bands is not None:
+        return in_bands
     data = memoryview(source.read())
     chunks = list(_chunks(data))
     header = _header(chunks, source)
     samples = 4 if header.colours == 3 else _SAMPLES[header.colours]
     source.check_size(header.height, header.width, samples * max(header.depth, 8) / 8)
     named = {chunk.kind: chunk for chunk in reversed(chunks)}
-    animation = named.get(b"acTL")
-    if animation is not None and len(animation.data) >= 4 and struct.unpack_from(">I", animation.data)[0] > 1:
-        several(source)
+    _warn_of_animation(named, source)
     colours = [chunk for kind in (b"PLTE", b"tRNS") if (chunk := named.get(kind)) is not None]
     if any(not chunk.whole for chunk in colours) or (header.colours == 3 and b"PLTE" not in named):
         raise PhotographError(f"{source.name} is damaged: its palette cannot be read.")
@@ -111,6 +125,159 @@ def read_png(source: Source) -> Decoded:
         incomplete(source, "lacks its last bytes, which hold no pixels")
     decoded = split_alpha(pixels.reshape(*pixels.shape[:2], -1), profile, exif, xmp)
     return replace(decoded, missing=missing)
+
+
+def _warn_of_animation(named: Mapping[bytes, _Chunk], source: Source) -> None:
+    animation = named.get(b"acTL")
+    if animation is not None and len(animation.data) >= 4 and struct.unpack_from(">I", animation.data)[0] > 1:
+        several(source)
+
+
+def _read_in_bands(source: Source) -> Decoded | None:
+    """Read a PNG whose pixels stay in the file; None where it is small, damaged, or not stored row by row."""
+    head = source.head(len(SIGNATURE) + 8 + 13)
+    if len(head) < len(SIGNATURE) + 8 + 13 or head[12:16] != b"IHDR":
+        return None
+    width, height, depth, colours = struct.unpack(">IIBB", head[16:26])
+    header = _Header(width, height, depth, colours, interlaced=head[28] != 0)
+    if (
+        header.width * header.height < _IN_BANDS_FROM
+        or header.colours not in (0, 2)
+        or header.depth not in (8, 16)
+        or header.interlaced
+        or header.row_bytes > _BAND_BYTES
+    ):
+        return None
+    source.check_size(header.height, header.width, _SAMPLES[header.colours] * header.depth / 8, in_parts=True)
+    found = _places(source)
+    if found is None:
+        return None
+    chunks, places = found
+    named = {chunk.kind: chunk for chunk in reversed(chunks)}
+    exif, xmp = _metadata(chunks, source)
+    orientation = parse_exif(exif).orientation
+    if b"tRNS" in named or orientation > 4:  # a row of what stands upright is a column then
+        return None
+    _warn_of_animation(named, source)
+    bands = _Bands(header, places, source.keep(), source.name)
+    dtype = np.dtype(np.uint8 if header.depth == 8 else np.uint16)
+    samples = _SAMPLES[header.colours]
+    grid = Pieces(header.height, header.width, samples, bands.rows, header.width, dtype, bands.band)
+    pixels = StoredPixels(grid, source.name)
+    return Decoded(pixels, "rgb" if samples == 3 else "gray", _profile(named.get(b"iCCP"), source), exif, xmp)
+
+
+def _places(source: Source) -> tuple[list[_Chunk], list[tuple[int, int]]] | None:
+    """Return the chunks without those of pixels, and where the pixels lie; None where anything is damaged."""
+    file, place = source.file, len(SIGNATURE)
+    chunks: list[_Chunk] = []
+    places: list[tuple[int, int]] = []
+    while len(chunks) < _MOST_CHUNKS and len(places) < _MOST_PLACES:
+        file.seek(place)
+        start = file.read(8)
+        if len(start) < 8:
+            return None
+        length, kind = struct.unpack(">I4s", start)
+        if place + 12 + length > source.size or (kind != b"IDAT" and length > _LONGEST_METADATA):
+            return None
+        checksum, left, data = zlib.crc32(kind), length, b""
+        while left:
+            data = file.read(min(left, _LONGEST_METADATA))
+            if not data:
+                return None
+            checksum, left = zlib.crc32(data, checksum), left - len(data)
+        if checksum.to_bytes(4, "big") != file.read(4):
+            return None
+        if kind == b"IEND":
+            return (chunks, places) if places else None
+        if kind == b"IDAT":
+            places.append((place + 8, length))
+        else:
+            chunks.append(_Chunk(kind, memoryview(data), True, False))
+        place += 12 + length
+    return None
+
+
+@dataclass(frozen=True)
+class _Checkpoint:
+    """What is needed to go on at a band: the state of decompression, its input, and the row above, unfiltered."""
+
+    inflate: zlib._Decompress
+    place: int
+    at: int
+    waiting: bytes
+    above: bytes
+
+
+class _Bands:
+    """Some rows at a time of a PNG; the way to a band leads once through all before it, and then directly.
+
+    Parameters
+    ----------
+    header : of an 8 or 16-bit PNG without interlacing.
+    places : offset and length of the parts of the compressed pixels.
+    read : returns bytes of the file, by offset and count.
+    name : name for messages.
+    """
+
+    def __init__(
+        self, header: _Header, places: list[tuple[int, int]], read: Callable[[int, int], bytes], name: str
+    ) -> None:
+        self.rows = max(1, _BAND_BYTES // header.row_bytes)
+        self._header, self._places, self._read, self._name = header, places, read, name
+        self._lock = threading.Lock()
+        self._checkpoints = [_Checkpoint(zlib.decompressobj(), 0, 0, b"", b"")]
+
+    def band(self, number: int) -> NDArray[Any]:
+        """Return a band, h x W x C."""
+        with self._lock:
+            while len(self._checkpoints) <= number + 1 and len(self._checkpoints) * self.rows < self._header.height:
+                first = len(self._checkpoints) - 1
+                pixels, following = self._decoded(first)
+                self._checkpoints.append(following)
+                if first == number:
+                    return pixels
+        return self._decoded(number)[0]
+
+    def _decoded(self, number: int) -> tuple[NDArray[Any], _Checkpoint]:
+        header, start = self._header, self._checkpoints[number]
+        count = min(self.rows, header.height - number * self.rows)
+        try:
+            filtered, inflate, place, at, waiting = self._inflated(start, count * header.row_bytes)
+            # A picture of these rows alone: the one above comes first, as it is, and is left out again.
+            rows = (b"\0" + start.above if start.above else b"") + filtered
+            small = struct.pack(
+                ">IIBBBBB", header.width, len(rows) // header.row_bytes, header.depth, header.colours, 0, 0, 0
+            )
+            pixels = imagecodecs.png_decode(_file(_written(b"IHDR", small), zlib.compress(rows, 0)))
+        except (zlib.error, ValueError, RuntimeError) as error:  # imagecodecs' errors are RuntimeErrors
+            raise PhotographError(
+                f"{self._name} is damaged: its rows from {number * self.rows} on cannot be decoded, so copy it again "
+                "from where it came."
+            ) from error
+        pixels = pixels.reshape(len(pixels), header.width, -1)[-count:]
+        above = pixels[-1].astype(pixels.dtype.newbyteorder(">"), copy=False).tobytes()
+        return pixels, _Checkpoint(inflate, place, at, waiting, above)
+
+    def _inflated(self, start: _Checkpoint, count: int) -> tuple[bytes, zlib._Decompress, int, int, bytes]:
+        """Decompress `count` bytes more; return them, and where that ended."""
+        inflate, place, at, waiting = start.inflate.copy(), start.place, start.at, start.waiting
+        parts: list[bytes] = []
+        while count > 0:
+            if not waiting and place < len(self._places):
+                offset, length = self._places[place]
+                waiting = self._read(offset + at, min(_READ_BYTES, length - at))
+                at += len(waiting)
+                if at == length or not waiting:
+                    place, at = place + 1, 0
+            ended = not waiting and place == len(self._places)
+            part = inflate.decompress(waiting, count)
+            waiting = inflate.unconsumed_tail
+            parts.append(part)
+            count -= len(part)
+            if not part and (ended or inflate.eof):
+                raise ValueError("it ends early")
+        return b"".join(parts), inflate, place, at, waiting
 
 
 def is_whole(contents: bytes) -> bool:

@@ -12,13 +12,15 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from defocus.errors import OutputError, PhotographError
-from defocus.photograph.colour import to_srgb
+from defocus.photograph.colour import srgb_conversion
 from defocus.photograph.decoded import Decoded, warn
 from defocus.photograph.exif import parse_exif
 from defocus.photograph.formats import find_format
-from defocus.photograph.photograph import Photograph, check_sides, native, protected, turn_upright
+from defocus.photograph.orientation import turn_upright
+from defocus.photograph.photograph import Photograph, check_sides, native, protected
 from defocus.photograph.pillow import from_pillow
-from defocus.photograph.source import MAX_PIXELS, Source, opened
+from defocus.photograph.source import LARGEST_FILE, Source, opened
+from defocus.photograph.stored_pixels import StoredPixels
 from defocus.provenance import provenance_of
 
 __all__ = ["photograph_from_image", "read_photograph"]
@@ -30,7 +32,7 @@ _KNOWN = "give a JPEG, PNG, TIFF, WebP, HEIC or RAW file"
 def read_photograph(
     photo: str | os.PathLike[str] | bytes | BinaryIO,
     *,
-    max_pixels: int = MAX_PIXELS,
+    max_pixels: int | None = None,
     own_colours: bool = False,
     strict: bool = False,
     refuse_outputs: bool = False,
@@ -48,7 +50,9 @@ def read_photograph(
     Parameters
     ----------
     photo : path of the file, its bytes, or an open binary file, which is read from its current position.
-    max_pixels : refuse photographs of more pixels before decoding; they may be decompression bombs.
+    max_pixels : refuse photographs of more pixels before decoding; they may be decompression bombs. By default 200
+        million where the file has to be read whole; a large TIFF in strips or tiles, without alpha, is not: its size is
+        bounded by what an estimate needs of memory.
     own_colours : leave RGB pixels in the file's own profile, to be edited and saved with it. Estimates need sRGB.
     strict : refuse a file of which a part is missing. Otherwise what is there is read, with a warning, and
         `Photograph.missing` marks the rest.
@@ -57,7 +61,8 @@ def read_photograph(
     Returns
     -------
     Photograph
-        uint8, uint16 or float32 pixels.
+        uint8, uint16 or float32 pixels. Those of a TIFF of 64 megapixels and more stay in the file where they can be
+        read part by part.
 
     Warns
     -----
@@ -69,8 +74,8 @@ def read_photograph(
     ------
     PhotographError
         If the file is missing, a folder, a pipe, empty, damaged or no photograph, smaller than 3 x 3 pixels, larger
-        than `max_pixels` or than the memory that is free, HEIC without pillow-heif, or RAW without rawpy or of an
-        unknown camera.
+        than `max_pixels` or than free memory allows, HEIC without pillow-heif, or RAW without rawpy or of an unknown
+        camera.
     OutputError
         With `refuse_outputs`, if this package wrote the file.
 
@@ -90,6 +95,11 @@ def read_photograph(
         kind = find_format(source)
         if kind is None:
             raise PhotographError(f"{source.name} is not a photograph, or damaged at its start: {_KNOWN}.")
+        if source.size > LARGEST_FILE and not kind.in_parts:
+            raise PhotographError(
+                f"{source.name} has {source.size / 1e9:.0f} GB, and {kind.name} has to be read whole, with "
+                f"{LARGEST_FILE / 1e9:.0f} at most: save it as a tiled TIFF, which is read part by part."
+            )
         digest = source.sha256()
         decoded = kind.read(source)
         return _finished(decoded, source.name, source, own_colours, digest, kind.name)
@@ -122,7 +132,7 @@ def photograph_from_image(image: Image.Image) -> Photograph:
 def _nowhere(name: str) -> Source:
     import io
 
-    return Source(io.BytesIO(), name, None, 0, MAX_PIXELS, strict=False)
+    return Source(io.BytesIO(), name, None, 0, None, strict=False)
 
 
 def _finished(
@@ -133,17 +143,22 @@ def _finished(
     if decoded.exif and exif.damaged:
         warn(f"{name} has damaged EXIF, of which only a part was read.")
     orientation = decoded.orientation or exif.orientation
-    pixels, profile = decoded.pixels, None
+    pixels, profile, convert = decoded.pixels, None, None
     if own_colours and decoded.profile and decoded.space == "rgb":
         profile = decoded.profile
     else:
-        pixels = to_srgb(pixels, decoded.space, decoded.profile, name)
+        convert = srgb_conversion(pixels.dtype, decoded.space, decoded.profile, name)
     turn = 1 if decoded.turned else orientation
+    if isinstance(pixels, StoredPixels):
+        pixels = (pixels if convert is None else pixels.changed(convert)).turned(turn)
+    else:
+        pixels = pixels if convert is None else convert(pixels)
+        pixels = protected(turn_upright(pixels.reshape(*pixels.shape[:2], -1), turn))
     alpha = decoded.alpha
     if alpha is not None and bool((alpha == _full(alpha)).all()):
         alpha = None
     return Photograph(
-        protected(turn_upright(pixels.reshape(*pixels.shape[:2], -1), turn)),
+        pixels,
         path=None if source is None else source.path,
         profile=profile,
         alpha=None if alpha is None else native(turn_upright(alpha, turn)),

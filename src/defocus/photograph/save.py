@@ -148,7 +148,7 @@ def save_photograph(
     if not 1 <= quality <= 100:
         raise ParameterError(f"quality must be 1 to 100, not {quality}.")
     # Sharpening overshoots 0..1 a little. NaN is not clipped, so it is refused.
-    pixels = photograph_from_array(np.clip(pixels, 0, 1) if pixels.dtype.kind == "f" else pixels).pixels
+    pixels = np.asarray(photograph_from_array(np.clip(pixels, 0, 1) if pixels.dtype.kind == "f" else pixels).pixels)
     suffix = path.suffix.lower()
     if _is_same_file(path, original.path):
         raise PhotographError(f"{path} is the photograph itself: choose another name, originals are never overwritten.")

@@ -7,7 +7,9 @@ import hashlib
 import io
 import os
 import stat
-from collections.abc import Iterator
+import threading
+import weakref
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BufferedIOBase
@@ -16,14 +18,17 @@ from typing import BinaryIO, cast
 
 from defocus.errors import PhotographError
 
-__all__ = ["MAX_PIXELS", "Source", "available_memory", "open_file", "opened", "photograph_sha256"]
+__all__ = ["LARGEST_FILE", "MAX_PIXELS", "Source", "available_memory", "open_file", "opened", "photograph_sha256"]
 
 MAX_PIXELS = 200_000_000
-"""Default limit of the number of pixels."""
+"""Number of pixels above which photographs that have to be read whole are refused, unless another limit is given."""
 _BYTES_PER_PIXEL = 34
-"""Peak memory in bytes per pixel of reading and of an estimate by the default method (docs/figures/speed.md)."""
-_LARGEST_FILE = 8 * 2**30
-"""Largest size of a file, in bytes."""
+"""Peak memory in bytes per pixel of an estimate by the default method, of a photograph that was read whole
+(docs/figures/speed.md)."""
+_BYTES_PER_PIXEL_IN_PARTS = 8
+"""The same of one that is read part by part, without the pixels themselves."""
+LARGEST_FILE = 8 * 2**30
+"""Largest size in bytes of a file that has to be read whole."""
 _NOT_OPENED = {errno.ENXIO: "it is a pipe, a device or a socket, not a file", errno.ELOOP: "its links lead in a circle"}
 """Plainer messages than those of the operating system."""
 
@@ -38,7 +43,8 @@ class Source:
     name : name for messages.
     path : path of the file, or None for bytes.
     size : size in bytes.
-    max_pixels : largest number of pixels; larger photographs are refused.
+    max_pixels : largest number of pixels; larger photographs are refused. None for `MAX_PIXELS` where a photograph has
+        to be read whole, and no limit but memory where not.
     strict : whether a file of which a part is missing is refused.
     """
 
@@ -46,11 +52,23 @@ class Source:
     name: str
     path: Path | None
     size: int
-    max_pixels: int
+    max_pixels: int | None
     strict: bool
 
     def read(self) -> bytes:
-        """Return the whole file."""
+        """Return the whole file.
+
+        Raises
+        ------
+        PhotographError
+            If there is not enough memory.
+        """
+        free = available_memory()
+        if self.size > free:
+            raise PhotographError(
+                f"{self.name} has {self.size / 1e9:.1f} GB and has to be read whole, but {free / 1e9:.1f} GB of memory "
+                "are free: make it smaller."
+            )
         self.file.seek(0)
         return self.file.read()
 
@@ -64,13 +82,21 @@ class Source:
         self.file.seek(0)
         return _sha256(self.file)
 
-    def check_size(self, height: int, width: int, bytes_per_pixel: float = 4) -> None:
+    def keep(self) -> Callable[[int, int], bytes]:
+        """Return a function of offset and count that reads bytes, also after the file has been closed, from any thread.
+
+        It reads the file as it was opened, even if another has its name by then.
+        """
+        return _KeptFile(self.file).read
+
+    def check_size(self, height: int, width: int, bytes_per_pixel: float = 4, *, in_parts: bool = False) -> None:
         """Check, before a picture is decoded, that it is neither too small nor too large.
 
         Parameters
         ----------
         height, width : size of the picture, px.
         bytes_per_pixel : bytes per pixel of the decoded picture, all its channels together.
+        in_parts : whether it is read part by part; else it has to be read whole.
 
         Raises
         ------
@@ -81,12 +107,14 @@ class Source:
 
         check_sides(height, width, self.name)
         pixels = height * width
-        if pixels > self.max_pixels:
+        needed = pixels * (_BYTES_PER_PIXEL_IN_PARTS if in_parts else _BYTES_PER_PIXEL + 2 * bytes_per_pixel)
+        limit = MAX_PIXELS if self.max_pixels is None and not in_parts else self.max_pixels
+        if limit is not None and pixels > limit:
+            hint = "" if in_parts else ", or save it as a tiled TIFF without alpha, which is read part by part"
             raise PhotographError(
-                f"{self.name} has {width} x {height} pixels, more than the limit of {self.max_pixels / 1e6:g} million "
-                "pixels: make it smaller or raise the limit."
+                f"{self.name} has {width} x {height} pixels, more than the limit of {limit / 1e6:g} million, and needs "
+                f"about {needed / 1e9:.1f} GB of memory: make it smaller, raise the limit{hint}."
             )
-        needed = pixels * (_BYTES_PER_PIXEL + 2 * bytes_per_pixel)
         free = available_memory()
         # 32 bytes are four times those of 16-bit colour with alpha: such files hold no photograph.
         if bytes_per_pixel > 32 or needed > free:
@@ -96,8 +124,41 @@ class Source:
             )
 
 
+class _KeptFile:
+    """The bytes of an open file, kept open by a descriptor of its own, or of a file in memory."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._lock = threading.Lock()
+        self._memory: memoryview | None = None
+        if isinstance(file, io.BytesIO):
+            self._memory = file.getbuffer()
+        else:
+            self._descriptor = os.dup(file.fileno())
+            weakref.finalize(self, os.close, self._descriptor)
+
+    def read(self, offset: int, count: int) -> bytes:
+        """Return `count` bytes from `offset` on, fewer where the file ends before."""
+        if self._memory is not None:
+            return bytes(self._memory[offset : offset + count])
+        parts = []
+        while count > 0:
+            part = self._read_some(offset, count)
+            if not part:
+                break
+            parts.append(part)
+            offset, count = offset + len(part), count - len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _read_some(self, offset: int, count: int) -> bytes:
+        if hasattr(os, "pread"):
+            return os.pread(self._descriptor, count, offset)
+        with self._lock:  # Windows
+            os.lseek(self._descriptor, offset, os.SEEK_SET)
+            return os.read(self._descriptor, count)
+
+
 @contextmanager
-def opened(photo: str | os.PathLike[str] | bytes | BinaryIO, max_pixels: int, strict: bool) -> Iterator[Source]:
+def opened(photo: str | os.PathLike[str] | bytes | BinaryIO, max_pixels: int | None, strict: bool) -> Iterator[Source]:
     """Open a photograph's file, or wrap its bytes; only regular files are opened, never pipes or devices.
 
     Raises
@@ -118,14 +179,12 @@ def opened(photo: str | os.PathLike[str] | bytes | BinaryIO, max_pixels: int, st
         size = os.fstat(file.fileno()).st_size
         if size == 0:
             raise PhotographError(f"{path} is empty: copy it again from where it came.")
-        if size > _LARGEST_FILE:
-            raise PhotographError(f"{path} has {size / 1e9:.0f} GB: a photograph has at most 8.")
         yield Source(file, str(path), path, size, max_pixels, strict)
 
 
 def _read_open(file: BinaryIO) -> object:
     try:
-        return file.read(_LARGEST_FILE)
+        return file.read(LARGEST_FILE)
     except (OSError, ValueError) as error:  # closed, or open for writing only
         reason = getattr(error, "strerror", None)
         hint = reason if reason else "give it before it is closed, opened with mode 'rb'"

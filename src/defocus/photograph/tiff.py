@@ -23,6 +23,7 @@ from defocus.photograph.pillow import encoded_size, in_plain_mode, read_pillow
 from defocus.photograph.png import SIGNATURE as PNG_SIGNATURE
 from defocus.photograph.png import is_whole as png_is_whole
 from defocus.photograph.source import Source
+from defocus.photograph.stored_pixels import Pieces, StoredPixels
 
 __all__ = ["OF_THE_PIXELS", "XMP", "read_tiff"]
 
@@ -48,6 +49,14 @@ _LARGEST_TILE, _SMALL_PICTURE = 4, 2**20
 """Largest ratio of the pixels of a tile to those of the picture, where pictures of fewer pixels than the second number
 count as having that many."""
 _PNG, _OLD_JPEG = 34933, 6
+_JPEGS = {6, 7, 34892, 33007}
+"""Compressions of which a page may hold a part that all strips or tiles share."""
+_IN_PARTS_FROM = 64_000_000
+"""Number of pixels from which the pixels stay in the file until they are needed, where they can be read in parts."""
+_LARGEST_PIECE = 2**26
+"""Largest size in bytes, decoded, of a strip or tile of such a picture."""
+_CUT_TO_BYTES = 2**20
+"""Size of the parts that uncompressed pixels are read in."""
 _SUBSAMPLING = 530
 _BLOCK = 64
 """Multiple in px to which a codec may round up the sides of a strip or tile."""
@@ -72,7 +81,10 @@ def read_tiff(source: Source) -> Decoded:
         page = _picture(tiff, source)
         floating = page.dtype is not None and page.dtype.kind == "f"
         channels = max(int(page.samplesperpixel), 1)
-        source.check_size(page.imagelength, page.imagewidth, channels * max(page.bitspersample, 8) / 8)
+        in_parts = _can_be_read_in_parts(page, source)
+        source.check_size(
+            page.imagelength, page.imagewidth, channels * max(page.bitspersample, 8) / 8, in_parts=in_parts
+        )
         if page.imagedepth > 1:
             raise PhotographError(f"{source.name} is a volume of several slices: save one slice as a photograph.")
         if not floating and page.bitspersample > 8 and (page.dtype != np.uint16 or page.bitspersample > 16):
@@ -88,6 +100,9 @@ def read_tiff(source: Source) -> Decoded:
                 f"{source.name} is damaged: its colours are {page.photometric.name}, with {channels} of {wanted} "
                 "channels."
             )
+        if in_parts:
+            _check_tiles(page, source)
+            return _in_parts(page, source)
         _check_pieces(page, source)
         if _needs_pillow(page) and page is tiff.pages.first:
             # Pillow turns a TIFF upright while it loads it.
@@ -101,10 +116,8 @@ def read_tiff(source: Source) -> Decoded:
         if palette:
             pixels = _from_palette(page, stored[..., 0])
         else:
-            pixels = _in_rgb(page, _with_whole_range(page, stored, source))
-        alpha = None
-        if not palette and channels > wanted and page.extrasamples and int(page.extrasamples[0]) in (1, 2):
-            alpha = pixels[..., wanted]
+            pixels = _in_rgb(page, _with_whole_range(page, stored, source.name))
+        alpha = pixels[..., wanted] if _has_alpha(page) else None
         exif = _exif(page, source)
         # A profile of L*a*b* is not one of the RGB that it has become.
         profile = None if page.photometric == _PHOTOMETRIC.CIELAB else _value(page, _PROFILE)
@@ -121,6 +134,140 @@ def read_tiff(source: Source) -> Decoded:
         missing,
         orientation=exif.orientation,
     )
+
+
+def _can_be_read_in_parts(page: tifffile.TiffPage, source: Source) -> bool:
+    """Return whether a picture is large enough, and stored so that each part of it can be decoded by itself."""
+    floating = page.dtype is not None and page.dtype.kind == "f"
+    own_codec = page.photometric == _PHOTOMETRIC.YCBCR and int(page.compression) not in _DECODES_COLOUR
+    pieces = _piece_size(page)
+    if (
+        page.imagelength * page.imagewidth < _IN_PARTS_FROM
+        or page.imagedepth > 1
+        or page.photometric
+        not in (_PHOTOMETRIC.MINISWHITE, _PHOTOMETRIC.MINISBLACK, _PHOTOMETRIC.RGB, _PHOTOMETRIC.YCBCR)
+        or own_codec
+        or _needs_pillow(page)
+        or not (floating or (page.dtype, page.bitspersample) in ((np.uint8, 8), (np.uint16, 16)))
+        or page.samplesperpixel < CHANNELS[_SPACES[page.photometric]]
+        or _has_alpha(page)
+        or pieces is None
+    ):
+        return False
+    if page.is_final:
+        return bool(sum(page.databytecounts) >= page.nbytes)
+    rows, columns = pieces
+    assert page.dtype is not None
+    samples = 1 if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE else page.samplesperpixel
+    if rows * columns * samples * page.dtype.itemsize > _LARGEST_PIECE:
+        return False
+    # A row of what stands upright is then a column of all strips.
+    return page.is_tiled or (_exif(page, source).orientation or 1) < 5
+
+
+def _piece_size(page: tifffile.TiffPage) -> tuple[int, int] | None:
+    """Return the rows and columns of a strip or tile; None where a part of the picture is missing from the file."""
+    if page.is_tiled:
+        rows, columns = page.tilelength, page.tilewidth
+    else:
+        rows, columns = min(page.rowsperstrip, page.imagelength), page.imagewidth
+    if rows < 1 or columns < 1:
+        return None
+    count = -(-page.imagelength // rows) * -(-page.imagewidth // columns)
+    if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE:
+        count *= page.samplesperpixel
+    size = page.parent.filehandle.size
+    places = list(zip(page.dataoffsets, page.databytecounts, strict=False))
+    whole = len(places) >= count and all(at > 0 and length > 0 and at + length <= size for at, length in places)
+    return (rows, columns) if whole else None
+
+
+def _has_alpha(page: tifffile.TiffPage) -> bool:
+    space = _SPACES.get(page.photometric)
+    if space is None or page.photometric == _PHOTOMETRIC.PALETTE or page.samplesperpixel <= CHANNELS[space]:
+        return False
+    return bool(page.extrasamples) and int(page.extrasamples[0]) in (1, 2)
+
+
+def _in_parts(page: tifffile.TiffPage, source: Source) -> Decoded:
+    """Return the picture with its pixels in the file."""
+    exif = _exif(page, source)
+    profile, xmp = _value(page, _PROFILE), _value(page, XMP)
+    space = _SPACES[page.photometric]
+    return Decoded(
+        StoredPixels(_stored_pieces(page, source, CHANNELS[space]), source.name),
+        space,
+        profile if isinstance(profile, bytes) else None,
+        exif.to_bytes() or None,
+        xmp if isinstance(xmp, bytes) else None,
+        orientation=exif.orientation,
+    )
+
+
+def _stored_pieces(page: tifffile.TiffPage, source: Source, channels: int) -> Pieces:
+    """Return the strips or tiles of a page; uncompressed ones that follow each other are cut into smaller ones."""
+    size = _piece_size(page)
+    assert page.dtype is not None
+    assert size is not None
+    height, width = page.imagelength, page.imagewidth
+    separate = page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and page.samplesperpixel > 1
+    dtype = page.dtype
+    if dtype.kind == "f":
+        dtype = np.dtype(np.float64 if dtype.itemsize == 8 else np.float32)
+    read, name = source.keep(), source.name
+    rows, columns = size
+    samples = 1 if separate else int(page.samplesperpixel)
+    stored_dtype = page.dtype.newbyteorder(page.parent.byteorder)
+    row_bytes = width * samples * stored_dtype.itemsize
+    first = page.dataoffsets[0]
+    offsets, counts = list(page.dataoffsets), list(page.databytecounts)
+    decode, arguments = page.decode, _decoding_arguments(page)
+    is_picture, is_png = int(page.compression) in _PICTURE_CODECS, int(page.compression) == _PNG
+    final = bool(page.is_final)
+    if final:
+        rows, columns = max(1, min(height, _CUT_TO_BYTES // row_bytes)), width
+    down, across = -(-height // rows), -(-width // columns)
+
+    def raw(plane: int, top: int, count: int) -> NDArray[Any]:
+        data = read(first + (plane * height + top) * row_bytes, count * row_bytes)
+        values = np.frombuffer(data, stored_dtype).reshape(count, width, samples)
+        return values.astype(stored_dtype.newbyteorder("="), copy=False)
+
+    def decoded(number: int) -> NDArray[Any]:
+        data = read(offsets[number], counts[number])
+        if is_picture:
+            _check_claim(data, rows, columns, name)
+        if is_png and not png_is_whole(data):  # libpng prints its remarks on damaged ones on the terminal
+            raise ValueError("it is damaged")
+        piece, _, _ = decode(data, number, **arguments)
+        return np.asarray(piece).reshape(piece.shape[-3], piece.shape[-2], -1)
+
+    def piece(number: int) -> NDArray[Any]:
+        plane, place = divmod(number, down * across)
+        top, left = place // across * rows, place % across * columns
+        count, length = min(rows, height - top), min(columns, width - left)
+        try:
+            values = raw(plane, top, count) if final else decoded(number)
+            if values.shape[0] < count or values.shape[1] < length:
+                raise ValueError("it is too short")
+        except (PhotographError, MemoryError):
+            raise
+        except Exception as error:  # codecs raise many kinds on damaged data
+            raise PhotographError(
+                f"{name} is damaged: of its {width} x {height} pixels those from column {left} and row {top} on cannot "
+                "be decoded, so copy it again from where it came."
+            ) from error
+        values = _with_whole_range(page, values[:count, :length, :channels], name)
+        return np.ascontiguousarray(values, dtype)
+
+    return Pieces(height, width, channels, rows, columns, dtype, piece, separate=separate)
+
+
+def _decoding_arguments(page: tifffile.TiffPage) -> dict[str, Any]:
+    """Return what a page's JPEGs have in common."""
+    if int(page.compression) not in _JPEGS:
+        return {}
+    return {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader}
 
 
 def _picture(tiff: tifffile.TiffFile, source: Source) -> tifffile.TiffPage:
@@ -178,6 +325,17 @@ def _check_pieces(page: tifffile.TiffPage, source: Source) -> None:
     PhotographError
         If one is.
     """
+    _check_tiles(page, source)
+    if int(page.compression) not in _PICTURE_CODECS:
+        return
+    height, width = page.chunks[:2] if page.planarconfig != tifffile.PLANARCONFIG.SEPARATE else page.chunks[-3:-1]
+    for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False):
+        if count > 0 and offset > 0:
+            source.file.seek(offset)
+            _check_claim(source.file.read(count), height, width, source.name)
+
+
+def _check_tiles(page: tifffile.TiffPage, source: Source) -> None:
     if page.is_tiled and page.tilewidth * page.tilelength > _LARGEST_TILE * max(
         page.imagewidth * page.imagelength, _SMALL_PICTURE
     ):
@@ -185,19 +343,15 @@ def _check_pieces(page: tifffile.TiffPage, source: Source) -> None:
             f"{source.name} is damaged: its tiles have {page.tilewidth} x {page.tilelength} pixels, many more than the "
             f"picture of {page.imagewidth} x {page.imagelength}."
         )
-    if int(page.compression) not in _PICTURE_CODECS:
-        return
-    height, width = page.chunks[:2] if page.planarconfig != tifffile.PLANARCONFIG.SEPARATE else page.chunks[-3:-1]
-    for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False):
-        if count <= 0 or offset <= 0:
-            continue
-        source.file.seek(offset)
-        claimed = _encoded_size(source.file.read(count))
-        if claimed is not None and (claimed[0] > width + _BLOCK or claimed[1] > height + _BLOCK):
-            raise PhotographError(
-                f"{source.name} is damaged: a part of {width} x {height} pixels is stored as one of "
-                f"{claimed[0]} x {claimed[1]}."
-            )
+
+
+def _check_claim(data: bytes, height: int, width: int, name: str) -> None:
+    """See that a strip or tile does not state a larger size than it should have."""
+    claimed = _encoded_size(data)
+    if claimed is not None and (claimed[0] > width + _BLOCK or claimed[1] > height + _BLOCK):
+        raise PhotographError(
+            f"{name} is damaged: a part of {width} x {height} pixels is stored as one of {claimed[0]} x {claimed[1]}."
+        )
 
 
 def _encoded_size(data: bytes) -> tuple[int, int] | None:
@@ -255,12 +409,13 @@ def _pieces(page: tifffile.TiffPage, source: Source) -> tuple[NDArray[Any], NDAr
     stored = np.zeros((page.imagelength, page.imagewidth, channels), page.dtype)
     missing = np.ones((page.imagelength, page.imagewidth, channels), bool)
     separate = page.planarconfig == tifffile.PLANARCONFIG.SEPARATE
+    arguments = _decoding_arguments(page)
     for number, (offset, count) in enumerate(zip(page.dataoffsets, page.databytecounts, strict=False)):
         if not _is_sound(page, source, offset, count):
             continue
         source.file.seek(offset)
         try:
-            piece, (frame, _, top, left, _), shape = page.decode(source.file.read(count), number)
+            piece, (frame, _, top, left, _), shape = page.decode(source.file.read(count), number, **arguments)
         except Exception:  # as above
             continue
         if piece is None or top >= page.imagelength or left >= page.imagewidth:
@@ -273,16 +428,16 @@ def _pieces(page: tifffile.TiffPage, source: Source) -> tuple[NDArray[Any], NDAr
     return stored, np.asarray(missing.any(axis=2))
 
 
-def _with_whole_range(page: tifffile.TiffPage, stored: NDArray[Any], source: Source) -> NDArray[Any]:
+def _with_whole_range(page: tifffile.TiffPage, stored: NDArray[Any], name: str) -> NDArray[Any]:
     """Return samples scaled to the whole range of their type, with white above black."""
     if stored.dtype.kind == "f":
-        pixels = checked_floats(stored, source.name)
+        pixels = checked_floats(stored, name)
         white: float = 1
     elif stored.dtype == np.uint16:
         pixels = stretch(stored, page.bitspersample) if page.bitspersample < 16 else stored
         white = 65535
     else:
-        pixels = stored.astype(np.uint8)
+        pixels = stored.astype(np.uint8, copy=False)
         if page.bitspersample < 8:
             pixels = (pixels.astype(np.uint16) * 255 // (2**page.bitspersample - 1)).astype(np.uint8)
         white = 255

@@ -131,6 +131,7 @@ class BlurReader:
         done: Callable[[float], None] = lambda _: None,
         *,
         coarse_luma: Callable[[int], _Floats] | None = None,
+        finest: bool = True,
         tile: int = _TILE,
         block: int = _BLOCK,
     ) -> Readings:
@@ -142,10 +143,11 @@ class BlurReader:
         done : called with the fraction of the work that is done, 0..1.
         coarse_luma : returns the luma of a level that is read for the whole photograph at once, by the number of the
             level; without it, all of `luma` is read for that.
+        finest : whether the finest level is read, where it matters; it is in any case if there is no other.
         tile, block : sides in px of tiles, a multiple of 8, and of blocks, a multiple of 256. The result depends on
             them by rounding alone, except for which squares are read at the finest level.
         """
-        return _Reading(self._session, luma, done, coarse_luma, tile, block).readings()
+        return _Reading(self._session, luma, done, coarse_luma, finest, tile, block).readings()
 
 
 @dataclass(frozen=True)
@@ -182,10 +184,12 @@ class _Reading:
         luma: Region,
         done: Callable[[float], None],
         coarse_luma: Callable[[int], _Floats] | None,
+        finest: bool,
         tile: int,
         block: int,
     ) -> None:
         self._session, self._luma, self._done, self._tile, self._block = session, luma, done, tile, block
+        self._finest = finest
         shape = (luma.shape[0], luma.shape[1])
         self._sides, count = padded_sides(shape)
         self._whole = whole_level(shape)[1]
@@ -244,7 +248,7 @@ class _Reading:
             (_readings(block[0]), _readings(block[1])),
             Readings(*(_repeated(plane) for plane in (kept.log2_sigma, kept.certainty))),
         )
-        for rectangle in _rectangles(_finely(kept.log2_sigma)):
+        for rectangle in _rectangles(_finely(kept.log2_sigma)) if self._finest else []:
             spans = tuple(
                 slice(side.start + part.start * _CELL, min(side.start + part.stop * _CELL, side.stop))
                 for side, part in zip(block, rectangle, strict=True)
