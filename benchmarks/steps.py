@@ -72,8 +72,11 @@ STEPS = (
     Step("upsampling: colours", "defocus.methods.pyramid.method", "_colour_planes"),
     Step("upsampling", "defocus.filters.guided", "GuidedUpsampling.rows"),
     Step("upsampling: sigma of its logarithm", "defocus.methods.pyramid.method", "_finished"),
-    Step("map: encoding and writing", "defocus.maps.defocus_map", "DefocusMap.save"),
-    Step("picture: colours", "defocus.maps.defocus_map", "preview"),
+    Step("map: encoding and writing", "defocus.maps.map_file", "save_map"),
+    Step("map: figures and its picture's pixels", "defocus.maps.map_summary", "MapSummary.see"),
+    Step("map: percentiles", "defocus.maps.map_summary", "MapSummary.percentiles"),
+    Step("picture: limits", "defocus.maps.preview", "limits_of_photograph"),
+    Step("picture: colours", "defocus.maps.preview", "preview"),
     Step("picture: encoding", "defocus.cli.files", "png"),
     Step("writing files to the disk", "defocus.runtime.atomic", "write_bytes"),
 )
@@ -266,6 +269,9 @@ def table(costs: dict[str, Cost], megapixels: float) -> str:
     wall, cpu = (sum(getattr(each, name) for each in costs.values()) for name in ("wall", "cpu"))
     peak = max(each.peak for each in costs.values()) / 1e6
     lines.append(f"| **whole** | {wall:.2f} | {cpu:.2f} | {cpu / megapixels:.3f} | | {peak:.0f} | |")
+    idle = [each.label for each in STEPS if not any(label.startswith(each.label.partition("{}")[0]) for label in costs)]
+    if idle:
+        lines += ["", f"Not called: {'; '.join(idle)}."]
     return "\n".join(lines)
 
 
