@@ -8,14 +8,14 @@ The command runs in a process of its own, cold; the start of Python itself does 
 are replaced by ones that tell when they begin and end, in whatever thread they run, so a step is the time within its
 function and not within another step. Where steps run in several threads at once, the time is divided among them
 evenly: both columns of seconds add up to the whole. CPU seconds are those of all threads of the process, of libraries
-too. "Peak" is the largest resident memory of the process while a step ran, "more" by how much that was above the
-memory before its first call, both read every 5 ms from /proc (blank elsewhere). "Everything else" is what no step
-covers.
+too. "Peak" is the largest resident memory of the process while a step ran, "more" by how much, at most, that was
+above the memory at the beginning of a call, both read every 5 ms from /proc (blank elsewhere). "Everything else" is
+what no step covers.
 
 (The script is not called profile.py: Python's own module of that name would be hidden from all scripts beside it.)
 
 Peers, in a warm process, on a cut of the same photograph (--peer-size): variance of the Laplacian, HiFST by the package
-blur-detector at full density (extra `benchmark`), and `dhde`.
+blur-detector at its defaults and at full density, which takes minutes (extra `benchmark`), and `dhde`.
 """
 
 from __future__ import annotations
@@ -72,24 +72,33 @@ STEPS = (
     Step("upsampling: colours", "defocus.methods.pyramid.method", "_colour_planes"),
     Step("upsampling", "defocus.filters.guided", "GuidedUpsampling.rows"),
     Step("upsampling: sigma of its logarithm", "defocus.methods.pyramid.method", "_finished"),
-    Step("map: encoding and writing", "defocus.maps.defocus_map", "DefocusMap.save"),
-    Step("picture: colours", "defocus.maps.defocus_map", "preview"),
+    Step("map: encoding and writing", "defocus.maps.map_file", "save_map"),
+    Step("map: figures and its picture's pixels", "defocus.maps.map_summary", "MapSummary.see"),
+    Step("map: percentiles", "defocus.maps.map_summary", "MapSummary.percentiles"),
+    Step("picture: limits", "defocus.maps.preview", "limits_of_photograph"),
+    Step("picture: colours", "defocus.maps.preview", "preview"),
     Step("picture: encoding", "defocus.cli.files", "png"),
     Step("writing files to the disk", "defocus.runtime.atomic", "write_bytes"),
 )
 IMPORTS, REST = "imports", "everything else"
-PEERS = ("laplacian", "hifst-dense", "dhde")
+PEERS = ("laplacian", "hifst", "hifst-dense", "dhde")
 
 
 @dataclass
 class Cost:
-    """What a step took so far: wall and CPU seconds, calls, resident bytes at most and before its first call."""
+    """What a step took so far: wall and CPU seconds, calls, resident bytes at most, and above those before a call."""
 
     wall: float = 0.0
     cpu: float = 0.0
     calls: int = 0
     peak: int = 0
+    more: int = 0
     before: int = 0
+
+    def note(self, now: int) -> None:
+        """Take note of the resident bytes while the step runs."""
+        self.peak = max(self.peak, now)
+        self.more = max(self.more, now - self.before)
 
 
 class Recorder:
@@ -109,16 +118,15 @@ class Recorder:
             self._count()
             self._at_work.setdefault(thread, []).append(label)
             cost = self.costs.setdefault(label, Cost())
-            if cost.calls == 0:
-                cost.before = resident()
             cost.calls += 1
-            cost.peak = max(cost.peak, resident())
+            cost.before = resident()
+            cost.note(cost.before)
         try:
             yield
         finally:
             with self._lock:
                 self._count()
-                cost.peak = max(cost.peak, resident())
+                cost.note(resident())
                 self._at_work[thread].pop()
                 if not self._at_work[thread]:
                     del self._at_work[thread]
@@ -134,7 +142,7 @@ class Recorder:
         with self._lock:
             for labels in self._at_work.values():
                 for label in labels:
-                    self.costs[label].peak = max(self.costs[label].peak, now)
+                    self.costs[label].note(now)
 
     def _count(self) -> None:
         wall, cpu = time.perf_counter(), time.process_time()
@@ -219,10 +227,18 @@ def profile(photo: Path, arguments: Sequence[str]) -> dict[str, Cost]:
     with tempfile.TemporaryDirectory() as folder, recorder.step(REST):
         sampler.start()
         with recorder.step(IMPORTS):
+            from defocus.cli import estimate
             from defocus.cli.app import main
         watch_imports(recorder)
-        with recorder.step(IMPORTS):
-            watch(recorder, STEPS)
+        process = estimate.process_photographs
+
+        def process_watched(*given: Any, **options: Any) -> Any:
+            # Not earlier: the command limits the threads of libraries that load after that.
+            with recorder.step(IMPORTS):
+                watch(recorder, STEPS)
+            return process(*given, **options)
+
+        estimate.process_photographs = process_watched
         sys.argv = ["defocus", "estimate", str(photo), "-o", folder, "--quiet", *arguments]
         try:
             main()
@@ -246,13 +262,16 @@ def table(costs: dict[str, Cost], megapixels: float) -> str:
     lines = ["| step | s | CPU s | CPU s per MP | calls | peak MB | more |", "|---|---|---|---|---|---|---|"]
     for label in sorted(costs, key=order):
         cost = costs[label]
-        memory = f"{cost.peak / 1e6:.0f} | {(cost.peak - cost.before) / 1e6:.0f}" if cost.peak else " | "
+        memory = f"{cost.peak / 1e6:.0f} | {cost.more / 1e6:.0f}" if cost.peak else " | "
         lines.append(
             f"| {label} | {cost.wall:.2f} | {cost.cpu:.2f} | {cost.cpu / megapixels:.3f} | {cost.calls} | {memory} |"
         )
     wall, cpu = (sum(getattr(each, name) for each in costs.values()) for name in ("wall", "cpu"))
     peak = max(each.peak for each in costs.values()) / 1e6
     lines.append(f"| **whole** | {wall:.2f} | {cpu:.2f} | {cpu / megapixels:.3f} | | {peak:.0f} | |")
+    idle = [each.label for each in STEPS if not any(label.startswith(each.label.partition("{}")[0]) for label in costs)]
+    if idle:
+        lines += ["", f"Not called: {'; '.join(idle)}."]
     return "\n".join(lines)
 
 

@@ -99,6 +99,26 @@ def test_speed_finds_the_package_of_another_checkout(tmp_path):
             pass
 
 
+def test_folders_compares_jobs_and_checkouts_in_turn(tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(SCRIPTS)
+    folders = script("folders")
+    (tmp_path / "src/defocus").mkdir(parents=True)
+    asked = []
+
+    def seconds(checkout, folder, output, *options):
+        assert len(list(folder.glob("*.jpg"))) == 4
+        asked.append((checkout == tmp_path, *options))
+        return (8.0 if checkout == tmp_path else 2.0) / (1 if "1" in options else 2), 4.0
+
+    monkeypatch.setattr(folders, "seconds", seconds)
+    folders.main(["--count", "4", "--size", "20", "10", "--jobs", "1", "2", "--runs", "2", "--against", str(tmp_path)])
+    turns = [(old, "--jobs", jobs) for jobs in ("1", "2") for old in (True, False)]
+    assert asked == [*turns, *turns, (False, "--skip-existing")]
+    rows = [line for line in capsys.readouterr().out.splitlines() if line[2:3].isdigit()]
+    assert rows[0] == "| 1, before | 0.50 | 1.00 | 1.000 | 1.00 |"
+    assert rows[3] == "| 2 | 4.00 | 8.00 | 1.000 | 1.00 |"
+
+
 def test_steps_divides_the_time_of_threads_and_adds_up(monkeypatch):
     steps = script("steps")
     now = [0.0]
@@ -131,10 +151,12 @@ def test_steps_divides_the_time_of_threads_and_adds_up(monkeypatch):
     assert {label: cost.cpu for label, cost in recorder.costs.items()} == {
         each: 2 * expected[each] for each in expected
     }
-    rows = [line.split("|")[1:4] for line in steps.table(recorder.costs, 2.0).splitlines()[2:]]
+    lines = steps.table(recorder.costs, 2.0).splitlines()
+    rows = [line.split("|")[1:4] for line in lines[2:-2]]
     assert rows[0] == [" grain ", " 4.00 ", " 8.00 "]
     assert [row[0].strip() for row in rows[1:4]] == ["lamps", "propagation", "propagation, solver"]
     assert rows[-1] == [" **whole** ", " 15.00 ", " 30.00 "]
+    assert lines[-1].startswith("Not called: reading") and "lamps" not in lines[-1]
 
 
 def test_steps_says_when_a_function_is_gone():
@@ -154,9 +176,9 @@ def test_steps_prints_every_step_of_an_estimate():
         check=True,
     )
     rows = [line.split("|")[1].strip() for line in done.stdout.splitlines() if line.startswith("| ")]
-    steps = script("steps")
-    assert {"imports", "everything else", "**whole**", "network, level 0"} <= set(rows)
-    assert {each.label for each in steps.STEPS if "{}" not in each.label} - set(rows) <= {"grain, where"}
+    assert {"imports", "everything else", "**whole**", "network, level 0", "map: encoding and writing"} <= set(rows)
+    # The picture shows no grain; all else that the table watches is part of every estimate.
+    assert done.stdout.splitlines()[-1] == "Not called: grain, where."
 
 
 def test_generators_share_no_photograph_and_read_known_blur(tmp_path):

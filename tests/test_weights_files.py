@@ -19,6 +19,7 @@ from defocus.methods.shi2014.method import LAYOUT as SHI2014
 from defocus.methods.shi2015jnb.method import LAYOUT as SHI2015JNB
 from defocus.methods.shi2015tog.method import LAYOUT as SHI2015TOG
 from defocus.methods.weights_file import LARGEST, read_array_weights
+from defocus.training.trainer import TrainingOptions
 
 PHOTO = np.random.default_rng(5).integers(0, 255, (48, 48), dtype=np.uint8)
 LAYOUTS = {"shi2014": SHI2014, "shi2015jnb": SHI2015JNB, "shi2015tog": SHI2015TOG}
@@ -200,3 +201,13 @@ def test_only_networks_of_one_s_own_need_the_package_onnx(tmp_path):
         check=True,
     )
     assert done.stdout.splitlines() == ["Networks of your own need one more package: pip install onnx."] * 4
+
+
+@pytest.mark.parametrize("method", ["pyramid", "dhde"])
+def test_a_training_asks_for_the_package_onnx_before_it_begins(tmp_path, monkeypatch, method):
+    pytest.importorskip("torch")
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(WeightsError, match="pip install onnx"):
+        find_method(method).load_trainer().train(
+            tmp_path, tmp_path / "w.onnx", TrainingOptions(), lambda step, fraction, figures: None
+        )

@@ -15,10 +15,10 @@ OPTIONS = frozenset({"device", "resume", "epochs", "processes", "patches", "rele
 
 def train(photos: Path, out: Path, options: TrainingOptions, report: TrainingProgress) -> str:
     """Train the network on patches of sharp photographs; see `defocus.training.trainer.Trainer`."""
-    import_onnx()  # before hours of work whose result could not be saved
     from defocus.training.dhde.fitting import TrainingParameters, train_network
     from defocus.training.dhde.patches import RELEASED, PatchRecipe
 
+    import_onnx()  # before hours of work whose result could not be saved
     recipe = replace(RELEASED if options.released_recipe else PatchRecipe(), patches_per_label=options.patches)
     parameters = TrainingParameters(recipe=recipe, seed=options.seed)
     if options.epochs is not None:

@@ -15,9 +15,9 @@ OPTIONS = frozenset({"device", "resume", "epochs", "processes", "scenes", "start
 
 def train(photos: Path, out: Path, options: TrainingOptions, report: TrainingProgress) -> str:
     """Train the network on scenes rendered from sharp photographs; see `defocus.training.trainer.Trainer`."""
-    import_onnx()  # before hours of work whose result could not be saved
     from defocus.training.pyramid.fitting import PyramidTraining, train_network
 
+    import_onnx()  # before hours of work whose result could not be saved
     parameters = PyramidTraining(scenes=options.scenes, seed=options.seed)
     if options.epochs is not None:
         parameters = replace(parameters, epochs=options.epochs)
