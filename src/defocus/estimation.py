@@ -175,10 +175,7 @@ def _estimate(
 ) -> DefocusMap:
     from defocus.photograph import as_photograph
 
-    found = estimate_strips(as_photograph(photo), method, parameters, weights, device, progress).whole()
-    if progress is not None:
-        progress("done", 1.0)
-    return found
+    return estimate_strips(as_photograph(photo), method, parameters, weights, device, progress).whole()
 
 
 def check_device(method: Method, device: str) -> None:

@@ -398,7 +398,7 @@ def summarise(logits: NDArray[np.floating], octaves: int = 0) -> Readings:
     >>> logits = np.full((37, 1, 1), -50.0)
     >>> logits[10] = 0  # sigma is within the bin of 1.07 px
     >>> found = summarise(logits)
-    >>> float(np.exp2(found.log2_sigma[0, 0]).round(2)), float(found.certainty[0, 0].round(2))
+    >>> round(float(np.exp2(found.log2_sigma[0, 0])), 2), round(float(found.certainty[0, 0]), 2)
     (1.07, 1.0)
     """
     result = Readings(*(np.empty(logits.shape[1:], np.float32) for _ in range(2)))

@@ -191,6 +191,7 @@ def estimate(
             rgb = _colour_planes(photograph, slice(top, min(top + _MAP_ROWS, shape[0])))
             yield _finished(top, *upsampling.rows(top, rgb))
             report("upsampling", 0.85 + 0.15 * min((top + _MAP_ROWS) / shape[0], 1.0))
+        report("done", 1.0)
 
     return MapStrips(
         shape=shape,
