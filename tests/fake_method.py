@@ -37,8 +37,10 @@ def estimate(photograph, parameters, weights, progress):
             progress("waiting", step / parameters.steps)
         time.sleep(parameters.pause)
     sigma = (0.5 + parameters.gain * photograph.as_float(np.float32).mean(axis=2)).astype(np.float32)
-    seeds = Seeds.none(sigma.shape)
-    seeds.sigma[::2], seeds.probability[::2] = sigma[::2], 0.75
+    chosen = np.full(sigma.shape, np.nan, np.float32)
+    probability = chosen.copy()
+    chosen[::2], probability[::2] = sigma[::2], 0.75
+    seeds = Seeds(chosen, probability)
     return DefocusMap(
         sigma=sigma,
         confidence=np.where(np.arange(sigma.shape[1]) % 4 == 0, 0.25, 0.5).astype(np.float32) * np.ones_like(sigma),

@@ -1,8 +1,12 @@
-"""The scripts in benchmarks/ that make the tables of docs/: peers, speed, generators and sharpened."""
+"""The scripts in benchmarks/ that make the tables of docs/: peers, speed, steps, generators and sharpened."""
 
 import importlib.util
 import json
+import os
+import subprocess
 import sys
+import threading
+import types
 from pathlib import Path
 
 import numpy as np
@@ -60,9 +64,121 @@ def test_speed_makes_photographs_of_a_size_and_tells_ratios(tmp_path):
     speed.write_photograph(tmp_path / "small.png", tmp_path / "large.jpg", 700, 1300)
     with Image.open(tmp_path / "large.jpg") as made:
         assert (made.size, made.format) == ((1300, 700), "JPEG")
-    costs = {"24 MP": speed.Cost(4000, 6000, 8.0, 7.0, 900), "6 MP": speed.Cost(2000, 3000, 2.5, 2.0, 400)}
+    whole = {"24 MP": speed.Run(8.0, 14.0, 900), "6 MP": speed.Run(2.5, 4.0, 400)}
+    costs = {label: speed.Cost(*speed.SIZES[label], whole[label], 2.0, 3.0) for label in whole}
     assert speed.ratios(costs) == ["24 MP / 6 MP: 3.20 times the seconds for 4.00 times the pixels."]
+    assert costs["6 MP"].row("a") == "| a | 2.50 | 0.417 | 4.00 | 400 | 2.00 | 3.00 |"
+    assert costs["24 MP"].compared("a", costs["6 MP"]) == "| a | 3.20 | | 3.50 | 2.25 | 1.00 | 1.00 |"
     assert set(speed.USUAL.split(",")) <= set(speed.SIZES)
+
+
+def test_a_mosaic_is_sharp_on_the_left_and_blurred_on_the_right(tmp_path):
+    speed = script("speed")
+    assert speed.write_photograph(None, tmp_path / "small.jpg", 480, 640) == (640, 480)
+    small = np.asarray(Image.open(tmp_path / "small.jpg")).astype(int)
+    steepness = np.abs(np.diff(small.mean(axis=2), axis=1))
+    assert small.shape == (480, 640, 3)
+    assert np.percentile(steepness[:, :170], 95) > 3 * np.percentile(steepness[:, 400:512], 95)
+    large = speed.mosaic(1200, 1500)
+    assert large.shape == (1200, 1500, 3)
+    assert large[:, :600].std() > 10 and not np.array_equal(large[:300, :400], large[300:600, :400])
+
+
+def test_speed_finds_the_package_of_another_checkout(tmp_path):
+    speed = script("speed")
+    (tmp_path / "src/defocus").mkdir(parents=True)
+    (tmp_path / "src/defocus/__init__.py").write_text("raise SystemExit(7)")
+    with speed.checked_out(str(tmp_path)) as other:
+        with pytest.raises(SystemExit, match="failed with 7"):
+            speed.whole_process([sys.executable, "-P", "-c", "import defocus"], other)
+        run = speed.whole_process([sys.executable, "-P", "-c", "import defocus"])
+    assert run.cpu > 0 and run.seconds > 0 and run.megabytes > 1
+    (tmp_path / "nothing").mkdir()
+    for wrong in (str(tmp_path / "nothing"), "no-such-commit"):
+        with pytest.raises(SystemExit, match="commit"), speed.checked_out(wrong):
+            pass
+
+
+def test_folders_compares_jobs_and_checkouts_in_turn(tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(SCRIPTS)
+    folders = script("folders")
+    (tmp_path / "src/defocus").mkdir(parents=True)
+    asked = []
+
+    def seconds(checkout, folder, output, *options):
+        assert len(list(folder.glob("*.jpg"))) == 4
+        asked.append((checkout == tmp_path, *options))
+        return (8.0 if checkout == tmp_path else 2.0) / (1 if "1" in options else 2), 4.0
+
+    monkeypatch.setattr(folders, "seconds", seconds)
+    folders.main(["--count", "4", "--size", "20", "10", "--jobs", "1", "2", "--runs", "2", "--against", str(tmp_path)])
+    turns = [(old, "--jobs", jobs) for jobs in ("1", "2") for old in (True, False)]
+    assert asked == [*turns, *turns, (False, "--skip-existing")]
+    rows = [line for line in capsys.readouterr().out.splitlines() if line[2:3].isdigit()]
+    assert rows[0] == "| 1, before | 0.50 | 1.00 | 1.000 | 1.00 |"
+    assert rows[3] == "| 2 | 4.00 | 8.00 | 1.000 | 1.00 |"
+
+
+def test_steps_divides_the_time_of_threads_and_adds_up(monkeypatch):
+    steps = script("steps")
+    now = [0.0]
+    clock = types.SimpleNamespace(perf_counter=lambda: now[0], process_time=lambda: 2 * now[0])
+    monkeypatch.setattr(steps, "time", clock)
+    recorder = steps.Recorder()
+    both_began, may_end = threading.Barrier(3), threading.Barrier(3)
+
+    def work(label):
+        with recorder.step(label):
+            both_began.wait()
+            may_end.wait()
+
+    with recorder.step(steps.REST):
+        now[0] += 1
+        with recorder.step("propagation"):
+            now[0] += 2
+            with recorder.step("propagation, solver"):
+                now[0] += 4
+        threads = [threading.Thread(target=work, args=(label,)) for label in ("grain", "lamps")]
+        for thread in threads:
+            thread.start()
+        both_began.wait()
+        now[0] += 8
+        may_end.wait()
+        for thread in threads:
+            thread.join()
+    expected = {steps.REST: 1, "propagation": 2, "propagation, solver": 4, "grain": 4, "lamps": 4}
+    assert {label: cost.wall for label, cost in recorder.costs.items()} == expected
+    assert {label: cost.cpu for label, cost in recorder.costs.items()} == {
+        each: 2 * expected[each] for each in expected
+    }
+    lines = steps.table(recorder.costs, 2.0).splitlines()
+    rows = [line.split("|")[1:4] for line in lines[2:-2]]
+    assert rows[0] == [" grain ", " 4.00 ", " 8.00 "]
+    assert [row[0].strip() for row in rows[1:4]] == ["lamps", "propagation", "propagation, solver"]
+    assert rows[-1] == [" **whole** ", " 15.00 ", " 30.00 "]
+    assert lines[-1].startswith("Not called: reading") and "lamps" not in lines[-1]
+
+
+def test_steps_says_when_a_function_is_gone():
+    steps = script("steps")
+    for gone in (("defocus.nowhere", "f"), ("defocus.units", "gone"), ("defocus.maps.defocus_map", "DefocusMap.gone")):
+        with pytest.raises(LookupError, match=r"change its line in STEPS"):
+            steps.watch(steps.Recorder(), [steps.Step("a step", *gone)])
+
+
+@pytest.mark.slow
+def test_steps_prints_every_step_of_an_estimate():
+    done = subprocess.run(
+        [sys.executable, SCRIPTS / "steps.py", "--size", "0.3 MP", "--no-peers"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    rows = [line.split("|")[1].strip() for line in done.stdout.splitlines() if line.startswith("| ")]
+    assert {"imports", "everything else", "**whole**", "network, level 0", "map: encoding and writing"} <= set(rows)
+    # The picture shows no grain; all else that the table watches is part of every estimate.
+    assert done.stdout.splitlines()[-1] == "Not called: grain, where."
 
 
 def test_generators_share_no_photograph_and_read_known_blur(tmp_path):

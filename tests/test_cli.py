@@ -14,6 +14,7 @@ from PIL import Image
 
 import defocus
 from defocus import load
+from defocus.methods import METHODS
 from systems import needs_signals
 from waiting import wait_for
 
@@ -287,6 +288,26 @@ def test_help_loads_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=ENVIRONMENT)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_an_estimate_imports_only_what_it_uses(tmp_path):
+    Image.fromarray(np.random.default_rng(1).integers(0, 255, (48, 64, 3), np.uint8)).save(tmp_path / "a.jpg")
+    code = (
+        "import sys; sys.argv[1:] = ['estimate', 'a.jpg']\n"
+        "from defocus.cli.app import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print('\\n'.join(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=ENVIRONMENT, cwd=tmp_path
+    )
+    imported = set(done.stdout.splitlines())
+    assert {"defocus.cli.estimate", "defocus.methods.pyramid.method", "PIL.JpegImagePlugin"} <= imported
+    other_commands = {f"defocus.cli.{name}" for name in ("segment", "magnify", "depth", "rank", "train", "benchmark")}
+    other_methods = {f"defocus.methods.{name}" for name in METHODS if name != "pyramid"}
+    packages = {"onnx", "jinja2", "trimesh", "sklearn", "rich", "scipy.fft", "scipy.stats", "asyncio"}
+    assert not imported & (other_commands | other_methods | packages | {"PIL.PdfImagePlugin", "defocus.applications"})
 
 
 def test_module_is_the_command():

@@ -22,10 +22,8 @@ RNG = np.random.default_rng(3)
 
 def make_map(shape=(23, 31), **changes):
     sigma = RNG.uniform(0.5, 2.0, shape).astype(np.float32)
-    seeds = Seeds.none(shape)
     at = RNG.random(shape) < 0.1
-    seeds.sigma[at] = sigma[at]
-    seeds.probability[at] = 0.7
+    seeds = Seeds(np.where(at, sigma, np.float32(np.nan)), np.where(at, np.float32(0.7), np.float32(np.nan)))
     whole = DefocusMap(
         sigma=sigma,
         confidence=RNG.random(shape, dtype=np.float32),

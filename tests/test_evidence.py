@@ -9,7 +9,7 @@ from scipy import ndimage
 from skimage import data
 
 import defocus
-from defocus.evidence import without_block_edges
+from defocus.evidence.blocks import without_block_edges
 from defocus.evidence.camera_shake import camera_shake
 from defocus.evidence.discs import outlined_discs
 from defocus.evidence.grain import find_grain

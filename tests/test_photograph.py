@@ -7,9 +7,10 @@ import zlib
 import imagecodecs
 import numpy as np
 import pytest
+import simplejpeg
 import skimage.data
 import tifffile
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, ImageFile, ImageOps
 
 from defocus import PhotographError
 from defocus.photograph import (
@@ -244,6 +245,43 @@ def test_every_orientation_of_every_kind_of_file_comes_out_upright(tmp_path, ori
     path = tmp_path / "sixteen.tif"
     tifffile.imwrite(path, turned16, photometric="rgb", extratags=[(274, "H", 1, orientation, True)])
     np.testing.assert_array_equal(read_photograph(path).pixels, RGB16)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("subsampling", [0, 1, 2, "4:1:1"])
+def test_a_jpeg_s_pixels_are_those_of_pillow(mode, progressive, subsampling):
+    picture = Image.fromarray(skimage.data.astronaut()[:123, :149]).convert(mode)
+    colours = {"exif": exif(1), "subsampling": subsampling} if mode == "RGB" else {}
+    file = io.BytesIO()
+    picture.save(file, "JPEG", progressive=progressive, optimize=True, restart_marker_blocks=5, **colours)
+    with Image.open(file) as image:
+        expected = np.asarray(image.convert("RGB")) if mode != "CMYK" else None
+        found = read_photograph(file.getvalue(), strict=True)
+    if expected is not None:
+        np.testing.assert_array_equal(found.pixels, expected)
+    assert found.stored_colours == {"RGB": "rgb", "L": "gray", "CMYK": "cmyk"}[mode]
+    assert found.exif == colours.get("exif")
+
+
+def test_a_jpeg_that_keeps_rgb_is_read_as_rgb():
+    file = io.BytesIO()
+    Image.fromarray(skimage.data.astronaut()[:64, :64]).save(file, "JPEG", keep_rgb=True, quality=100, subsampling=0)
+    found = read_photograph(file.getvalue(), strict=True).pixels.astype(int)
+    np.testing.assert_allclose(found, skimage.data.astronaut()[:64, :64], atol=3)  # by quality 100
+
+
+def test_a_sound_jpeg_is_decoded_once(monkeypatch):
+    file = io.BytesIO()
+    Image.fromarray(RGB8).save(file, "JPEG")
+    decoded = []
+    decode = simplejpeg.decode_jpeg
+    monkeypatch.setattr(
+        simplejpeg, "decode_jpeg", lambda *given, **options: decoded.append(1) or decode(*given, **options)
+    )
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda image: decoded.append(1))
+    read_photograph(file.getvalue())
+    assert len(decoded) == 1
 
 
 @pytest.mark.parametrize("orientation", ORIENTATIONS)

@@ -9,11 +9,14 @@ import zlib
 import imagecodecs
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from skimage import data
 
 from defocus.errors import PhotographError, PhotographWarning
 from defocus.photograph import as_photograph, read_photograph
+from defocus.photograph.png_encoder import encode_png
 
 RGB = data.astronaut()[:96, :80].copy()
 ALPHA = np.dstack([RGB, np.tile(np.arange(80, dtype=np.uint8) * 3, (96, 1))])
@@ -155,3 +158,32 @@ def test_libraries_print_nothing(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, check=True)
     assert done.stdout == done.stderr == b""
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(3, 70), st.integers(3, 70), st.sampled_from([np.uint8, np.uint16]), st.sampled_from([(), (3,)]))
+def test_what_is_encoded_is_read_back(height, width, dtype, channels):
+    pixels = np.random.default_rng(height).integers(0, np.iinfo(dtype).max + 1, (height, width, *channels), dtype)
+    contents = encode_png(pixels)
+    np.testing.assert_array_equal(imagecodecs.png_decode(contents), pixels)
+    read = read_photograph(contents, strict=True).pixels
+    np.testing.assert_array_equal(read if channels else read[..., 0], pixels)
+    turned = np.asfortranarray(pixels[:, ::-1])
+    np.testing.assert_array_equal(imagecodecs.png_decode(encode_png(turned)), turned)
+    if dtype == np.uint8:
+        with Image.open(io.BytesIO(contents)) as image:
+            np.testing.assert_array_equal(np.asarray(image), pixels)
+
+
+def test_compressed_pixels_may_be_in_several_chunks(monkeypatch):
+    whole = encode_png(RGB)
+    monkeypatch.setattr(sys.modules[encode_png.__module__], "_LONGEST", 1000)
+    parts = encode_png(RGB)
+    assert whole.count(b"IDAT") == 1 and parts.count(b"IDAT") > 10
+    np.testing.assert_array_equal(read_photograph(parts, strict=True).pixels, RGB)
+
+
+@pytest.mark.parametrize("pixels", [RGB.astype(float), ALPHA, RGB[0, 0], RGB > 9])
+def test_other_pixels_are_not_encoded(pixels):
+    with pytest.raises(ValueError, match="A PNG holds"):
+        encode_png(pixels)

@@ -89,6 +89,18 @@ def test_uncertain_is_grey_and_as_light_as_before():
     np.testing.assert_allclose(unsure @ weights, sure @ weights, atol=0.51)
 
 
+def test_fading_shows_no_bands():
+    """Colours beside one another, along sigma and along confidence, differ by no more than 3 of 255 and a rounding."""
+    confidence = np.linspace(0, 0.5, 400, dtype=np.float32)[:, None]
+    sigma = np.tile(np.linspace(0.5, 2.0, 600, dtype=np.float32), (400, 1))
+    picture = preview(sigma, confidence=np.broadcast_to(confidence, sigma.shape)).astype(int)
+    assert np.abs(np.diff(picture, axis=0)).max() <= 3
+    sure, kept = preview(sigma).astype(float), 2 * confidence[..., None]
+    grey = (sure @ np.array([0.2126, 0.7152, 0.0722]))[..., None]
+    exact = grey + kept * (sure - grey)
+    assert np.abs(picture - exact).max() <= 2
+
+
 @pytest.mark.parametrize("limits", [(1.0, 1.0), (2.0, 1.0), (0.0, np.inf), (np.nan, 1.0)])
 def test_bad_limits(limits):
     with pytest.raises(ParameterError, match="lowest first"):

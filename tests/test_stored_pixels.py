@@ -18,6 +18,7 @@ from PIL import Image
 import defocus
 from defocus import PhotographError, read_photograph
 from defocus.errors import PhotographWarning
+from defocus.methods.pyramid.blur_reader import BlurReader
 from defocus.photograph import StoredPixels, photograph_from_array, png, reduce_photograph, source, stored_pixels, tiff
 from defocus.photograph.content import find_content
 from defocus.photograph.stored_pixels import Pieces
@@ -506,6 +507,26 @@ def test_methods_and_edits_take_them(tmp_path, in_parts):
     assert got.metadata == expected.metadata
     for edit in (defocus.magnify, defocus.sharpen):
         np.testing.assert_array_equal(edit(parts, defocus_map=expected), edit(whole, defocus_map=expected))
+
+
+@pytest.mark.parametrize("suffix", ["tif", "png"])
+def test_the_map_is_the_same(tmp_path, in_parts, monkeypatch, suffix):
+    """Also where a photograph is read block by block, and has bars, which are cut off first."""
+    monkeypatch.setitem(BlurReader.read.__kwdefaults__, "block", 256)
+    picture = np.zeros((420, 640, 3), np.uint8)
+    picture[40:-40] = cv2.resize(RANDOM.integers(0, 256, (170, 320, 3), np.uint8), (640, 340))
+    path = tmp_path / f"a.{suffix}"
+    if suffix == "tif":
+        tifffile.imwrite(path, picture, photometric="rgb", **TILES)
+    else:
+        Image.fromarray(picture).save(path)
+    whole, parts = in_parts(path)
+    assert isinstance(parts.pixels, StoredPixels)
+    expected, got = defocus.estimate(whole), defocus.estimate(parts)
+    np.testing.assert_array_equal(got.sigma, expected.sigma)
+    np.testing.assert_array_equal(got.confidence, expected.confidence)
+    np.testing.assert_array_equal(got.seeds.sigma, expected.seeds.sigma)
+    assert got.confidence[:30].max() == 0 < got.confidence[100:300].mean()
 
 
 def test_the_limit_is_for_what_is_read_whole(tmp_path, monkeypatch):

@@ -2,6 +2,9 @@
 
 import io
 import json
+import os
+import subprocess
+import sys
 import time
 import zipfile
 import zlib
@@ -16,6 +19,7 @@ from defocus.methods.shi2014.method import LAYOUT as SHI2014
 from defocus.methods.shi2015jnb.method import LAYOUT as SHI2015JNB
 from defocus.methods.shi2015tog.method import LAYOUT as SHI2015TOG
 from defocus.methods.weights_file import LARGEST, read_array_weights
+from defocus.training.trainer import TrainingOptions
 
 PHOTO = np.random.default_rng(5).integers(0, 255, (48, 48), dtype=np.uint8)
 LAYOUTS = {"shi2014": SHI2014, "shi2015jnb": SHI2015JNB, "shi2015tog": SHI2015TOG}
@@ -164,3 +168,46 @@ def test_a_copy_of_the_shipped_weights_reads_as_they_do(tmp_path, method):
 @pytest.mark.parametrize(("name", "method"), [("loop.onnx", "pyramid"), ("shi2014_zlib.npz", "shi2014")])
 def test_files_of_attacks_are_refused(shared, name, method):
     refused(shared / "cases" / "attack" / name, method)
+
+
+WITHOUT_ONNX = """
+import sys
+
+sys.modules["onnx"] = None  # as if it were not installed
+import numpy as np
+import defocus
+
+photo = np.random.default_rng(5).integers(0, 255, (48, 48), dtype=np.uint8)
+for method in ("pyramid", "dhde"):
+    defocus.estimate(photo, method=method)
+    for path in sys.argv[1:]:
+        try:
+            defocus.estimate(photo, method=method, weights=path)
+        except defocus.WeightsError as error:
+            print(error)
+"""
+
+
+def test_only_networks_of_one_s_own_need_the_package_onnx(tmp_path):
+    copies = [tmp_path / name for name in ("pyramid.onnx", "authors.caffemodel")]
+    copies[0].write_bytes(find_method("pyramid").weights_file().read_bytes())
+    copies[1].write_bytes(b"any")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_ONNX, *map(str, copies)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines() == ["Networks of your own need one more package: pip install onnx."] * 4
+
+
+@pytest.mark.parametrize("method", ["pyramid", "dhde"])
+def test_a_training_asks_for_the_package_onnx_before_it_begins(tmp_path, monkeypatch, method):
+    pytest.importorskip("torch")
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(WeightsError, match="pip install onnx"):
+        find_method(method).load_trainer().train(
+            tmp_path, tmp_path / "w.onnx", TrainingOptions(), lambda step, fraction, figures: None
+        )

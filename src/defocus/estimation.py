@@ -12,7 +12,9 @@ from defocus.methods.registry import Method, find_method
 
 if TYPE_CHECKING:  # numpy and Pillow must not load for `defocus --help`
     from defocus.maps.defocus_map import DefocusMap
-    from defocus.photograph import PhotographLike
+    from defocus.maps.map_strips import MapStrips
+    from defocus.methods.session import Device
+    from defocus.photograph import Photograph, PhotographLike
     from defocus.progress import Progress
 
 
@@ -23,6 +25,7 @@ def estimate(
     method: str = "pyramid",
     parameters: Any = None,
     weights: str | os.PathLike[str] | None = None,
+    device: Device = "auto",
     progress: Progress | None = None,
 ) -> list[DefocusMap]: ...
 
@@ -34,6 +37,7 @@ def estimate(
     method: str = "pyramid",
     parameters: Any = None,
     weights: str | os.PathLike[str] | None = None,
+    device: Device = "auto",
     progress: Progress | None = None,
 ) -> DefocusMap: ...
 
@@ -44,6 +48,7 @@ def estimate(
     method: str = "pyramid",
     parameters: Any = None,
     weights: str | os.PathLike[str] | None = None,
+    device: Device = "auto",
     progress: Progress | None = None,
 ) -> DefocusMap | list[DefocusMap]:
     """Estimate how far out of focus every pixel of a photograph is.
@@ -65,6 +70,10 @@ def estimate(
         a `defocus.DHDEParameters`.
     weights : path, optional
         A weights file for the method's network instead of the one in the package.
+    device : "auto", "cpu", "cuda", "openvino", "coreml" or "directml"
+        What the network of "pyramid" or "dhde" is run on; other methods run on the CPU. "auto" is an NVIDIA GPU or
+        DirectML if the installed ONNX Runtime can use them, or else the CPU. A device that fails leaves the rest to the
+        CPU, with a warning. ``metadata["device"]`` of the map is what was used.
     progress : callable, optional
         Called as ``progress(step, fraction)`` with the step's name and the fraction done, 0..1, of each photograph.
 
@@ -78,7 +87,8 @@ def estimate(
     PhotographError
         If the photograph cannot be read or its pixels are not a photograph.
     ParameterError
-        If the method, the preset or a parameter is unknown or outside its range.
+        If the method, the preset or a parameter is unknown or outside its range; or if the device is unknown, is not
+        there, does not work, or is none that the method can use.
     WeightsError
         If the weights file is missing, damaged or of another kind.
 
@@ -90,28 +100,104 @@ def estimate(
     >>> m = defocus.estimate(photo)
     >>> m.sigma.shape, m.unit, bool(np.median(m.sigma) < 1)
     ((60, 90), 'px', True)
+    >>> defocus.estimate(photo, device="cpu").metadata["device"]
+    'cpu'
     """
     chosen = find_method(method)
     resolved = find_parameters(chosen, parameters)
+    check_device(chosen, device)
     weights_file = None if weights is None else Path(weights)
     if isinstance(photo, list | tuple):
-        return [_estimate(each, chosen, resolved, weights_file, progress) for each in photo]
-    return _estimate(photo, chosen, resolved, weights_file, progress)
+        return [_estimate(each, chosen, resolved, weights_file, device, progress) for each in photo]
+    return _estimate(photo, chosen, resolved, weights_file, device, progress)
+
+
+def estimate_strips(
+    photograph: Photograph,
+    method: Method,
+    parameters: Any,
+    weights: Path | None = None,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> MapStrips:
+    """Estimate a map that is computed strip by strip while it is written, where the method can do so.
+
+    Parameters
+    ----------
+    photograph : photograph of any size.
+    method : method as `find_method` returns it.
+    parameters : the method's own parameters, as `find_parameters` returns them.
+    weights, device, progress : as for `estimate`.
+
+    Returns
+    -------
+    MapStrips
+
+    Raises
+    ------
+    PhotographError, ParameterError, WeightsError
+        As `estimate`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from defocus.photograph import Photograph
+    >>> photograph = Photograph(np.random.default_rng(1).integers(0, 256, (60, 90, 3), np.uint8))
+    >>> pyramid = find_method("pyramid")
+    >>> estimate_strips(photograph, pyramid, find_parameters(pyramid)).shape
+    (60, 90)
+    """
+    from defocus.maps.map_strips import MapStrips
+    from defocus.photograph.content import find_content
+    from defocus.runtime.cores import single_blas_thread
+
+    module = method.load()  # before the block, which does not reach a BLAS that is loaded later
+    # The products of an estimate are too small for several BLAS threads, which wait for each other at full load: they
+    # would take half of all CPU time.
+    with single_blas_thread():
+        photograph = photograph.in_srgb()
+        content = find_content(photograph)
+        on_device = {"device": device} if method.has_network else {}
+        found = module.estimate(content.cut(photograph), parameters, weights, progress, **on_device)
+    inner = found if isinstance(found, MapStrips) else MapStrips.of(found)
+    whole = content.put_back(inner, (photograph.height, photograph.width))
+    origin = {} if photograph.sha256 is None else {"photograph_sha256": photograph.sha256}
+    return replace(whole, metadata={"device": "cpu", **whole.metadata, **origin})
 
 
 def _estimate(
-    photo: PhotographLike, method: Method, parameters: Any, weights: Path | None, progress: Progress | None
+    photo: PhotographLike,
+    method: Method,
+    parameters: Any,
+    weights: Path | None,
+    device: str,
+    progress: Progress | None,
 ) -> DefocusMap:
     from defocus.photograph import as_photograph
-    from defocus.photograph.content import find_content
 
-    photograph = as_photograph(photo).in_srgb()
-    content = find_content(photograph)
-    inner = method.load().estimate(content.cut(photograph), parameters, weights, progress)
-    whole = content.put_back(inner, (photograph.height, photograph.width))
-    if photograph.sha256 is None:
-        return whole
-    return replace(whole, metadata={**whole.metadata, "photograph_sha256": photograph.sha256})
+    return estimate_strips(as_photograph(photo), method, parameters, weights, device, progress).whole()
+
+
+def check_device(method: Method, device: str) -> None:
+    """See that `method` can be run on a device, as far as can be told without doing it.
+
+    Raises
+    ------
+    ParameterError
+        If the device is unknown or not there, or the method has no network.
+
+    Examples
+    --------
+    >>> check_device(find_method("zhuo2011"), "cuda")
+    Traceback (most recent call last):
+    ...
+    defocus.errors.ParameterError: zhuo2011 has no network that could be run on cuda: leave the device out.
+    """
+    from defocus.methods.session import check_device_is_there
+
+    if not method.has_network and device not in ("auto", "cpu"):
+        raise ParameterError(f"{method.name} has no network that could be run on {device}: leave the device out.")
+    check_device_is_there(device)
 
 
 def find_parameters(method: Method, parameters: Any = None) -> Any:

@@ -1,21 +1,51 @@
 """The command `defocus` and its subcommands. A new one is a module beside this and one line here."""
 
 # No postponed annotations here: typer must find `Annotated` and itself, which load inside a function.
+import atexit
+import gc
 import sys
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import typer
+
+__all__ = ["application", "main"]
+
+
+class _Command(NamedTuple):
+    """Where a command is: a module beside this, its function, and the examples that its help ends with."""
+
+    module: str
+    function: str = "command"
+    examples: str = "EXAMPLES"
+
+
+_COMMANDS = {
+    "estimate": _Command("estimate"),
+    "segment": _Command("segment"),
+    "magnify": _Command("magnify"),
+    "sharpen": _Command("sharpen"),
+    "depth": _Command("depth"),
+    "rank": _Command("rank"),
+    "methods": _Command("methods"),
+    "train": _Command("train", "train_command", "TRAIN_EXAMPLES"),
+    "benchmark": _Command("benchmark"),
+    "study": _Command("train", "study_command", "STUDY_EXAMPLES"),
+}
 
 
 def main() -> None:
     """Run the command line and exit: 0 all done, 1 something failed, 2 wrong usage, 130 interrupted."""
     from defocus.cli.terminal import OutputClosedError, say
 
+    # When Python exits it searches all that was imported for garbage, unless that is frozen: a tenth of the whole time
+    # of a small photograph.
+    atexit.register(gc.freeze)
     try:
         if sys.argv[1:] == ["--version"]:  # without typer, so that scripts can ask often
             _print_version(True)
-        application()(prog_name="defocus")
+        application(sys.argv[1] if len(sys.argv) > 1 else None)(prog_name="defocus")
     except KeyboardInterrupt:
         sys.exit(130)
     except OutputClosedError as error:
@@ -32,13 +62,19 @@ def _print_version(wanted: bool) -> None:
         sys.exit(0)
 
 
-def application() -> "typer.Typer":
-    """Return the program with all its commands; the documentation is made from it too."""
+def application(only: str | None = None) -> "typer.Typer":
+    """Return the program with its commands; the documentation is made from it too.
+
+    Parameters
+    ----------
+    only : name of the one command that is wanted, if that is known: the modules of the others are not imported then.
+        With None, or what is no name of a command, the program has all of them.
+    """
     from typing import Annotated
 
     import typer
 
-    from defocus.cli import benchmark, depth, estimate, magnify, methods, rank, segment, sharpen, train
+    from defocus.runtime.cores import available_cores, limited_cores
 
     app = typer.Typer(
         no_args_is_help=True,
@@ -49,24 +85,18 @@ def application() -> "typer.Typer":
 
     @app.callback(epilog="Example:  defocus estimate photo.jpg")
     def defocus(
-        version: Annotated[
+        context: typer.Context,
+        version: Annotated[  # noqa: ARG001  # its callback reads it
             bool,
             typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
         ] = False,
     ) -> None:
         """How out of focus every pixel of a photograph is, in pixels."""
+        # Libraries of which this package does not set the number of threads know nothing of a container's quota.
+        context.with_resource(limited_cores(available_cores()))
 
-    for name, module in {
-        "estimate": estimate,
-        "segment": segment,
-        "magnify": magnify,
-        "sharpen": sharpen,
-        "depth": depth,
-        "rank": rank,
-    }.items():
-        app.command(name, epilog=module.EXAMPLES)(module.command)
-    app.command("methods", epilog=methods.EXAMPLES)(methods.command)
-    app.command("train", epilog=train.TRAIN_EXAMPLES)(train.train_command)
-    app.command("benchmark", epilog=benchmark.EXAMPLES)(benchmark.command)
-    app.command("study", epilog=train.STUDY_EXAMPLES)(train.study_command)
+    for name in [only] if only in _COMMANDS else _COMMANDS:
+        command = _COMMANDS[name]
+        module = import_module(f"defocus.cli.{command.module}")
+        app.command(name, epilog=getattr(module, command.examples))(getattr(module, command.function))
     return app

@@ -40,7 +40,8 @@ from defocus.errors import MapFileError, OutputError, ParameterError, WeightsErr
 from defocus.provenance import Provenance, is_output
 
 if TYPE_CHECKING:  # numpy must not load for --help
-    from defocus.maps.defocus_map import DefocusMap
+    from defocus.maps.map_strips import MapStrips
+    from defocus.methods.session import Device
     from defocus.photograph import Photograph
     from defocus.progress import Progress
 
@@ -51,9 +52,9 @@ class Result:
 
     Attributes
     ----------
-    record : figures for --json and for the line about the photograph.
+    record : figures for --json and for the line about the photograph; `main` may add some.
     main : writes the main output to a path.
-    pictures : return the contents of the other files, by kind.
+    pictures : return the contents of the other files, by kind, once the main output has been written.
     suffix : of the main output, where it depends on the photograph.
     value : anything else that the command wants back; must be picklable.
     """
@@ -93,8 +94,8 @@ class Task(ABC):
         return photograph
 
     @abstractmethod
-    def make(self, photograph: Photograph, defocus_map: DefocusMap, report: Progress) -> Result:
-        """Do the work."""
+    def make(self, photograph: Photograph, found: MapStrips, report: Progress) -> Result:
+        """Do the work with the map that was found; `found.whole()` has it in memory."""
 
     @abstractmethod
     def line(self, record: dict[str, Any]) -> str | None:
@@ -113,6 +114,7 @@ class _Job:
     method: str
     parameters: Any
     weights: Path | None
+    device: Device
     map_recipe: dict[str, Any]
     map_file: Path | None
     saved_maps: tuple[Path, ...]
@@ -277,7 +279,7 @@ def _line(task: Task, record: dict[str, Any]) -> str | None:
 
 def _prepare(task: Task, options: Options, found: Found, given: Any, weights: Path | None) -> list[_Job]:
     """Check what can be checked before any photograph is read, and say what is to be done with each."""
-    from defocus.estimation import find_parameters
+    from defocus.estimation import check_device, find_parameters
     from defocus.methods.registry import find_method
 
     if not found.photographs and not found.failures:
@@ -298,6 +300,7 @@ def _prepare(task: Task, options: Options, found: Found, given: Any, weights: Pa
     try:
         chosen = find_method(options.method)
         parameters = find_parameters(chosen, given)
+        check_device(chosen, options.device)
         weights_sha256 = chosen.weights_sha256(weights)
         prepare_folder(folder if one_file is None else one_file.parent)
     except (ParameterError, WeightsError) as error:
@@ -338,6 +341,7 @@ def _prepare(task: Task, options: Options, found: Found, given: Any, weights: Pa
                 method=options.method,
                 parameters=parameters,
                 weights=weights,
+                device=options.device,
                 map_recipe=recipe if map_file is None else {"file_sha256": _sha256(map_file)},
                 map_file=map_file,
                 saved_maps=tuple(dict.fromkeys(with_ending(each, MAP_ENDING) for each in (stem, beside))),
@@ -376,7 +380,7 @@ def _try_weights(method: str, parameters: Any, weights: Path) -> None:
 
     picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     try:
-        estimate(picture, method=method, parameters=parameters, weights=weights)
+        estimate(picture, method=method, parameters=parameters, weights=weights, device="cpu")
     except WeightsError as error:
         raise typer.BadParameter(str(error)) from error
 
@@ -457,8 +461,8 @@ def _process(job: _Job, report: Progress) -> _Answer:
         strict=job.strict,
         refuse_outputs=True,
     )
-    defocus_map, origin = _find_map(job, photograph, report)
-    result = job.task.make(photograph, defocus_map, report)
+    found, origin = _find_map(job, photograph, report)
+    result = job.task.make(photograph, found, report)
     report("writing", 1.0)
     outputs = {
         kind: path.with_name(path.name.removesuffix(ANY_SUFFIX) + result.suffix)
@@ -480,10 +484,11 @@ def _process(job: _Job, report: Progress) -> _Answer:
             outputs = {}
         else:
             wanted = [kind for kind in result.pictures if kind in outputs]
-            encoders = [partial(result.pictures[kind], provenance[kind]) for kind in wanted]
-            _, *encoded = at_once(lambda: write_main(main_path, provenance[main]), *encoders)
-            for kind, contents in zip(wanted, encoded, strict=True):  # only now: where the main one cannot be written
-                write_bytes(outputs[kind], contents)  # nothing is
+            write_main(main_path, provenance[main])  # first: where it cannot be written nothing is
+            if wanted:
+                encoded = at_once(*(partial(result.pictures[kind], provenance[kind]) for kind in wanted))
+                for kind, contents in zip(wanted, encoded, strict=True):
+                    write_bytes(outputs[kind], contents)
     record = {"path": job.name, **result.record}
     if origin is not None:
         record["map"] = str(origin)
@@ -493,14 +498,16 @@ def _process(job: _Job, report: Progress) -> _Answer:
     return _Answer(record, value=result.value, stdout=stdout)
 
 
-def _find_map(job: _Job, photograph: Photograph, report: Progress) -> tuple[DefocusMap, Path | None]:
+def _find_map(job: _Job, photograph: Photograph, report: Progress) -> tuple[MapStrips, Path | None]:
     """The map of a photograph and the file it came from: the one given, one saved earlier, or a new one (None)."""
-    from defocus.estimation import estimate
+    from defocus.estimation import estimate_strips
     from defocus.maps.map_file import load
+    from defocus.maps.map_strips import MapStrips
+    from defocus.methods.registry import find_method
     from defocus.provenance import read_provenance
 
     if job.map_file is not None:
-        return load(job.map_file), job.map_file
+        return MapStrips.of(load(job.map_file)), job.map_file
     if job.task.uses_saved_map:
         for path in job.saved_maps:
             stored = read_provenance(path)
@@ -508,16 +515,17 @@ def _find_map(job: _Job, photograph: Photograph, report: Progress) -> tuple[Defo
                 continue
             if stored == Provenance("map", photograph.sha256, job.map_recipe, stored.options).as_stored():
                 try:
-                    return load(path), path
+                    return MapStrips.of(load(path)), path
                 except MapFileError as error:
                     warnings.warn(f"{error} The map is estimated anew.", stacklevel=1)
     return (
-        estimate(
+        estimate_strips(
             job.task.to_estimate(photograph),
-            method=job.method,
-            parameters=job.parameters,
-            weights=job.weights,
-            progress=report,
+            find_method(job.method),
+            job.parameters,
+            job.weights,
+            job.device,
+            report,
         ),
         None,
     )

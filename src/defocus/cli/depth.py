@@ -15,7 +15,7 @@ from defocus.errors import ParameterError
 
 if TYPE_CHECKING:  # numpy must not load for --help
     from defocus.applications.depth import Depth
-    from defocus.maps.defocus_map import DefocusMap
+    from defocus.maps.map_strips import MapStrips
     from defocus.optics.lens import Lens
     from defocus.photograph import Photograph
     from defocus.progress import Progress
@@ -130,7 +130,7 @@ class _Depth(Task):
             raise ParameterError(f"Depth in metres also needs {names}, which the photograph's EXIF does not hold.")
         return None
 
-    def make(self, photograph: Photograph, defocus_map: DefocusMap, report: Progress) -> Result:
+    def make(self, photograph: Photograph, found: MapStrips, report: Progress) -> Result:
         from functools import cache
 
         import numpy as np
@@ -141,6 +141,7 @@ class _Depth(Task):
         from defocus.provenance import stamp
         from defocus.runtime.atomic import write_bytes
 
+        defocus_map = found.whole()
         d = depth(photograph, defocus_map, lens=self.find_lens(photograph), side=self.side, progress=report)
         levels = d.depth * (65535 if d.unit == "relative" else 1000)
 

@@ -13,7 +13,7 @@ from defocus.cli.options import EXIT_CODES, Options, shares_options
 from defocus.errors import ParameterError
 
 if TYPE_CHECKING:  # numpy must not load for --help
-    from defocus.maps.defocus_map import DefocusMap
+    from defocus.maps.map_strips import MapStrips
     from defocus.photograph import Photograph
     from defocus.progress import Progress
     from defocus.provenance import Provenance
@@ -42,8 +42,8 @@ curl -s https://example.org/photo.jpg | defocus estimate - > map.tiff
 @shares_options(
     without=("map_file",),
     json_help="Print one JSON object per photograph, as each is finished: path, size (width, height), method, unit, "
-    "seconds, sigma_percentiles (5, 50, 95), fraction_saturated, fraction_confident (pixels with confidence 0.5 or "
-    "more), outputs; or path and error; or path, skipped and outputs.",
+    "device, seconds, sigma_percentiles (5, 50, 95), fraction_saturated, fraction_confident (pixels with confidence "
+    "0.5 or more), outputs; or path and error; or path, skipped and outputs.",
 )
 def command(
     options: Options,
@@ -51,7 +51,7 @@ def command(
         str,
         typer.Option(
             metavar="PRESET",
-            help="Preset of the method's parameters: default, or released (dhde) or paper (shi2015jnb).",
+            help="Preset of the method's parameters: default, or fast (pyramid), released (dhde), paper (shi2015jnb).",
         ),
     ] = "default",
     settings: Annotated[
@@ -158,42 +158,62 @@ class _Estimate(Task):
             return {"precision": self.precision, "reduced": self.reduced}
         return {"scale": self.scale} if kind in ("preview", "overlay") else {}
 
-    def make(self, photograph: Photograph, defocus_map: DefocusMap, report: Progress) -> Result:
+    def make(self, photograph: Photograph, found: MapStrips, report: Progress) -> Result:
         import numpy as np
 
         from defocus.cli.files import png
-        from defocus.maps.accuracy import CONFIDENT
-        from defocus.maps.preview import overlay
+        from defocus.maps.map_file import save_map
+        from defocus.maps.map_summary import MapSummary
+        from defocus.maps.preview import limits_of_photograph, overlay, preview
 
-        percentiles = np.percentile(defocus_map.sigma, (5, 50, 95))
-        record = {
+        summary = MapSummary(found.shape)
+        record: dict[str, Any] = {
             "size": [photograph.width, photograph.height],
-            "method": defocus_map.method,
-            "unit": defocus_map.unit,
-            "sigma_percentiles": {
-                name: round(float(value), 4) for name, value in zip(("5", "50", "95"), percentiles, strict=True)
-            },
-            "fraction_saturated": round(float(defocus_map.saturated.mean()), 6),
-            "fraction_confident": round(float((defocus_map.confidence >= CONFIDENT).mean()), 6),
+            "method": found.method,
+            "unit": found.unit,
+            "device": found.metadata["device"],
         }
 
-        def save(path: Path, _: Provenance) -> None:  # a map's own metadata say what it was made from
-            defocus_map.save(path, precision=self.precision, reduced=self.reduced)
+        # A map's own metadata say what it was made from.
+        def save(path: Path, _: Provenance) -> None:
+            # Its strips are computed now, and once.
+            save_map(path, found.watched(summary.see), precision=self.precision, reduced=self.reduced)
+            percentiles = zip(("5", "50", "95"), summary.percentiles(5, 50, 95), strict=True)
+            record["sigma_percentiles"] = {name: round(value, 4) for name, value in percentiles}
+            record["fraction_saturated"] = round(summary.fraction_saturated, 6)
+            record["fraction_confident"] = round(summary.fraction_confident, 6)
+
+        def limits() -> tuple[float, float]:
+            return (
+                found.sigma_range if self.scale == "method" else limits_of_photograph(summary.sigma, found.sigma_range)
+            )
 
         def preview_png(made_from: Provenance) -> bytes:
-            return png(defocus_map.preview(scale_bar=True, scale=self.scale), made_from)
+            picture = preview(
+                summary.sigma,
+                sigma_limits=limits(),
+                confidence=summary.confidence,
+                scale_bar=True,
+                unit=found.unit,
+            )
+            return png(picture, made_from)
 
         def overlay_png(made_from: Provenance) -> bytes:
-            limits = defocus_map.limits(self.scale)
-            picture = overlay(photograph, defocus_map.sigma, sigma_limits=limits, scale_bar=True, unit=defocus_map.unit)
+            picture = overlay(
+                summary.of_its_size(photograph),
+                summary.sigma,
+                sigma_limits=limits(),
+                scale_bar=True,
+                unit=found.unit,
+            )
             return png(picture, made_from)
 
         def depth_png(made_from: Provenance) -> bytes:
-            assert defocus_map.relative_depth is not None
-            return png(np.rint(defocus_map.relative_depth * 65535).astype(np.uint16), made_from)
+            assert found.relative_depth is not None
+            return png(np.rint(found.relative_depth * 65535).astype(np.uint16), made_from)
 
         pictures = {"preview": preview_png, "overlay": overlay_png}
-        if defocus_map.relative_depth is not None:
+        if found.relative_depth is not None:
             pictures["depth"] = depth_png
         return Result(record, save, pictures)
 

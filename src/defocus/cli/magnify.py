@@ -12,7 +12,7 @@ from defocus.cli.batch import Result, Task, process_photographs
 from defocus.cli.options import EXIT_CODES, EditFormat, EditFormatOption, Options, Quality, shares_options
 
 if TYPE_CHECKING:  # numpy must not load for --help
-    from defocus.maps.defocus_map import DefocusMap
+    from defocus.maps.map_strips import MapStrips
     from defocus.photograph import Photograph
     from defocus.progress import Progress
 
@@ -105,10 +105,11 @@ class _Magnify(Task):
             "quality": self.quality,
         }
 
-    def make(self, photograph: Photograph, defocus_map: DefocusMap, report: Progress) -> Result:
+    def make(self, photograph: Photograph, found: MapStrips, report: Progress) -> Result:
         from defocus.applications.magnify import magnify
         from defocus.cli.edits import edit
 
+        defocus_map = found.whole()
         pixels = magnify(
             photograph,
             defocus_map,

@@ -5,11 +5,15 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
+
+from defocus.methods.session import Device
+from defocus.runtime.cores import limited_cores
 
 __all__ = ["EXIT_CODES", "EditFormat", "EditFormatOption", "Options", "Quality", "shares_options"]
 
@@ -50,6 +54,14 @@ class Options:
     method: Annotated[
         str, typer.Option("--method", metavar="NAME", help="How the map is estimated: one of `defocus methods`.")
     ] = "pyramid"
+    device: Annotated[
+        Device,
+        typer.Option(
+            "--device",
+            help="What the network of pyramid or dhde is run on. auto is an NVIDIA GPU or DirectML if the installed "
+            "ONNX Runtime can use them, or else the CPU.",
+        ),
+    ] = "auto"
     jobs: Annotated[
         int,
         typer.Option(
@@ -61,6 +73,16 @@ class Options:
             "cores is fastest; each process needs memory for its photograph.",
         ),
     ] = 1
+    cores: Annotated[
+        int | None,
+        typer.Option(
+            "--cores",
+            metavar="N",
+            min=1,
+            help="Use at most N CPU cores, for all photographs together. If left out, all that the system, the CPU "
+            "quota of a container and OMP_NUM_THREADS allow.",
+        ),
+    ] = None
     skip_existing: Annotated[
         bool,
         typer.Option(
@@ -115,10 +137,9 @@ def shares_options(
 
         @functools.wraps(command)
         def wrapper(**values: Any) -> None:
-            command(
-                Options(**{name: value for name, value in values.items() if name in names}),
-                **{name: value for name, value in values.items() if name not in names},
-            )
+            options = Options(**{name: value for name, value in values.items() if name in names})
+            with nullcontext() if options.cores is None else limited_cores(options.cores):
+                command(options, **{name: value for name, value in values.items() if name not in names})
 
         parameters = [
             inspect.Parameter(

@@ -23,7 +23,7 @@ from defocus.errors import ParameterError
 
 if TYPE_CHECKING:  # numpy must not load for --help
     from defocus.applications.rank import Sharpness
-    from defocus.maps.defocus_map import DefocusMap
+    from defocus.maps.map_strips import MapStrips
     from defocus.photograph import Photograph
     from defocus.progress import Progress
 
@@ -222,13 +222,14 @@ class _Rank(Task):
 
         return photograph if self.at is None else reduce_photograph(photograph, self.at)
 
-    def make(self, photograph: Photograph, defocus_map: DefocusMap, report: Progress) -> Result:
+    def make(self, photograph: Photograph, found: MapStrips, report: Progress) -> Result:
         from PIL import Image
 
         from defocus.applications.rank import sharpness, subject_from_exif
         from defocus.maps.accuracy import CONFIDENT
         from defocus.maps.contact_sheet import thumbnail
 
+        defocus_map = found.whole()
         start = time.perf_counter()
         subject: tuple[float, float, float, float] | None
         if self.subject is not None:

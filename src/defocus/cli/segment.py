@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # numpy must not load for --help
     from numpy.typing import NDArray
 
     from defocus.applications.segment import Segmentation
-    from defocus.maps.defocus_map import DefocusMap
+    from defocus.maps.map_strips import MapStrips
     from defocus.photograph import Photograph
     from defocus.progress import Progress
     from defocus.provenance import Provenance
@@ -152,13 +152,14 @@ class _Segment(Task):
             return rule
         return rule | {"white_in_focus": self.white_in_focus, "as_stored": self.as_stored, "size": self.size}
 
-    def make(self, photograph: Photograph, defocus_map: DefocusMap, report: Progress) -> Result:
+    def make(self, photograph: Photograph, found: MapStrips, report: Progress) -> Result:
         import numpy as np
 
         from defocus.applications.segment import segment
         from defocus.cli.files import png
         from defocus.runtime.atomic import write_bytes
 
+        defocus_map = found.whole()
         s = segment(
             photograph, defocus_map, threshold=self.threshold, alpha=self.alpha, refine=self.refine, progress=report
         )

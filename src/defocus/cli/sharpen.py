@@ -12,7 +12,7 @@ from defocus.cli.batch import Result, Task, process_photographs
 from defocus.cli.options import EXIT_CODES, EditFormat, EditFormatOption, Options, Quality, shares_options
 
 if TYPE_CHECKING:  # numpy must not load for --help
-    from defocus.maps.defocus_map import DefocusMap
+    from defocus.maps.map_strips import MapStrips
     from defocus.photograph import Photograph
     from defocus.progress import Progress
 
@@ -64,10 +64,11 @@ class _Sharpen(Task):
     def options(self, kind: str) -> dict[str, Any]:
         return {"edit": "sharpen", "strength": self.strength, "quality": self.quality}
 
-    def make(self, photograph: Photograph, defocus_map: DefocusMap, report: Progress) -> Result:
+    def make(self, photograph: Photograph, found: MapStrips, report: Progress) -> Result:
         from defocus.applications.sharpen import sharpen
         from defocus.cli.edits import edit
 
+        defocus_map = found.whole()
         pixels = sharpen(photograph, defocus_map, strength=self.strength, progress=report)
         return edit({"strength": self.strength}, pixels, photograph, self.file_format, self.quality)
 

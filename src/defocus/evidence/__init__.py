@@ -10,13 +10,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from defocus.evidence.blocks import without_block_edges
-from defocus.evidence.discs import outlined_discs
-from defocus.evidence.flat import one_colour
+from defocus.evidence.discs import outlined_discs, reduction_for_discs
+from defocus.evidence.flat import one_colour, varies
 from defocus.evidence.grain import find_grain
-from defocus.filters.box import block_average
+from defocus.photograph.regions import Region
 
-__all__ = ["readability", "without_block_edges"]
+__all__ = ["outlined_discs", "readability", "reduction_for_discs", "varies"]
 
 _GRAIN_REACH = 2.5
 """Largest ratio of a reading to the scale of the grain at which, in areas of grain alone, it is a reading of grain."""
@@ -27,8 +26,12 @@ _MOSTLY_GRAIN = 0.85
 
 
 def readability(
-    grey: NDArray[np.float32], rgb: NDArray[np.float32], log2_sigma: NDArray[np.float32], stride: int
-) -> NDArray[np.float32]:
+    grey: Region,
+    varying: NDArray[np.bool_],
+    lamps: NDArray[np.bool_],
+    log2_sigma: NDArray[np.float32],
+    stride: int,
+) -> NDArray[np.float16]:
     """Return factors by which the confidence of readings of blur has to be multiplied.
 
     They are 0 in areas of one colour and at the outlines of lamps out of focus, 0.25 where grain was read, and 1
@@ -36,32 +39,31 @@ def readability(
 
     Parameters
     ----------
-    grey : H x W float32, luma 0..1, from which blur was read.
-    rgb : H x W x 3 float32, 0..1.
-    log2_sigma : h x w, log2 of the readings of sigma in px; h = ceil(H / stride).
+    grey : luma, H x W, 0..1, from which blur was read.
+    varying : h x w, blocks of `stride` px in which luma varies, by `varies`; h = ceil(H / stride).
+    lamps : h x w, blocks that `outlined_discs` found.
+    log2_sigma : h x w, log2 of the readings of sigma in px.
     stride : side in px of the block of pixels of one reading.
 
     Returns
     -------
-    h x w float32, 0..1.
+    h x w float16, 0..1.
 
     Examples
     --------
-    >>> rgb = np.random.default_rng(0).random((32, 64, 3)).astype(np.float32)
-    >>> rgb[:, :32] = 0.5  # one colour on the left
-    >>> readability(rgb[..., 0], rgb, np.zeros((8, 16), np.float32), stride=4)[4, [2, 13]]
-    array([0., 1.], dtype=float32)
+    >>> grey = np.random.default_rng(0).random((32, 64)).astype(np.float32)
+    >>> grey[:, :32] = 0.5  # one colour on the left
+    >>> log2_sigma = np.zeros((8, 16), np.float32)
+    >>> readability(grey, varies(grey, 4), np.zeros((8, 16), bool), log2_sigma, stride=4)[4, [2, 13]]
+    array([0., 1.], dtype=float16)
     """
-    height, width = log2_sigma.shape
-    readable = np.ones((height, width), np.float32)
+    readable = np.ones(log2_sigma.shape, np.float16)
     grain = find_grain(grey)
     if grain is not None:
-        covered = grain.covers(grey, stride)[:height, :width]
+        covered = grain.covers(grey, stride)
         if covered.mean() > _MOSTLY_GRAIN:
             covered[:] = True  # the few remaining blocks are grain on an edge
         readable[covered & (log2_sigma < np.log2(_GRAIN_REACH * grain.scale))] = _GRAIN_READABILITY
-    readable[one_colour(grey, stride)[:height, :width]] = 0
-    discs = outlined_discs(rgb)
-    if discs.any():
-        readable[block_average(discs.astype(np.float32), stride)[:height, :width] > 0] = 0
+    readable[one_colour(varying)] = 0
+    readable[lamps] = 0
     return readable

@@ -7,10 +7,15 @@ the file.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["without_block_edges"]
+from defocus.photograph.regions import Region
+
+__all__ = ["REACH", "BlockEdges", "find_block_edges", "without_block_edges"]
 
 _Floats = NDArray[np.float32]
 
@@ -27,6 +32,53 @@ _WIDEST_STEP = 3.0
 _TILE, _MOST_TILES, _LEAST_DEVIATION = 64, 600, 4 / 255
 _LARGEST = 20 / 255
 _RAMP = (np.array([3.5, 2.5, 1.5, 0.5]) / 8).astype(np.float32)
+REACH = len(_RAMP)
+"""Distance in px from an edge up to which pixels change."""
+
+
+@dataclass(frozen=True)
+class BlockEdges:
+    """The steps between a JPEG's blocks.
+
+    Attributes
+    ----------
+    shape : height and width of the photograph, px.
+    along_rows, along_columns : column (row) in which blocks begin, 0..7, and the mean step there.
+    """
+
+    shape: tuple[int, int]
+    along_rows: tuple[int, float]
+    along_columns: tuple[int, float]
+
+    def removed(self, grey: _Floats, top: int = 0, left: int = 0) -> _Floats:
+        """Return a part of the luma without the steps; within `REACH` of where the part was cut some stay.
+
+        Parameters
+        ----------
+        grey : part of the luma, float32.
+        top, left : row and column of its first pixel in the photograph.
+        """
+        smooth = grey.copy()
+        _smooth_edges(smooth, *self.along_rows, left, self.shape[1])
+        _smooth_edges(smooth.T, *self.along_columns, top, self.shape[0])
+        return smooth
+
+
+def find_block_edges(grey: Region) -> BlockEdges | None:
+    """Return the steps between a JPEG's blocks, or None where the compression is mild.
+
+    Parameters
+    ----------
+    grey : luma, H x W, 0..1; it is read in small parts.
+    """
+    height, width = grey.shape
+    if min(height, width) < 4 * _PERIOD:
+        return None
+    along_rows = _grid(height, width, lambda y, x: grey[y : y + _TILE, x : x + _TILE])
+    if along_rows is None:
+        return None
+    along_columns = _grid(width, height, lambda x, y: grey[y : y + _TILE, x : x + _TILE].T)
+    return None if along_columns is None else BlockEdges((height, width), along_rows, along_columns)
 
 
 def without_block_edges(grey: _Floats) -> _Floats:
@@ -50,20 +102,15 @@ def without_block_edges(grey: _Floats) -> _Floats:
     >>> without_block_edges(grey) is grey
     True
     """
-    if min(grey.shape) < 4 * _PERIOD:
-        return grey
-    along_rows, along_columns = _grid(grey), _grid(grey.T)
-    if along_rows is None or along_columns is None:
-        return grey
-    smooth = grey.copy()
-    _smooth_edges(smooth, *along_rows)
-    _smooth_edges(smooth.T, *along_columns)
-    return smooth
+    edges = find_block_edges(grey)
+    return grey if edges is None else edges.removed(grey)
 
 
-def _grid(grey: _Floats) -> tuple[int, float] | None:
-    """Return where along the rows blocks begin, 0..7, and the mean step there; None without a period of 8 px."""
-    height, width = grey.shape
+def _grid(height: int, width: int, window: Callable[[int, int], _Floats]) -> tuple[int, float] | None:
+    """Return where along the rows blocks begin, 0..7, and the mean step there; None without a period of 8 px.
+
+    `window` returns the part of up to 64 x 64 px that begins at a row and a column.
+    """
     rows = np.arange(0, max(height - _TILE, 0) + 1, _TILE)
     columns = np.arange(0, max(width - _TILE, 0) + 1, _TILE)
     places = [(y, x) for y in rows for x in columns]
@@ -71,7 +118,7 @@ def _grid(grey: _Floats) -> tuple[int, float] | None:
     sums, counts = np.zeros(_PERIOD), np.zeros(_PERIOD)
     slopes, tiles = 0.0, 0
     for y, x in places:
-        tile = grey[y : y + _TILE, x : x + _TILE]
+        tile = window(int(y), int(x))
         if tile.std() < _LEAST_DEVIATION:  # a dark sky has no steps at any compression
             continue
         steps = np.abs(np.diff(tile, axis=1))
@@ -90,13 +137,13 @@ def _grid(grey: _Floats) -> tuple[int, float] | None:
     return (begin, step) if shows and step >= _LEAST_SPREADS * float(others.std()) else None
 
 
-def _smooth_edges(grey: _Floats, begin: int, step: float) -> None:
-    """Turn the steps of one direction into ramps, in place."""
-    reach = len(_RAMP)
-    edges = np.arange(begin, grey.shape[1], _PERIOD)
-    edges = edges[(edges >= reach) & (edges <= grey.shape[1] - reach)]
-    before = [grey[:, edges - 1 - k] for k in range(reach)]
-    after = [grey[:, edges + k] for k in range(reach)]
+def _smooth_edges(grey: _Floats, begin: int, step: float, left: int, width: int) -> None:
+    """Turn the steps of one direction into ramps, in place; the first column of `grey` is number `left` of `width`."""
+    edges = np.arange(begin, width, _PERIOD)
+    edges = edges[(edges >= REACH) & (edges <= width - REACH)] - left
+    edges = edges[(edges >= REACH) & (edges <= grey.shape[1] - REACH)]
+    before = [grey[:, edges - 1 - k] for k in range(REACH)]
+    after = [grey[:, edges + k] for k in range(REACH)]
     slope = ((before[0] - before[1]) + (after[1] - after[0])) / 2
     jump = after[0] - before[0] - slope
     jump *= np.clip(2 - np.abs(jump) / np.float32(_WIDEST_STEP * step), 0, 1)

@@ -6,10 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from defocus.filters.box import block_average
 from defocus.optics.light import luma
 
-__all__ = ["outlined_discs"]
+__all__ = ["outlined_discs", "reduction_for_discs"]
 
 _Floats = NDArray[np.float32]
 
@@ -32,6 +31,23 @@ _MOST_PIXELS = 400_000
 """Number of pixels above which the photograph is reduced."""
 
 
+def reduction_for_discs(height: int, width: int, stride: int) -> int:
+    """Return the factor by which a photograph is to be reduced before discs are looked for.
+
+    Parameters
+    ----------
+    height, width : size of the photograph, px.
+    stride : beyond this factor only its multiples are returned.
+
+    Examples
+    --------
+    >>> reduction_for_discs(480, 640, stride=4), reduction_for_discs(4000, 6000, stride=4)
+    (1, 8)
+    """
+    factor = max(1, int(np.ceil(np.sqrt(height * width / _MOST_PIXELS))))
+    return factor if factor <= stride else -(-factor // stride) * stride
+
+
 def outlined_discs(rgb: _Floats) -> NDArray[np.bool_]:
     """Return discs of even brightness with a sharp outline, brighter than their surroundings: H x W bool.
 
@@ -40,14 +56,10 @@ def outlined_discs(rgb: _Floats) -> NDArray[np.bool_]:
 
     Parameters
     ----------
-    rgb : H x W x 3 float32, 0..1.
+    rgb : H x W x 3 float32, 0..1; reduced by `reduction_for_discs`.
     """
-    height, width = rgb.shape[:2]
-    factor = max(1, int(np.ceil(np.sqrt(height * width / _MOST_PIXELS))))
-    small = rgb if factor == 1 else np.asarray(block_average(rgb, factor), np.float32)
     # In the minimum of the channels, pale lamps contrast with coloured surroundings.
-    discs = _discs(luma(small).astype(np.float32)) | _discs(small.min(axis=2))
-    return np.asarray(np.repeat(np.repeat(discs, factor, axis=0), factor, axis=1)[:height, :width])
+    return _discs(luma(rgb).astype(np.float32)) | _discs(np.minimum(np.minimum(rgb[..., 0], rgb[..., 1]), rgb[..., 2]))
 
 
 def _discs(grey: _Floats) -> NDArray[np.bool_]:
@@ -61,10 +73,10 @@ def _discs(grey: _Floats) -> NDArray[np.bool_]:
     for threshold in np.linspace(low, high, _LEVELS + 2)[1:-1]:
         shapes, _ = ndimage.label(smooth > threshold)
         areas = np.bincount(shapes.ravel())
-        boxes = ndimage.find_objects(shapes)
-        for number in np.flatnonzero((areas >= least_area) & (areas <= 4 * largest**2)):
-            if number == 0:
-                continue
+        areas[0] = 0  # the background
+        candidates = np.flatnonzero((areas >= least_area) & (areas <= 4 * largest**2))
+        boxes = ndimage.find_objects(shapes) if len(candidates) else []
+        for number in candidates:
             box = boxes[number - 1]
             tall, wide = (side.stop - side.start for side in box)
             if not 2 * _LEAST_RADIUS - 1 <= min(tall, wide) <= max(tall, wide) <= _MOST_ELONGATED * 2 * largest:

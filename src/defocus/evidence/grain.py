@@ -13,14 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-__all__ = ["Grain", "find_grain"]
+from defocus.photograph.regions import Region
+from defocus.runtime.cores import on_all_cores
 
-_Floats = NDArray[np.float32]
+__all__ = ["Grain", "find_grain"]
 
 _WINDOW = 32
 """Side in px of the windows that are compared."""
 _FINE = 2.0
 """Sigma in px of the Gaussian high-pass filter whose output is analysed."""
+_STRIP, _MARGIN = 512, 32
+"""Number of rows that are compared at once, and of those beside them that the windows and the filter reach."""
 _LEAST_DEVIATION, _MOST_DEVIATION = 1.5 / 255, 6 / 255
 """Limits of the standard deviation of grain after that filter: weaker grain does not affect readings, and what is
 stronger is gravel or grass. (A frame filled evenly with such objects, blurred, cannot be distinguished from grain.)"""
@@ -56,36 +59,46 @@ class Grain:
     deviation: float
     scale: float
 
-    def covers(self, grey: _Floats, stride: int) -> NDArray[np.bool_]:
+    def covers(self, grey: Region, stride: int) -> NDArray[np.bool_]:
         """Return where grain is the only fine detail of a photograph.
 
         Parameters
         ----------
-        grey : H x W float32, luma 0..1.
+        grey : luma, H x W, 0..1; it is read in strips.
         stride : side in px of the blocks for each of which a value is returned.
 
         Returns
         -------
         bool, ceil(H / stride) x ceil(W / stride).
         """
-        fine = grey - ndimage.gaussian_filter(grey, _FINE, truncate=3.0)
-        squares = fine * fine
-        second = ndimage.uniform_filter(squares, _WINDOW, mode="reflect")[::stride, ::stride]
-        fourth = ndimage.uniform_filter(squares * squares, _WINDOW, mode="reflect")[::stride, ::stride]
-        kurtosis = fourth / np.maximum(second * second, 1e-20)
-        strength = np.sqrt(np.maximum(second, 0)) / self.deviation
-        alike = (strength < _STRONGER) & (kurtosis > _KURTOSIS[0]) & (kurtosis < _KURTOSIS[1])
+        height, width = grey.shape
+        alike = np.empty((-(-height // stride), -(-width // stride)), bool)
+
+        def compare(top: int) -> None:
+            first, last = max(top - _MARGIN, 0), min(top + _STRIP + _MARGIN, height)
+            inner = slice(top - first, min(top + _STRIP, height) - first, stride)
+            part = grey[first:last, :]
+            fine = part - ndimage.gaussian_filter(part, _FINE, truncate=3.0)
+            squares = fine * fine
+            second = ndimage.uniform_filter(squares, _WINDOW, mode="reflect")[inner, ::stride]
+            fourth = ndimage.uniform_filter(squares * squares, _WINDOW, mode="reflect")[inner, ::stride]
+            kurtosis = fourth / np.maximum(second * second, 1e-20)
+            strength = np.sqrt(np.maximum(second, 0)) / self.deviation
+            place = slice(top // stride, top // stride + len(second))
+            alike[place] = (strength < _STRONGER) & (kurtosis > _KURTOSIS[0]) & (kurtosis < _KURTOSIS[1])
+
+        on_all_cores(compare, range(0, height, _STRIP))
         # Single windows exceed the limits by chance, so the majority of those around decides.
         most = ndimage.uniform_filter(alike.astype(np.float32), 1 + 2 * (_WINDOW // stride), mode="nearest")
         return np.asarray(most > _MOST)
 
 
-def find_grain(grey: _Floats) -> Grain | None:
+def find_grain(grey: Region) -> Grain | None:
     """Return the grain of a photograph, or None where it has none that affects readings.
 
     Parameters
     ----------
-    grey : H x W float32, luma 0..1.
+    grey : luma, H x W, 0..1; it is read in small parts.
     """
     height, width = grey.shape
     if min(height, width) < 4 * _WINDOW:

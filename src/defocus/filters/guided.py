@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,12 +12,18 @@ from defocus.filters.box import block_centres, box_mean
 from defocus.filters.symmetric import inverse_of_symmetric
 from defocus.runtime.cores import on_all_cores
 
-__all__ = ["guided_upsample"]
+__all__ = ["GuidedUpsampling", "guided_upsample"]
 
-PIXELS_AT_A_TIME = 1 << 17
+_Floats = NDArray[np.floating]
+
+PIXELS_AT_A_TIME = 1 << 18
 """Number of pixels that a thread interpolates at once."""
-_COARSE_ROWS = 128
-"""Number of rows of the coarse grid that are fitted at once, which bounds the memory."""
+_COARSE_TILE = (68, 512)
+"""Sides of the tiles of the coarse grid that a thread fits at once."""
+_LEAST_EPS_OF_32_BITS = 1e-3
+"""Least eps with which the fit is computed in 32 bits."""
+_FINE_ROWS = 1024
+"""Number of rows of the fine grid that are upsampled at once, which bounds the memory."""
 
 
 def guided_upsample(
@@ -60,86 +69,212 @@ def guided_upsample(
     >>> fine[4, 12:16].round(2)
     array([0., 0., 2., 2.], dtype=float32)
     """
-    maps = coarse.reshape(*coarse.shape[:2], -1)
-    channels = coarse_guide.shape[2]
-    # One plane per coefficient: whole rows of a plane are several times as fast to process as runs of a few numbers.
-    coefficients = np.empty((channels + 1, maps.shape[2], *coarse.shape[:2]), np.float32)
+    maps = np.moveaxis(coarse.reshape(*coarse.shape[:2], -1), 2, 0)
+    colours = np.moveaxis(coarse_guide, 2, 0)
+    upsampling = GuidedUpsampling(
+        lambda rows: maps[:, rows],
+        lambda rows: colours[:, rows],
+        guide.shape[:2],
+        reduction=reduction,
+        radius=radius,
+        eps=eps,
+    )
+    planes = np.moveaxis(guide, 2, 0)
+    result = np.empty((len(maps), *guide.shape[:2]), np.float32)
+    for top in range(0, len(guide), _FINE_ROWS):
+        rows = slice(top, top + _FINE_ROWS)
+        result[:, rows] = upsampling.rows(top, planes[:, rows])
+    return np.moveaxis(result, 0, 2).reshape(*guide.shape[:2], *coarse.shape[2:])
 
-    def fit(top: int) -> None:
-        bottom = min(top + _COARSE_ROWS, len(maps))
+
+@dataclass(frozen=True)
+class GuidedUpsampling:
+    """Guided upsampling of some rows at a time, so that neither grid need be in memory as a whole.
+
+    Attributes
+    ----------
+    coarse : returns rows of the K maps on the coarse grid, K x rows x w, given as a slice.
+    coarse_guide : returns rows of their guide, C x rows x w, 0..1.
+    shape : height and width of the fine grid, px.
+    reduction, radius, eps : as in `guided_upsample`.
+
+    Examples
+    --------
+    >>> plane = np.linspace(0, 1, 24, dtype=np.float32).reshape(1, 4, 6)
+    >>> upsampling = GuidedUpsampling(lambda rows: plane[:, rows], lambda rows: plane[:, rows], (16, 24), reduction=4)
+    >>> upsampling.rows(8, np.zeros((1, 2, 24))).shape
+    (1, 2, 24)
+    """
+
+    coarse: Callable[[slice], NDArray[np.floating]]
+    coarse_guide: Callable[[slice], NDArray[np.floating]]
+    shape: tuple[int, ...]
+    reduction: int
+    radius: int = 2
+    eps: float = 1e-4
+
+    def rows(self, top: int, guide: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Return rows of the maps on the fine grid.
+
+        Parameters
+        ----------
+        top : number of the first row.
+        guide : rows of the guide from there on, C x rows x W floats, 0..1; each plane need not be contiguous.
+
+        Returns
+        -------
+        K x rows x W float32
+        """
+        height, width = self.shape
+        coarse_height = -(-height // self.reduction)
+        y = slice(top, top + guide.shape[1])
+        before, fraction = (each[y] for each in _linear_positions(height, self.reduction))
+        after = np.minimum(before + 1, coarse_height - 1)
+        first, last = int(before[0]), int(after[-1]) + 1
+        coefficients = self._coefficients(first, last)
+        stretch = _Stretch(width, self.reduction)
+        result = np.empty((coefficients.shape[1], guide.shape[1], width), np.float32)
+        # The rows between the centres of two rows of blocks depend on these two alone.
+        starts = np.flatnonzero(np.diff(before, prepend=before[0] - 1))
+        stops = np.append(starts[1:], len(before))
+        channels = len(guide)
+        several = max(1, PIXELS_AT_A_TIME // (self.reduction * width))
+
+        def lift(group: int) -> None:
+            buffer = np.empty((self.reduction * 2, width), np.float32)
+            spans = list(zip(starts[group : group + several], stops[group : group + several], strict=True))
+            low = int(before[spans[0][0]])
+            wide = stretch(coefficients[:, :, low - first : int(after[spans[-1][0]]) + 1 - first])
+            for begin, end in spans:
+                part = slice(int(begin), int(end))
+                upper, lower = int(before[begin]) - low, int(after[begin]) - low
+                down = fraction[part, None]
+                lifted = buffer[: end - begin]
+                for k in range(len(result)):
+                    total = result[k, part]
+                    for c in range(channels + 1):
+                        plane = wide[c, k]
+                        np.multiply(down, plane[lower] - plane[upper], out=lifted)
+                        lifted += plane[upper]
+                        if c == 0:
+                            np.multiply(lifted, guide[0, part], out=total)
+                        elif c < channels:
+                            lifted *= guide[c, part]
+                            total += lifted
+                        else:
+                            total += lifted
+
+        # Strips do not overlap, so the result does not depend on who takes which.
+        on_all_cores(lift, range(0, len(starts), several))
+        return result
+
+    def _coefficients(self, first: int, last: int) -> NDArray[np.float32]:
+        """Return slopes and offset of rows of the coarse grid, (C + 1) x K x rows x w."""
+        height = -(-self.shape[0] // self.reduction)
         # Two box means reach 2 radius rows, so the rows that are kept do not depend on where the strip was cut.
-        first, last = max(top - 2 * radius, 0), min(bottom + 2 * radius, len(maps))
-        inner, outer = max(top - radius, 0), min(bottom + radius, len(maps))
-        level, colour = (np.moveaxis(strip[first:last], 2, 0).astype(np.float64) for strip in (maps, coarse_guide))
-        fitted = _ridge_regression(level, colour, radius, eps)[:, :, inner - first : outer - first]
-        for mean, plane in zip(_planes(coefficients), _planes(fitted), strict=True):
-            mean[top:bottom] = box_mean(plane, radius)[top - inner : bottom - inner]
+        reach = 2 * self.radius
+        outer = slice(max(first - reach, 0), min(last + reach, height))
+        maps, colours = self.coarse(outer), self.coarse_guide(outer)
+        coefficients = np.empty((len(colours) + 1, len(maps), last - first, maps.shape[2]), np.float32)
 
-    on_all_cores(fit, range(0, len(maps), _COARSE_ROWS))
+        # Rounding in 32 bits is a ten-thousandth of such an eps.
+        dtype: type[np.floating] = np.float32 if self.eps >= _LEAST_EPS_OF_32_BITS else np.float64
+        width = maps.shape[2]
 
-    height, width = guide.shape[:2]
-    result = np.empty((maps.shape[2], height, width), dtype=np.float32)
-    upper, row_fraction = _linear_positions(height, reduction)
-    left, column_fraction = _linear_positions(width, reduction)
-    right = np.minimum(left + 1, maps.shape[1] - 1)
-    # One coarse row at a time is stretched to full width; planes of a few rows stay in the cache.
-    rows = max(1, PIXELS_AT_A_TIME // width)
+        def fit(place: tuple[int, int]) -> None:
+            # Tiles of few enough numbers to stay in the cache, with the margin that the box means reach.
+            tile = tuple(
+                slice(start, min(start + side, stop))
+                for start, side, stop in zip(place, _COARSE_TILE, (last, width), strict=True)
+            )
+            wide, inner = (
+                tuple(
+                    slice(max(span.start - margin, 0), min(span.stop + margin, stop))
+                    for span, stop in zip(tile, (height, width), strict=True)
+                )
+                for margin in (reach, self.radius)
+            )
+            level, colour = (
+                each[:, wide[0].start - outer.start : wide[0].stop - outer.start, wide[1]].astype(dtype)
+                for each in (maps, colours)
+            )
+            fitted = _ridge_regression(level, colour, self.radius, self.eps)
+            fitted = fitted[:, :, *(_within(part, whole) for part, whole in zip(inner, wide, strict=True))]
+            kept = tuple(_within(part, whole) for part, whole in zip(tile, inner, strict=True))
+            for c in range(len(coefficients)):
+                for k in range(len(maps)):
+                    mean = box_mean(fitted[c, k], self.radius)
+                    coefficients[c, k, tile[0].start - first : tile[0].stop - first, tile[1]] = mean[kept]
 
-    def lift(top: int) -> None:
-        y = slice(top, min(top + rows, height))
-        lowest = upper[y][0]
-        some = coefficients[:, :, lowest : upper[y][-1] + 2]
-        wide = some[..., left] * (1 - column_fraction) + some[..., right] * column_fraction
-        lower = np.minimum(upper[y] + 1, len(maps) - 1) - lowest
-        fraction = row_fraction[y][:, None]
-        for k in range(maps.shape[2]):
-            for c in range(channels + 1):
-                plane = wide[c, k]
-                lifted = plane[upper[y] - lowest]
-                lifted += fraction * (plane[lower] - lifted)
-                if c == 0:
-                    total = lifted * guide[y, :, 0]
-                elif c < channels:
-                    total += lifted * guide[y, :, c]
-                else:
-                    total += lifted
-            result[k, y] = total
-
-    # Strips do not overlap, so the result does not depend on who takes which.
-    on_all_cores(lift, range(0, height, rows))
-    return np.moveaxis(result, 0, 2).reshape(height, width, *coarse.shape[2:])
+        on_all_cores(
+            fit, [(y, x) for y in range(first, last, _COARSE_TILE[0]) for x in range(0, width, _COARSE_TILE[1])]
+        )
+        return coefficients
 
 
-def _planes(stack: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Return A x B x h x w as a view of A B planes of h x w."""
-    return stack.reshape(-1, *stack.shape[2:])
+def _within(part: slice, whole: slice) -> slice:
+    return slice(part.start - whole.start, part.stop - whole.start)
 
 
-def _ridge_regression(
-    maps: NDArray[np.float64], colours: NDArray[np.float64], radius: int, eps: float
-) -> NDArray[np.float64]:
+def _ridge_regression(maps: _Floats, colours: _Floats, radius: int, eps: float) -> _Floats:
     """Return slopes and offset of every window's best linear function of the colours, (C + 1) x K x h x w.
 
-    maps are K x h x w, colours C x h x w.
+    maps are K x h x w, colours C x h x w of the same type.
     """
     count = len(colours)
-    mean_colour = np.stack([box_mean(plane, radius) for plane in colours])
-    mean_map = np.stack([box_mean(plane, radius) for plane in maps])
-    covariance = np.empty((count, count, *colours.shape[1:]))
+    mean_colour = [box_mean(plane, radius) for plane in colours]
+    mean_map = [box_mean(plane, radius) for plane in maps]
+    covariance = np.empty((count, count, *colours.shape[1:]), colours.dtype)
     for i in range(count):
         for j in range(i + 1):
-            together = box_mean(colours[i] * colours[j], radius) - mean_colour[i] * mean_colour[j]
+            together = box_mean(colours[i] * colours[j], radius)
+            together -= mean_colour[i] * mean_colour[j]
             covariance[i, j] = covariance[j, i] = together
         covariance[i, i] += eps
     inverse = inverse_of_symmetric(covariance)
-    fitted = np.empty((count + 1, len(maps), *maps.shape[1:]))
+    fitted = np.empty((count + 1, len(maps), *maps.shape[1:]), maps.dtype)
     for k, plane in enumerate(maps):
-        joint = np.stack(
-            [box_mean(c * plane, radius) - mean * mean_map[k] for c, mean in zip(colours, mean_colour, strict=True)]
-        )
-        fitted[:count, k] = np.einsum("cdyx,dyx->cyx", inverse, joint)
-        fitted[count, k] = mean_map[k] - np.einsum("cyx,cyx->yx", mean_colour, fitted[:count, k])
+        joint = []
+        for colour, mean in zip(colours, mean_colour, strict=True):
+            joint.append(box_mean(colour * plane, radius))
+            joint[-1] -= mean * mean_map[k]
+        offset = mean_map[k].copy()
+        for c in range(count):
+            slope = inverse[c, 0] * joint[0]
+            for d in range(1, count):
+                slope += inverse[c, d] * joint[d]
+            fitted[c, k] = slope
+            slope *= mean_colour[c]
+            offset -= slope
+        fitted[count, k] = offset
     return fitted
+
+
+class _Stretch:
+    """Linear interpolation between the centres of blocks along the last axis, constant beyond the outer ones."""
+
+    def __init__(self, width: int, reduction: int) -> None:
+        self._left, self._fraction = _linear_positions(width, reduction)
+        self._width, self._step = width, reduction
+        # Between the centres of whole blocks the same fractions repeat, so that no places need be looked up.
+        self._blocks = width // reduction
+        self._first = reduction // 2
+        self._last = self._first + reduction * max(self._blocks - 1, 0)
+
+    def __call__(self, planes: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return ... x W for ... x w."""
+        wide = np.empty((*planes.shape[:-1], self._width), np.float32)
+        steps = np.diff(planes, axis=-1)
+        if self._blocks > 1:
+            for k in range(self._step):
+                part = wide[..., self._first + k : self._last : self._step]
+                np.multiply(steps[..., : self._blocks - 1], self._fraction[self._first + k], out=part)
+                part += planes[..., : self._blocks - 1]
+        for edge in (slice(0, self._first), slice(self._last, self._width)):
+            left, fraction = self._left[edge], self._fraction[edge]
+            right = np.minimum(left + 1, planes.shape[-1] - 1)
+            wide[..., edge] = planes[..., left] * (1 - fraction) + planes[..., right] * fraction
+        return wide
 
 
 def _linear_positions(length: int, reduction: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = ["inverse_of_symmetric"]
 
 
-def inverse_of_symmetric(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
+def inverse_of_symmetric(matrices: NDArray[np.floating]) -> NDArray[Any]:
     """Invert many small symmetric positive definite matrices, such as the covariances of colours in windows.
 
     By bordering, which takes a tenth of the time of LAPACK for matrices of this size: the inverse of [[A, b], [b', d]]
@@ -16,11 +18,11 @@ def inverse_of_symmetric(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
 
     Parameters
     ----------
-    matrices : C x C x h x w float64, a plane for each entry.
+    matrices : C x C x h x w floats, a plane for each entry.
 
     Returns
     -------
-    C x C x h x w float64.
+    C x C x h x w of the same type.
 
     Examples
     --------

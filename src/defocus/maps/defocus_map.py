@@ -21,11 +21,10 @@ if TYPE_CHECKING:
 __all__ = ["DefocusMap", "Seeds"]
 
 
-@dataclass(frozen=True, eq=False)
 class Seeds:
     """The sparse map that a full map was propagated from.
 
-    Attributes
+    Parameters
     ----------
     sigma : float32 H x W, px, 0 or more; NaN where there is no seed.
     probability : float32 H x W, 0..1, the probability of that sigma according to the method; NaN at the same pixels.
@@ -44,18 +43,19 @@ class Seeds:
     1
     """
 
-    sigma: NDArray[np.float32]
-    probability: NDArray[np.float32]
-
-    def __post_init__(self) -> None:
-        _check_plane("seeds.sigma", self.sigma, np.float32, self.sigma.shape)
-        _check_plane("seeds.probability", self.probability, np.float32, self.sigma.shape)
-        absent = np.isnan(self.sigma)
-        if not np.array_equal(absent, np.isnan(self.probability)):
+    def __init__(self, sigma: NDArray[np.float32], probability: NDArray[np.float32]) -> None:
+        _check_plane("seeds.sigma", sigma, np.float32, sigma.shape)
+        _check_plane("seeds.probability", probability, np.float32, sigma.shape)
+        absent = np.isnan(sigma)
+        if not np.array_equal(absent, np.isnan(probability)):
             raise ValueError("seeds.sigma and seeds.probability must be NaN at the same pixels.")
         present = ~absent
-        _check_range("seeds.sigma", self.sigma[present], 0.0, np.inf)
-        _check_range("seeds.probability", self.probability[present], 0.0, 1.0)
+        _check_range("seeds.sigma", sigma[present], 0.0, np.inf)
+        _check_range("seeds.probability", probability[present], 0.0, 1.0)
+        self._sigma, self._probability = sigma, probability
+        self._stride = 1
+        self.shape: tuple[int, int] = (sigma.shape[0], sigma.shape[1])
+        """Height and width of the photograph, px."""
 
     @classmethod
     def none(cls, shape: tuple[int, int]) -> Seeds:
@@ -66,7 +66,51 @@ class Seeds:
         >>> Seeds.none((2, 3)).sigma.shape
         (2, 3)
         """
-        return cls(np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32))
+        nothing = np.full((1, 1), np.nan, np.float32)
+        return cls.on_grid(nothing, nothing, max(*shape, 1), shape)
+
+    @classmethod
+    def on_grid(
+        cls, sigma: NDArray[np.float32], probability: NDArray[np.float32], stride: int, shape: tuple[int, int]
+    ) -> Seeds:
+        """Return seeds at the centres of blocks of pixels, which take little memory.
+
+        Parameters
+        ----------
+        sigma, probability : float32 h x w, one for each block, as above.
+        stride : side of the blocks, px.
+        shape : height and width of the photograph, px; h = ceil(H / stride).
+
+        Examples
+        --------
+        >>> one = np.ones((1, 1), np.float32)
+        >>> np.argwhere(np.isfinite(Seeds.on_grid(one, one, stride=4, shape=(4, 4)).sigma)).tolist()
+        [[2, 2]]
+        """
+        seeds = cls(sigma, probability)
+        seeds._stride, seeds.shape = stride, (shape[0], shape[1])
+        return seeds
+
+    @property
+    def sigma(self) -> NDArray[np.float32]:
+        """Sigma of the seeds, float32 H x W, px; NaN where there is no seed."""
+        return self._spread(self._sigma)
+
+    @property
+    def probability(self) -> NDArray[np.float32]:
+        """Probability of the seeds' sigma, float32 H x W, 0..1; NaN where there is no seed."""
+        return self._spread(self._probability)
+
+    def _spread(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        if self._stride == 1:
+            return values
+        spread = np.full(self.shape, np.nan, np.float32)
+        rows, columns = (
+            np.minimum(np.arange(n) * self._stride + self._stride // 2, side - 1)
+            for n, side in zip(values.shape, self.shape, strict=True)
+        )
+        spread[np.ix_(rows, columns)] = values
+        return spread
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -125,7 +169,8 @@ class DefocusMap:
         _check_plane("sigma", self.sigma, np.float32, shape)
         _check_plane("confidence", self.confidence, np.float32, shape)
         _check_plane("saturated", self.saturated, np.bool_, shape)
-        _check_plane("seeds.sigma", self.seeds.sigma, np.float32, shape)
+        if self.seeds.shape != shape:
+            raise ValueError(f"seeds must be of the map's size {shape}, not {self.seeds.shape}.")
         _check_range("sigma", self.sigma, 0.0, np.inf)
         _check_range("confidence", self.confidence, 0.0, 1.0)
         if self.relative_depth is not None:

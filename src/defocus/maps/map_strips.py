@@ -42,8 +42,9 @@ class MapStrips:
     shape : height and width, px.
     strips : returns the strips, from the first row to the last. It may be called several times; each call may compute
         the strips anew.
-    seeds : returns the seeds, H x W.
+    seeds : the sparse map that sigma was propagated from.
     method, sigma_range, unit, metadata, relative_depth : as in `DefocusMap`.
+    ready : the map, where it is in memory anyway.
 
     Examples
     --------
@@ -58,12 +59,13 @@ class MapStrips:
 
     shape: tuple[int, int]
     strips: Callable[[], Iterator[MapStrip]]
-    seeds: Callable[[], Seeds]
+    seeds: Seeds
     method: str
     sigma_range: tuple[float, float]
     unit: str = "px"
     metadata: Mapping[str, Any] = field(default_factory=dict)
     relative_depth: NDArray[np.float32] | None = None
+    ready: DefocusMap | None = None
 
     @classmethod
     def of(cls, defocus_map: DefocusMap) -> MapStrips:
@@ -77,12 +79,13 @@ class MapStrips:
         return cls(
             shape=(defocus_map.sigma.shape[0], defocus_map.sigma.shape[1]),
             strips=strips,
-            seeds=lambda: defocus_map.seeds,
+            seeds=defocus_map.seeds,
             method=defocus_map.method,
             sigma_range=defocus_map.sigma_range,
             unit=defocus_map.unit,
             metadata=defocus_map.metadata,
             relative_depth=defocus_map.relative_depth,
+            ready=defocus_map,
         )
 
     def watched(self, see: Callable[[MapStrip], None]) -> MapStrips:
@@ -93,10 +96,13 @@ class MapStrips:
                 see(strip)
                 yield strip
 
-        return replace(self, strips=strips)
+        return replace(self, strips=strips, ready=None)
 
     def whole(self) -> DefocusMap:
         """Return the map in memory."""
+        if self.ready is not None:
+            same = self.metadata is self.ready.metadata
+            return self.ready if same else replace(self.ready, metadata=self.metadata)
         sigma, confidence = np.empty(self.shape, np.float32), np.empty(self.shape, np.float32)
         saturated = np.empty(self.shape, np.bool_)
         for strip in self.strips():
@@ -106,7 +112,7 @@ class MapStrips:
             sigma=sigma,
             confidence=confidence,
             saturated=saturated,
-            seeds=self.seeds(),
+            seeds=self.seeds,
             method=self.method,
             sigma_range=self.sigma_range,
             unit=self.unit,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,9 @@ __all__ = ["limits_of_photograph", "overlay", "preview"]
 _LUMA = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)  # ITU-R BT.709
 _BACKGROUND, _INK = (255, 255, 255), (40, 40, 40)
 _NARROWEST_BAR = 200  # px; fits a few ticks
-_STRIP = 16  # rows coloured at once
+_STRIP = 16  # rows coloured at once, which fit in the cache
+_FADES = 64
+"""Number of steps in which colours fade to grey. Neighbours differ by 3 of 255 at most; fewer would show as bands."""
 _WIDE = 6.0
 """Least ratio of the limits that get a logarithmic scale: 0.5 and 2 px differ as visibly as 4 and 16 do, and on a
 linear scale up to 32 px both would have one colour."""
@@ -65,12 +68,12 @@ def preview(
     [[68, 1, 84], [253, 231, 37]]
     """
     low, high = _limits(sigma, sigma_limits)
-    picture = _colours(sigma, low, high)
-    if confidence is not None:
-        picture = _fade(picture, confidence)
-    if not scale_bar:
-        return picture
-    return _above(picture, _scale_bar(picture.shape[1], low, high, unit, fades=confidence is not None))
+    bar = _scale_bar(sigma.shape[1], low, high, unit, fades=confidence is not None) if scale_bar else None
+    picture, place = _canvas(sigma.shape[0], sigma.shape[1], bar)
+    for top in range(0, len(sigma), _STRIP):
+        rows = slice(top, top + _STRIP)
+        _colour(sigma[rows], low, high, None if confidence is None else confidence[rows], out=place[rows])
+    return picture
 
 
 def overlay(
@@ -111,12 +114,19 @@ def overlay(
             f"{photograph.height} pixels: use the map of this photograph."
         )
     low, high = _limits(sigma, sigma_limits)
+    bar = _scale_bar(photograph.width, low, high, unit) if scale_bar else None
+    picture, place = _canvas(photograph.height, photograph.width, bar)
+    white = 1.0 if photograph.pixels.dtype.kind == "f" else np.iinfo(photograph.pixels.dtype).max
     # Half colour, half the photograph's lightness: shapes stay readable where the map is of one colour.
-    grey = photograph.as_float(np.float32) @ (_LUMA * np.float32(0.5 * 255))
-    blend = _colours(sigma, low, high) * np.float32(0.5)
-    blend += grey[..., None]
-    picture = np.clip(np.rint(blend, out=blend), 0, 255).astype(np.uint8)
-    return _above(picture, _scale_bar(picture.shape[1], low, high, unit)) if scale_bar else picture
+    weights = _LUMA * np.float32(0.5 * 255 / white)
+    for top in range(0, len(sigma), _STRIP):
+        rows = slice(top, top + _STRIP)
+        pixels = photograph.pixels[rows, :]
+        grey = sum(pixels[..., channel] * weight for channel, weight in enumerate(weights))
+        _colour(sigma[rows], low, high, None, out=place[rows])
+        blend = place[rows] * np.float32(0.5) + np.asarray(grey, np.float32)[..., None]
+        place[rows] = np.rint(blend, out=blend)  # two halves of at most 127.5
+    return picture
 
 
 def limits_of_photograph(sigma: NDArray[np.floating], sigma_range: tuple[float, float]) -> tuple[float, float]:
@@ -142,7 +152,7 @@ def limits_of_photograph(sigma: NDArray[np.floating], sigma_range: tuple[float, 
     """
     least, most = sigma_range
     every = max(1, math.isqrt(sigma.size // _SAMPLES))
-    low, high = (float(value) for value in np.percentile(sigma[::every, ::every], [1, 99]))
+    low, high = (float(value) for value in np.percentile(sigma[::every, ::every].astype(np.float32), [1, 99]))
     low, high = (min(max(value, least), most) for value in (low, high))
     if least > 0:
         if high < _LEAST_RATIO * low:
@@ -181,15 +191,32 @@ def _limits(sigma: NDArray[np.floating], wanted: tuple[float, float] | None) -> 
     return low, high
 
 
-def _colours(sigma: NDArray[np.floating], low: float, high: float) -> NDArray[np.uint8]:
-    colours = np.empty((*sigma.shape, 3), np.uint8)
-    table = viridis()
-    for top in range(0, len(sigma), _STRIP):  # a strip fits in the cache, which halves the time
-        scaled = _place(sigma[top : top + _STRIP].astype(np.float32), low, high)
-        scaled *= np.float32(255)
-        places = np.clip(np.rint(scaled, out=scaled), 0, 255).astype(np.uint8)
-        np.take(table, places, axis=0, out=colours[top : top + _STRIP])
-    return colours
+def _colour(
+    sigma: NDArray[np.floating],
+    low: float,
+    high: float,
+    confidence: NDArray[np.floating] | None,
+    out: NDArray[np.uint8],
+) -> None:
+    """Write the colours of a few rows of a map into `out`, H x W x 3; without a confidence none fades."""
+    scaled = _place(sigma.astype(np.float32), low, high)
+    scaled *= np.float32(255)
+    places = np.clip(np.rint(scaled, out=scaled), 0, 255).astype(np.uint16)
+    if confidence is None:
+        places += np.uint16(256 * _FADES)
+    else:
+        kept = confidence.astype(np.float32) * np.float32(_FADES / CONFIDENT)
+        places += np.uint16(256) * np.clip(np.rint(kept, out=kept), 0, _FADES).astype(np.uint16)
+    np.take(_faded_colours(), places, axis=0, out=out, mode="clip")  # other modes buffer
+
+
+@cache
+def _faded_colours() -> NDArray[np.uint8]:
+    """Return the colours of viridis, 256 a step, from entirely faded to not at all; lightness stays."""
+    colours = viridis().astype(np.float32)
+    grey = (colours @ _LUMA)[:, None]
+    kept = np.linspace(0, 1, _FADES + 1, dtype=np.float32)[:, None, None]
+    return np.rint(grey + kept * (colours - grey)).astype(np.uint8).reshape(-1, 3)
 
 
 def _is_wide(low: float, high: float) -> bool:
@@ -199,24 +226,23 @@ def _is_wide(low: float, high: float) -> bool:
 def _place(sigma: NDArray[np.float32], low: float, high: float) -> NDArray[np.float32]:
     """Return the position of each sigma on the scale: 0 at the lower limit, 1 at the upper."""
     if _is_wide(low, high):
-        ratio = np.maximum(sigma, np.float32(low)) / np.float32(low)
-        return np.asarray(np.log2(ratio) / np.float32(math.log2(high / low)), np.float32)
+        place = np.maximum(sigma, np.float32(low))
+        np.log(place, out=place)
+        place -= np.float32(math.log(low))
+        place *= np.float32(1 / math.log(high / low))
+        return place
     return (sigma - np.float32(low)) / np.float32(high - low)
 
 
-def _fade(picture: NDArray[np.uint8], confidence: NDArray[np.floating]) -> NDArray[np.uint8]:
-    keep = np.clip(confidence.astype(np.float32) / np.float32(CONFIDENT), 0, 1)[..., None]
-    grey = (picture @ _LUMA)[..., None]
-    faded: NDArray[np.uint8] = np.rint(grey + keep * (picture - grey)).astype(np.uint8)
-    return faded
-
-
-def _above(picture: NDArray[np.uint8], bar: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    height, width = picture.shape[:2]
-    canvas = np.full((height + bar.shape[0], bar.shape[1], 3), _BACKGROUND, np.uint8)
-    canvas[:height, :width] = picture
-    canvas[height:] = bar
-    return canvas
+def _canvas(height: int, width: int, bar: NDArray[np.uint8] | None) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return a picture with the bar at its bottom, if there is one, and the part of it above, which is to be filled."""
+    if bar is None:
+        picture = np.empty((height, width, 3), np.uint8)
+        return picture, picture
+    picture = np.empty((height + bar.shape[0], bar.shape[1], 3), np.uint8)
+    picture[:height, width:] = _BACKGROUND
+    picture[height:] = bar
+    return picture, picture[:height, :width]
 
 
 def _scale_bar(width: int, low: float, high: float, unit: str, *, fades: bool = False) -> NDArray[np.uint8]:
@@ -234,8 +260,9 @@ def _scale_bar(width: int, low: float, high: float, unit: str, *, fades: bool = 
 
     length = min(width - 2 * margin, 40 * text_px)  # a long bar says no more than a short one
     along = np.geomspace(low, high, length) if _is_wide(low, high) else np.linspace(low, high, length)
-    ramp = np.broadcast_to(along.astype(np.float32), (bar_height, length))
-    strip.paste(Image.fromarray(_colours(ramp, low, high)), (margin, bar_top))
+    ramp = np.empty((bar_height, length, 3), np.uint8)
+    _colour(np.broadcast_to(along, (bar_height, length)), low, high, None, out=ramp)
+    strip.paste(Image.fromarray(ramp), (margin, bar_top))
     for tick, text in _ticks(low, high, most=max(length // (4 * text_px), 2)):
         x = margin + round(float(_place(np.array([tick], np.float32), low, high)[0]) * (length - 1))
         bottom = bar_top + bar_height

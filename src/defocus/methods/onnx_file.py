@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from defocus.errors import WeightsError
 
-__all__ = ["OnnxContents", "read_onnx", "trusted_model"]
+__all__ = ["OnnxContents", "import_onnx", "read_onnx", "trusted_model"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,21 @@ class OnnxContents:
     properties: Mapping[str, str]
 
 
+def import_onnx() -> Any:
+    """Return the package `onnx`, which only weights need that are not this package's own; importing it takes 0.2 s.
+
+    Raises
+    ------
+    WeightsError
+        If it is not installed.
+    """
+    try:
+        import onnx
+    except ImportError as error:
+        raise WeightsError("Networks of your own need one more package: pip install onnx.") from error
+    return onnx
+
+
 def read_onnx(contents: bytes, path: Path) -> OnnxContents:
     """Read an ONNX model without running it.
 
@@ -45,12 +60,10 @@ def read_onnx(contents: bytes, path: Path) -> OnnxContents:
     Raises
     ------
     WeightsError
-        If the bytes are not an ONNX model, or an array is stored outside the file or differs from its description.
+        If the bytes are not an ONNX model, an array is stored outside the file or differs from its description, or the
+        package `onnx` is not installed.
     """
-    try:
-        import onnx
-    except ImportError as error:
-        raise WeightsError("Reading weights of your own needs one more package: pip install onnx.") from error
+    onnx = import_onnx()
     try:
         model = onnx.load_from_string(contents)
         if not model.graph.node:

@@ -1,8 +1,9 @@
 """The methods of this package. A new one is a folder or file beside this one and one entry in `METHODS`.
 
 A method is the module `defocus.methods.NAME`, which has `PRESETS` (parameters by name, one of them "default") and
-`estimate(photograph, parameters, weights, progress) -> DefocusMap`. Its folder contains the trained weights. The module
-that trains them is `defocus.training.NAME` (see `defocus.training.trainer`).
+`estimate(photograph, parameters, weights, progress) -> DefocusMap`. That of a method with a network has `device` as its
+last parameter, and writes the device that was used into the map's metadata. Its folder contains the trained weights.
+The module that trains them is `defocus.training.NAME` (see `defocus.training.trainer`).
 """
 
 from __future__ import annotations
@@ -39,9 +40,9 @@ class MethodModule(Protocol):
         """Parameters by name of the preset; "default" always exists."""
 
     def estimate(
-        self, photograph: Photograph, parameters: Any, weights: Path | None, progress: Progress | None
+        self, photograph: Photograph, parameters: Any, weights: Path | None, progress: Progress | None, **device: str
     ) -> DefocusMap:
-        """Estimate the map of one photograph."""
+        """Estimate the map of one photograph; `device` is given to methods that have a network, and only to them."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Method:
     unit : unit of the map's values: "px" for the standard deviation of a Gaussian in pixels of the photograph,
         "score" for a blur score from 0 to 1 without a physical unit.
     weights : name of the file in the method's folder with its trained weights; None if the method is not trained.
+    has_network : whether it has a network, which can be run on other devices than the CPU.
     tells_depth : whether its maps have a `relative_depth`.
     module : dotted name of its module, for a method of another package; empty for `defocus.methods.NAME`.
 
@@ -69,6 +71,7 @@ class Method:
     summary: str
     unit: str
     weights: str | None = None
+    has_network: bool = False
     tells_depth: bool = False
     module: str = ""
 
@@ -144,12 +147,14 @@ METHODS: dict[str, Method] = {
             "This package's own: DHDE extended to blur of any size, read at every pixel and at five resolutions",
             "px",
             weights="pyramid.onnx",
+            has_network=True,
         ),
         Method(
             "dhde",
             "Park et al., CVPR 2017: deep and hand-crafted features of patches at edges, then propagation",
             "px",
             weights="dhde.onnx",
+            has_network=True,
         ),
         Method(
             "zhuo2011",

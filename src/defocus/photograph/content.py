@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from defocus.maps.map_strips import MapStrip, MapStrips
 from defocus.photograph.stored_pixels import StoredPixels
 
 if TYPE_CHECKING:
-    from defocus.maps.defocus_map import DefocusMap
     from defocus.photograph import Photograph
 
 __all__ = ["Content", "find_content"]
@@ -81,7 +81,7 @@ class Content:
         pixels.flags.writeable = False
         return replace(photograph, pixels=pixels, alpha=None, missing=None)
 
-    def put_back(self, inner: DefocusMap, shape: tuple[int, int]) -> DefocusMap:
+    def put_back(self, inner: MapStrips, shape: tuple[int, int]) -> MapStrips:
         """Return the map of the whole picture, of size `shape` (H, W), from the map of the part that was cut out.
 
         In bars and where pixels are hidden sigma is that of the nearest pixel, and confidence 0.
@@ -92,24 +92,44 @@ class Content:
         sides = ((self.rows.start, height - self.rows.stop), (self.columns.start, width - self.columns.stop))
         if self.hidden is None and sides == ((0, 0), (0, 0)):
             return inner
-        confidence = np.pad(inner.confidence, sides)
-        seeds = Seeds(
-            np.pad(inner.seeds.sigma, sides, constant_values=np.nan),
-            np.pad(inner.seeds.probability, sides, constant_values=np.nan),
-        )
+        unread = None
         if self.hidden is not None:
             # Patches near hidden pixels contain colours that were filled in.
             unread = ndimage.binary_dilation(self.hidden, np.ones((3, 3), bool), iterations=_BESIDE)
-            confidence[unread] = 0
-            seeds.sigma[unread] = seeds.probability[unread] = np.nan
+        sparse = []
+        for plane in (inner.seeds.sigma, inner.seeds.probability):
+            sparse.append(np.pad(plane, sides, constant_values=np.nan))
+            if unread is not None:
+                sparse[-1][unread] = np.nan
         depth = inner.relative_depth
         return replace(
             inner,
-            sigma=np.pad(inner.sigma, sides, mode="edge"),
-            confidence=confidence,
-            saturated=np.pad(inner.saturated, sides),
-            seeds=seeds,
+            shape=shape,
+            strips=lambda: _padded(inner, sides, unread),
+            ready=None,
+            seeds=Seeds(*sparse),
             relative_depth=None if depth is None else np.pad(depth, sides, mode="edge"),
+        )
+
+
+def _padded(
+    inner: MapStrips, sides: tuple[tuple[int, int], tuple[int, int]], unread: NDArray[np.bool_] | None
+) -> Iterator[MapStrip]:
+    """Return the strips with the bars around them, and without confidence where pixels are unread."""
+    (above, below), across = sides
+    for strip in inner.strips():
+        bottom = strip.top + len(strip.sigma)
+        # The first and the last strip take the bars along.
+        down = (above if strip.top == 0 else 0, below if bottom == inner.shape[0] else 0)
+        top = 0 if strip.top == 0 else strip.top + above
+        confidence = np.pad(strip.confidence, (down, across))
+        if unread is not None:
+            confidence[unread[top : top + len(confidence)]] = 0
+        yield MapStrip(
+            top,
+            np.pad(strip.sigma, (down, across), mode="edge"),
+            confidence,
+            np.pad(strip.saturated, (down, across)),
         )
 
 

@@ -8,6 +8,7 @@ from defocus.errors import PhotographError
 from defocus.photograph.colour import Space
 from defocus.photograph.decoded import Decoded, stretch, warn
 from defocus.photograph.source import Source
+from defocus.runtime.cores import available_cores
 
 __all__ = ["is_heif", "read_heif"]
 
@@ -36,7 +37,12 @@ def read_heif(source: Source) -> Decoded:
             f"{source.name} is HEIC, which needs one more package: pip install pillow-heif."
         ) from error
     source.file.seek(0)
-    picture = pillow_heif.open_heif(source.file, convert_hdr_to_8bit=False)
+    usual = pillow_heif.options.DECODE_THREADS
+    pillow_heif.options.DECODE_THREADS = min(usual, available_cores())
+    try:
+        picture = pillow_heif.open_heif(source.file, convert_hdr_to_8bit=False)
+    finally:
+        pillow_heif.options.DECODE_THREADS = usual
     width, height = picture.size
     source.check_size(height, width, 8)
     nclx = picture.info.get("nclx_profile") or {}

@@ -1,4 +1,4 @@
-"""JPEG: pixels by Pillow, and what libjpeg fills in where the file ends early."""
+"""JPEG: decoded once, by libjpeg-turbo, unless it complains; and what libjpeg fills in where the file ends early."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
-from scipy import ndimage
+from PIL import Image
 
 from defocus.errors import PhotographError
 from defocus.photograph.decoded import Decoded, incomplete
@@ -21,6 +21,8 @@ __all__ = ["read_jpeg"]
 _END = b"\xff\xd9"
 _BLOCK = 8
 _ZEROS = bytes(64)
+_COLOURS = {"RGB": "RGB", "L": "GRAY"}
+"""Colours, by Pillow's mode, that libjpeg-turbo decodes to what Pillow does; CMYK it does not."""
 _NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 
@@ -42,7 +44,9 @@ def read_jpeg(source: Source) -> Decoded:
         hole = _zeros_within(data)
         if hole is not None:  # of what follows, libjpeg would make blocks that look like a photograph's
             data = data[:hole]
-        complaint = _complaint(data)
+        pixels, complaint = _decode(data, image)
+        if pixels is not None:
+            return from_pillow(image, source, pixels)
         if "remature end" in complaint:
             data += _END
             still = _complaint(data)
@@ -110,6 +114,29 @@ def _first_codes(tables: bytes) -> dict[int, int]:
     return codes
 
 
+def _decode(data: bytes, image: Image.Image) -> tuple[NDArray[np.uint8] | None, str]:
+    """Return the pixels of a file, and libjpeg's warning about it, or "".
+
+    The pixels are None where there is a warning, and where they may be others than Pillow's: of CMYK, or of a file in
+    which libjpeg finds another size than Pillow, which was the one that was checked.
+
+    Parameters
+    ----------
+    data : contents of the file.
+    image : the same file, opened by Pillow but not decoded.
+    """
+    colours = _COLOURS.get(image.mode)
+    if colours is None:
+        return None, _complaint(data)
+    try:
+        height, width, *_ = simplejpeg.decode_jpeg_header(data, strict=False)
+        if (width, height) != image.size:
+            return None, _complaint(data)
+        return simplejpeg.decode_jpeg(data, colorspace=colours, strict=True), ""
+    except ValueError as error:
+        return None, str(error)
+
+
 def _complaint(data: bytes) -> str:
     """Return libjpeg's warning about a file, or "" if there is none."""
     try:
@@ -132,5 +159,7 @@ def _filled_in(data: bytes, height: int, width: int, step: tuple[int, int]) -> N
     # The block that the data end in is not whole either.
     gone = np.arange(rows * columns) >= max(last, 0)
     whole = np.repeat(np.repeat(gone.reshape(rows, columns), down, axis=0), across, axis=1)[:height, :width]
+    from scipy import ndimage  # which takes 0.1 s to import; few photographs are cut short
+
     # Where colours have half the resolution they are interpolated across the end.
     return np.asarray(ndimage.binary_dilation(whole, np.ones((3, 3), bool), iterations=2))

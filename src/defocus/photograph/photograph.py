@@ -97,14 +97,17 @@ class Photograph:
         """
         return parse_exif(self.exif)
 
-    def as_float(self, dtype: DTypeLike = np.float64) -> NDArray[Any]:
-        """Return the pixels as a new H x W x 3 float array in 0..1.
+    def as_float(
+        self, dtype: DTypeLike = np.float64, rows: slice = slice(None), columns: slice = slice(None)
+    ) -> NDArray[Any]:
+        """Return the pixels, or a rectangular part of them, as a new H x W x 3 float array in 0..1.
 
         Integers are divided by 255 or 65535, as MATLAB's `im2double` does.
 
         Parameters
         ----------
         dtype : np.float64 or np.float32.
+        rows, columns : rows and columns of the part; all by default.
 
         Examples
         --------
@@ -117,7 +120,9 @@ class Photograph:
                 return pixels.astype(dtype)
             return np.asarray(np.divide(pixels, np.iinfo(pixels.dtype).max, dtype=dtype))
 
-        return self.pixels.whole(dtype, scaled) if isinstance(self.pixels, StoredPixels) else scaled(self.pixels)
+        if isinstance(self.pixels, StoredPixels) and rows == columns == slice(None):
+            return self.pixels.whole(dtype, scaled)
+        return scaled(self.pixels[rows, columns])
 
     def in_srgb(self) -> Photograph:
         """Return the photograph in sRGB: itself, unless its pixels are in a colour profile of their own.

@@ -31,6 +31,7 @@ from defocus.photograph.exif import (
 )
 from defocus.photograph.formats import FORMATS, Format
 from defocus.photograph.photograph import Photograph, photograph_from_array
+from defocus.photograph.png_encoder import chunk
 from defocus.photograph.tiff import OF_THE_PIXELS, XMP
 from defocus.provenance import TIFF_TAG, Provenance, stamp
 from defocus.runtime.atomic import write_bytes
@@ -216,16 +217,12 @@ def _png(pixels: NDArray[Any], profile: bytes | None, exif: bytes, xmp: bytes) -
     header_end = 8 + 12 + 13
     chunks = b""
     if profile:
-        chunks += _chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(profile))
+        chunks += chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(profile))
     if exif:
-        chunks += _chunk(b"eXIf", exif)
+        chunks += chunk(b"eXIf", exif)
     if xmp:
-        chunks += _chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp)
+        chunks += chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp)
     return encoded[:header_end] + chunks + encoded[header_end:]
-
-
-def _chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 def _tiff(pixels: NDArray[Any], profile: bytes | None, exif: Exif, xmp: bytes, made_from: Provenance) -> bytes:

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from defocus.propagation.matting_laplacian import matting_laplacian
-from defocus.propagation.propagate import propagate
+from defocus.propagation.propagate import GridSolution, propagate, solve_on_grid
 
-__all__ = ["matting_laplacian", "propagate"]
+__all__ = ["GridSolution", "matting_laplacian", "propagate", "solve_on_grid"]

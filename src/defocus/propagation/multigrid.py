@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from defocus.errors import ParameterError
 
 if TYPE_CHECKING:
-    from scipy.sparse import csr_array
+    from scipy.sparse import sparray
 
-__all__ = ["Hierarchy", "Level", "build_hierarchy", "solve"]
+__all__ = ["Hierarchy", "Level", "build_hierarchy", "solve", "with_finest"]
 
 _FIRST_BLOCK = 4  # px; up to 4 unknowns per 4 x 4 block, so the first coarse grid has a quarter of the unknowns
 _NEXT_BLOCK = 2
@@ -24,6 +24,7 @@ _DROPPED = 1e-3  # local functions smaller than this fraction of their block's l
 _SMOOTHED_RATIO = 4.0  # the smoother damps the upper three quarters of the spectrum
 
 _Vector = NDArray[np.float64]
+_Short = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Level:
 
     Attributes
     ----------
-    matrix : n x n sparse array.
+    matrix : n x n sparse array, float32 as all that follow.
     interpolation : n x m sparse array with orthonormal columns, m unknowns on the next grid.
     restriction : m x n sparse array, the transpose in CSR form.
     inverse_diagonal : n floats.
@@ -46,9 +47,9 @@ class Level:
     (4096, 256)
     """
 
-    matrix: csr_array
-    interpolation: csr_array
-    restriction: csr_array
+    matrix: sparray
+    interpolation: sparray
+    restriction: sparray
     inverse_diagonal: _Vector
     largest: float
 
@@ -66,15 +67,15 @@ class Hierarchy:
     --------
     >>> from scipy.sparse import eye_array
     >>> hierarchy = build_hierarchy(eye_array(4096, format="csr"), np.ones((4096, 1)), (64, 64))
-    >>> len(hierarchy.levels), hierarchy.coarsest(np.ones(256)).shape
+    >>> len(hierarchy.levels), hierarchy.coarsest(np.ones(256, np.float32)).shape
     (1, (256,))
     """
 
     levels: tuple[Level, ...]
-    coarsest: Callable[[_Vector], _Vector]
+    coarsest: Callable[[_Short], _Short]
 
 
-def build_hierarchy(matrix: csr_array, near_kernel: NDArray[np.floating], shape: tuple[int, int]) -> Hierarchy:
+def build_hierarchy(matrix: sparray, near_kernel: NDArray[np.floating], shape: tuple[int, int]) -> Hierarchy:
     """Build coarse grids by aggregation of square blocks, each keeping the span of the near-kernel functions.
 
     A matting Laplacian is nearly 0 on functions that are locally linear in colour. With near_kernel = (1, R, G, B) the
@@ -119,22 +120,58 @@ def build_hierarchy(matrix: csr_array, near_kernel: NDArray[np.floating], shape:
         inverse_diagonal = 1 / matrix.diagonal()
         levels.append(
             Level(
-                matrix,
-                interpolation,
-                restriction,
-                inverse_diagonal,
+                matrix.astype(np.float32),
+                interpolation.astype(np.float32),
+                restriction.astype(np.float32),
+                inverse_diagonal.astype(np.float32),
                 _largest_eigenvalue(matrix, inverse_diagonal),
             )
         )
-        matrix = (restriction @ (matrix @ interpolation)).tocsr()
+        matrix = (restriction @ (matrix.tocsr() @ interpolation)).tocsr()
         functions = restriction @ functions
         node = np.repeat(np.arange(len(kept)), kept)
         height, width, block = blocks_down, blocks_across, _NEXT_BLOCK
-    return Hierarchy(tuple(levels), splu(matrix.tocsc()).solve)
+    factors = splu(matrix.tocsc())
+    return Hierarchy(tuple(levels), lambda residual: factors.solve(residual.astype(np.float64)).astype(np.float32))
+
+
+def with_finest(hierarchy: Hierarchy, matrix: sparray) -> Hierarchy | None:
+    """Return the coarse grids of another matrix, below the finest grid of a similar one.
+
+    As a preconditioner it needs about twice the iterations of the matrix's own hierarchy, and a tenth of the time to
+    build.
+
+    Parameters
+    ----------
+    hierarchy : of the other matrix, which has the same size.
+    matrix : (H W) x (H W) symmetric positive definite sparse array.
+
+    Returns
+    -------
+    Hierarchy, or None where the other one has no coarse grids, as for small matrices, which are factorised.
+
+    Examples
+    --------
+    >>> from scipy.sparse import eye_array
+    >>> matrix = eye_array(64 * 64, format="csr")
+    >>> other = build_hierarchy(2 * matrix, np.ones((64 * 64, 1)), (64, 64))
+    >>> solve(matrix, np.ones(64 * 64), with_finest(other, matrix))[0].round(3)[:2]
+    array([1., 1.])
+    """
+    if not hierarchy.levels:
+        return None
+    inverse_diagonal = 1 / matrix.diagonal()
+    finest = replace(
+        hierarchy.levels[0],
+        matrix=matrix.astype(np.float32),
+        inverse_diagonal=inverse_diagonal.astype(np.float32),
+        largest=_largest_eigenvalue(matrix, inverse_diagonal),
+    )
+    return replace(hierarchy, levels=(finest, *hierarchy.levels[1:]))
 
 
 def solve(
-    matrix: csr_array,
+    matrix: sparray,
     right_side: NDArray[np.floating],
     hierarchy: Hierarchy,
     *,
@@ -191,7 +228,8 @@ def solve(
     for iteration in range(max_iterations):
         if float(np.linalg.norm(residual)) <= goal:
             return x, iteration
-        correction = _cycle(hierarchy, 0, residual)
+        # In 32 bits, which is enough for a preconditioner and takes half the time.
+        correction = _cycle(hierarchy, 0, residual.astype(np.float32)).astype(np.float64)
         product = float(residual @ correction)
         direction = correction + (product / previous if iteration else 0.0) * direction
         previous = product
@@ -210,7 +248,7 @@ def solve(
     return x, max_iterations
 
 
-def _cycle(hierarchy: Hierarchy, depth: int, residual: _Vector) -> _Vector:
+def _cycle(hierarchy: Hierarchy, depth: int, residual: _Short) -> _Short:
     """Apply one symmetric W-cycle from zero: two visits to each coarser grid, one to the coarsest."""
     if depth == len(hierarchy.levels):
         return hierarchy.coarsest(residual)
@@ -226,22 +264,25 @@ def _cycle(hierarchy: Hierarchy, depth: int, residual: _Vector) -> _Vector:
     return x
 
 
-def _chebyshev(level: Level, residual: _Vector) -> _Vector:
+def _chebyshev(level: Level, residual: _Short) -> _Short:
     """Apply two Jacobi steps with Chebyshev weights for the upper part of the spectrum."""
     middle = level.largest * (1 + 1 / _SMOOTHED_RATIO) / 2
     spread = level.largest * (1 - 1 / _SMOOTHED_RATIO) / 2
-    first = level.inverse_diagonal * residual / middle
-    rest = residual - level.matrix @ first
     ratio = spread / middle
     next_ratio = 1 / (2 / ratio - ratio)
-    second = next_ratio * ratio * first + (2 * next_ratio / spread) * (level.inverse_diagonal * rest)
-    result: _Vector = first + second
-    return result
+    first = level.inverse_diagonal * residual
+    first *= np.float32(1 / middle)
+    second = residual - level.matrix @ first
+    second *= level.inverse_diagonal
+    second *= np.float32(2 * next_ratio / spread)
+    first *= np.float32(1 + next_ratio * ratio)
+    second += first
+    return second
 
 
 def _local_bases(
     functions: _Vector, block_of_unknown: NDArray[np.intp], blocks: int
-) -> tuple[csr_array, NDArray[np.intp]]:
+) -> tuple[sparray, NDArray[np.intp]]:
     """Return orthonormal bases, block by block, of the given functions restricted to the block.
 
     Returns
@@ -270,7 +311,7 @@ def _local_bases(
     return matrix, kept
 
 
-def _largest_eigenvalue(matrix: csr_array, inverse_diagonal: _Vector) -> float:
+def _largest_eigenvalue(matrix: sparray, inverse_diagonal: _Vector) -> float:
     """Return an upper estimate of the largest eigenvalue of the diagonally scaled matrix, by power iteration."""
     # A fixed start makes results reproducible.
     x = np.random.default_rng(0).standard_normal(matrix.shape[0])

@@ -12,10 +12,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-__all__ = ["at_once", "available_cores", "cpu_quota", "limit_cores", "on_all_cores", "single_blas_thread"]
+__all__ = ["at_once", "available_cores", "cpu_quota", "limited_cores", "on_all_cores", "single_blas_thread"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+"""What libraries read, when they load, to know how many threads to start."""
+_MEMBERSHIP, _CONTROL_GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 _most: int | None = None
 _single_lock = threading.Lock()
@@ -27,7 +31,7 @@ def available_cores() -> int:
     """Return the number of CPU cores that this process may use, 1 or more.
 
     It is the least of the cores that the system allows, the CPU quota of the container (cgroup versions 1 and 2,
-    rounded up), OMP_NUM_THREADS in the environment, and the limit set by `limit_cores`.
+    rounded up), OMP_NUM_THREADS in the environment, and the limit set by `limited_cores`.
     """
     given = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     limits = (_quota_of_this_process(), _requested(os.environ.get("OMP_NUM_THREADS", "")), _most)
@@ -42,7 +46,7 @@ def _requested(omp_num_threads: str) -> int | None:
 
 @lru_cache(maxsize=1)  # a quota is set when a container starts
 def _quota_of_this_process() -> int | None:
-    return cpu_quota(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))
+    return cpu_quota(_MEMBERSHIP, _CONTROL_GROUPS)
 
 
 def cpu_quota(membership: Path, root: Path) -> int | None:
@@ -91,6 +95,19 @@ def _quota(group: Path) -> float | None:
         return float(quota) / float(period) if quota != "max" and float(quota) > 0 and float(period) > 0 else None
     except (OSError, ValueError):
         return None
+
+
+def _forget_other_threads() -> None:
+    """Prevent, in a forked child, that it waits for threads of the parent, which do not exist in it.
+
+    Where the parent was within `single_blas_thread`, BLAS keeps its one thread in the child.
+    """
+    global _single_lock, _single_users, _single_limit
+    _single_lock, _single_users, _single_limit = threading.Lock(), 0, None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_other_threads)
 
 
 @contextmanager
@@ -169,18 +186,41 @@ def on_all_cores(work: Callable[[Item], Result], items: Iterable[Item]) -> list[
             pool.shutdown(cancel_futures=True)
 
 
-def limit_cores(most: int) -> None:
-    """Use no more than `most` cores (1 or more) from now on, in ONNX Runtime, BLAS and OpenMP too.
+@contextmanager
+def limited_cores(most: int) -> Iterator[None]:
+    """Use no more than `most` cores within a block, in ONNX Runtime, BLAS and OpenMP too.
 
-    For worker processes: if each of them used all cores, their threads would slow each other down.
+    For a whole command or worker process, not for one estimate: it changes the environment, for the sake of libraries
+    that are loaded within the block and of processes that are started there.
+
+    Parameters
+    ----------
+    most : 1 or more; a limit that holds already, because it was set around this block, is never raised.
+
+    Examples
+    --------
+    >>> with limited_cores(1):
+    ...     available_cores()
+    1
     """
     global _most
     from threadpoolctl import threadpool_limits
 
-    _most = most
-    # Libraries that are not loaded yet read these variables when they load.
-    os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(most)))
-    threadpool_limits(most)
+    limit = most if _most is None else min(most, _most)
+    before, variables = _most, {name: os.environ.get(name) for name in _VARIABLES}
+    _most = limit
+    for name, value in variables.items():
+        os.environ[name] = str(min(limit, _requested(value or "") or limit))
+    try:
+        with threadpool_limits(limit):
+            yield
+    finally:
+        _most = before
+        for name, value in variables.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def at_once(first: Callable[[], Any], *others: Callable[[], Any]) -> list[Any]:

@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Any, TypeVar, cast
 
 from defocus.errors import DefocusError
-from defocus.runtime.cores import available_cores, limit_cores
+from defocus.runtime.cores import available_cores, limited_cores
 
 __all__ = ["WorkerLost", "run", "run_in_order", "terminable"]
 
@@ -219,9 +219,8 @@ def _serve(
 ) -> None:
     """Take jobs and return results or exceptions, in a worker process, until the pipe or the parent ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal: the parent decides
-    with terminable():
+    with terminable(), limited_cores(cores):
         threading.Thread(target=_leave_with_parent, daemon=True).start()
-        limit_cores(cores)
         if pinned and hasattr(os, "sched_setaffinity"):  # Linux
             allowed = sorted(os.sched_getaffinity(0))
             os.sched_setaffinity(0, {allowed[number % len(allowed)]})

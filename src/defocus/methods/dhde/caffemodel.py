@@ -10,6 +10,7 @@ import numpy as np
 
 from defocus.errors import WeightsError
 from defocus.methods.dhde.weights import SHAPES, DHDEWeights
+from defocus.methods.onnx_file import import_onnx
 
 __all__ = ["read_caffemodel"]
 
@@ -65,8 +66,10 @@ def read_caffemodel(path: Path) -> DHDEWeights:
 
     Raises
     ------
-    WeightsError : the file is not a Caffe model, is cut short, or holds another network.
+    WeightsError : the file is not a Caffe model, is cut short, or holds another network; or the package `onnx` is not
+        installed.
     """
+    import_onnx()  # protobuf comes with it, and the network that is made of the weights needs it
     from google.protobuf.message import DecodeError
 
     network = _net_parameter()()

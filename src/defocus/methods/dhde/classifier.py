@@ -32,10 +32,12 @@ class PatchClassifier:
     Parameters
     ----------
     path : an ONNX file of `defocus train`, the authors' `.caffemodel`, or None for the weights of this package.
+    device : what the network is run on, see `defocus.methods.session.open_session`.
 
     Raises
     ------
     WeightsError : the file is missing, damaged, or another network.
+    ParameterError : the device is not there or does not work.
     """
 
     card: Mapping[str, Any]
@@ -43,7 +45,7 @@ class PatchClassifier:
     sha256: str
     """Of the weights file, to tell which weights made a map."""
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(self, path: Path | None = None, device: str = "cpu") -> None:
         source = find_method("dhde").weights_file(path)
         assert source is not None
         contents, self.sha256 = read_contents(source)
@@ -51,12 +53,14 @@ class PatchClassifier:
             model = read_caffemodel(source).to_onnx()
         else:
             model = contents if path is None else trusted_model(contents, source, rebuilt)
-        try:
-            # Batches run in threads of their own.
-            self._session = open_session(model, threads=1, providers=("CPUExecutionProvider",))
-        except Exception as error:  # ONNX Runtime raises its own classes, which share no base but Exception
-            raise WeightsError(f"ONNX Runtime cannot open {source}: {' '.join(str(error).split())[:200]}.") from error
-        self.card = read_metadata(self._session.get_modelmeta().custom_metadata_map)
+        # Batches run in threads of their own.
+        self._session = open_session(model, source, threads=1, device=device)
+        self.card = read_metadata(self._session.metadata)
+
+    @property
+    def device(self) -> str:
+        """What the network has been run on last."""
+        return self._session.device
 
     def read_patches(self, patches: NDArray[Any], hand_crafted: NDArray[np.float32]) -> NDArray[np.float32]:
         """Probability of every blur label of patches that are cut out already.

@@ -147,6 +147,7 @@ def estimate(
     parameters: DHDEParameters = PRESETS["default"],
     weights: Path | None = None,
     progress: Progress | None = None,
+    device: str = "cpu",
 ) -> DefocusMap:
     """Estimate the defocus map of a photograph by DHDE.
 
@@ -156,6 +157,7 @@ def estimate(
     parameters : see `DHDEParameters`.
     weights : ONNX file of `defocus train`, or the authors' `.caffemodel`; None for this package's own.
     progress : called with the step at hand and the fraction of the work done.
+    device : what the network is run on, see `defocus.methods.session.open_session`.
 
     Returns
     -------
@@ -176,7 +178,7 @@ def estimate(
         If the weights file is missing, damaged or of another kind.
     """
     report = progress if progress is not None else lambda step, fraction: None
-    classifier = PatchClassifier(weights)
+    classifier = PatchClassifier(weights, device)
     report("edges", 0.0)
     rgb = photograph.as_float(np.float64)
     value = value_channel(rgb)
@@ -192,6 +194,7 @@ def estimate(
 
     rgb32 = rgb.astype(np.float32)
     sparse = _sparse_map(rgb32, value, edges, classifier, parameters, report)
+    metadata["device"] = classifier.device
     edge_mask = edges != EDGE_NONE
     report("sparse map", 0.61)
     filtered = probability_joint_bilateral(

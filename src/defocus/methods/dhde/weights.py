@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from defocus.errors import WeightsError
 from defocus.methods.dhde.features.layout import HAND_CRAFTED_SIZE
-from defocus.methods.onnx_file import OnnxContents
+from defocus.methods.onnx_file import OnnxContents, import_onnx
 from defocus.runtime.atomic import write_bytes
 
 __all__ = ["BLUR_LABELS", "CNN_FEATURE_SIZE", "CNN_PATCH_WIDTH", "SHAPES", "DHDEWeights", "read_metadata", "rebuilt"]
@@ -92,14 +92,14 @@ class DHDEWeights:
         """The network as an ONNX model: inputs `patches` (n x 3 x 27 x 27) and `hand_crafted` (n x 120, unscaled),
         output `probability` (n x 11).
         """
-        # The onnx package takes 0.2 s to import and is needed only here: an estimate reads the finished file.
-        from onnx import TensorProto, checker, helper, numpy_helper
+        onnx = import_onnx()  # here, not above: an estimate with this package's weights reads the finished file
+        helper = onnx.helper
 
         constants = [
-            numpy_helper.from_array(np.ascontiguousarray(self.parameters[name], dtype=np.float32), name)
+            onnx.numpy_helper.from_array(np.ascontiguousarray(self.parameters[name], dtype=np.float32), name)
             for name in SHAPES
         ]
-        constants.append(numpy_helper.from_array(np.float32(255), "feature_scale"))
+        constants.append(onnx.numpy_helper.from_array(np.float32(255), "feature_scale"))
         nodes = []
 
         def node(operation: str, inputs: list[str], output: str, **attributes: Any) -> str:
@@ -136,16 +136,16 @@ class DHDEWeights:
             nodes,
             "dhde",
             [
-                helper.make_tensor_value_info("patches", TensorProto.FLOAT, ["n", 3, width, width]),
-                helper.make_tensor_value_info("hand_crafted", TensorProto.FLOAT, ["n", HAND_CRAFTED_SIZE]),
+                helper.make_tensor_value_info("patches", onnx.TensorProto.FLOAT, ["n", 3, width, width]),
+                helper.make_tensor_value_info("hand_crafted", onnx.TensorProto.FLOAT, ["n", HAND_CRAFTED_SIZE]),
             ],
-            [helper.make_tensor_value_info("probability", TensorProto.FLOAT, ["n", len(BLUR_LABELS)])],
+            [helper.make_tensor_value_info("probability", onnx.TensorProto.FLOAT, ["n", len(BLUR_LABELS)])],
             constants,
         )
         # Opset 17 and IR 8 are read by every ONNX Runtime this package admits.
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
         helper.set_model_props(model, {_METADATA_KEY: json.dumps({"kind": _KIND, "card": dict(self.card)})})
-        checker.check_model(model)
+        onnx.checker.check_model(model)
         return bytes(model.SerializeToString())
 
 

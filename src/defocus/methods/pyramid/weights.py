@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from defocus.errors import WeightsError
-from defocus.methods.onnx_file import OnnxContents, read_onnx
+from defocus.methods.onnx_file import OnnxContents, import_onnx, read_onnx
 from defocus.methods.weights_file import read_contents
 from defocus.runtime.atomic import write_bytes
 
@@ -126,11 +126,11 @@ class PyramidWeights:
         the next coarser level (zeros at the coarsest), H and W divisible by 8, h = H / 8, w = W / 8; `finest`, a bool:
         whether the level is the finest. Outputs: `state` and `logits` of this level, H / 4 x W / 4.
         """
-        # The onnx package takes 0.2 s to import and is needed only here: an estimate reads the finished file.
-        from onnx import TensorProto, checker, helper
+        onnx = import_onnx()  # here, not above: an estimate with this package's weights reads the finished file
+        helper = onnx.helper
 
         def plane(name: str, channels: int, height: str, width: str) -> Any:
-            return helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, channels, height, width])
+            return helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, channels, height, width])
 
         outputs = [plane("state", DEPTH_CHANNELS, "a", "b"), plane("logits", BINS, "a", "b")]
         finest, coarser = (self._reader(reader) for reader in _READERS)
@@ -142,22 +142,23 @@ class PyramidWeights:
                 plane("pixels", 1, "H", "W"),
                 plane("coarse_state", DEPTH_CHANNELS, "h", "w"),
                 plane("coarse_logits", BINS, "h", "w"),
-                helper.make_tensor_value_info("finest", TensorProto.BOOL, []),
+                helper.make_tensor_value_info("finest", onnx.TensorProto.BOOL, []),
             ],
             outputs,
         )
         # Opset 17 and IR 8 are read by every ONNX Runtime this package admits.
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
         helper.set_model_props(model, {_METADATA_KEY: json.dumps({"kind": _KIND, "card": dict(self.card)})})
-        checker.check_model(model)
+        onnx.checker.check_model(model)
         return bytes(model.SerializeToString())
 
     def _reader(self, reader: str) -> Any:
         """The ONNX graph of one reader; its inputs are those of the model."""
-        from onnx import TensorProto, helper, numpy_helper
+        onnx = import_onnx()
+        helper = onnx.helper
 
         constants = [
-            numpy_helper.from_array(np.ascontiguousarray(self.parameters[name], dtype=np.float32), name)
+            onnx.numpy_helper.from_array(np.ascontiguousarray(self.parameters[name], dtype=np.float32), name)
             for name in shapes()
             if name.startswith(f"{reader}.")
         ]
@@ -170,7 +171,7 @@ class PyramidWeights:
             "one": np.array([1], np.int64),
             "repeated": np.array([1, BINS_PER_LEVEL, 1, 1], np.int64),
         }.items():
-            constants.append(numpy_helper.from_array(value, f"{reader}.{name}"))
+            constants.append(onnx.numpy_helper.from_array(value, f"{reader}.{name}"))
         nodes = []
 
         def own(name: str) -> str:
@@ -209,7 +210,7 @@ class PyramidWeights:
         ]
         logits = node("Add", [node("Concat", shifted, "carried", axis=1), convolution("head", state)], "logits")
         outputs = [
-            helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, channels, "a", "b"])
+            helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, channels, "a", "b"])
             for name, channels in ((state, DEPTH_CHANNELS), (logits, BINS))
         ]
         return helper.make_graph(nodes, reader, [], outputs, constants)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from defocus.methods.onnx_file import import_onnx
 from defocus.training.trainer import TrainingOptions, TrainingProgress
 
 __all__ = ["OPTIONS", "train"]
@@ -17,6 +18,7 @@ def train(photos: Path, out: Path, options: TrainingOptions, report: TrainingPro
     from defocus.training.dhde.fitting import TrainingParameters, train_network
     from defocus.training.dhde.patches import RELEASED, PatchRecipe
 
+    import_onnx()  # before hours of work whose result could not be saved
     recipe = replace(RELEASED if options.released_recipe else PatchRecipe(), patches_per_label=options.patches)
     parameters = TrainingParameters(recipe=recipe, seed=options.seed)
     if options.epochs is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from defocus.methods.onnx_file import import_onnx
 from defocus.training.trainer import TrainingOptions, TrainingProgress
 
 __all__ = ["OPTIONS", "train"]
@@ -16,6 +17,7 @@ def train(photos: Path, out: Path, options: TrainingOptions, report: TrainingPro
     """Train the network on scenes rendered from sharp photographs; see `defocus.training.trainer.Trainer`."""
     from defocus.training.pyramid.fitting import PyramidTraining, train_network
 
+    import_onnx()  # before hours of work whose result could not be saved
     parameters = PyramidTraining(scenes=options.scenes, seed=options.seed)
     if options.epochs is not None:
         parameters = replace(parameters, epochs=options.epochs)
