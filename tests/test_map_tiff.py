@@ -56,7 +56,7 @@ def in_strips(whole, heights=(1, 2, 700, 3, 397)):
             yield MapStrip(top, whole.sigma[rows], whole.confidence[rows], whole.saturated[rows])
             top += height
 
-    return replace(MapStrips.of(whole), strips=strips), computed
+    return replace(MapStrips.of(whole), strips=strips, ready=None), computed
 
 
 @pytest.mark.parametrize("large", [False, True])
@@ -203,7 +203,7 @@ def synthetic(height, width):
             del sigma
             yield strip
             del strip
-    return MapStrips((height, width), strips, lambda: Seeds.none((height, width)), "pyramid", (0.3, 32.0))
+    return MapStrips((height, width), strips, Seeds.none((1, 1)), "pyramid", (0.3, 32.0))
 
 path = sys.argv[1]
 save_map(path, synthetic(300, 300))
