@@ -117,8 +117,8 @@ class MapStrips:
         needed, free = _BYTES_PER_PIXEL * height * width, available_memory()
         if needed > free:
             raise DefocusError(
-                f"The map of {width} x {height} pixels needs {needed / 1e9:.1f} GB of memory, of which {free / 1e9:.1f} GB "
-                "are free: write it to a file with defocus estimate, which needs less."
+                f"The map of {width} x {height} pixels needs {needed / 1e9:.1f} GB of memory, of which "
+                f"{free / 1e9:.1f} GB are free: write it to a file with defocus estimate, which needs less."
             )
         sigma, confidence = np.empty(self.shape, np.float32), np.empty(self.shape, np.float32)
         saturated = np.empty(self.shape, np.bool_)
