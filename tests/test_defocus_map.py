@@ -15,7 +15,9 @@ from PIL import Image
 
 import defocus
 from defocus import DefocusMap, MapFileError, ParameterError, Seeds, load
+from defocus.errors import DefocusError
 from defocus.maps.map_file import describe
+from defocus.maps.map_strips import MapStrips
 
 RNG = np.random.default_rng(3)
 
@@ -364,3 +366,12 @@ def test_a_map_of_one_sigma_has_limits_around_it(sigma_range, at):
 def test_a_guess_looks_like_one():
     guess = make_map(confidence=np.zeros((23, 31), np.float32)).preview()
     assert (np.ptp(guess, axis=2) == 0).all()
+
+
+def test_a_map_that_does_not_fit_into_memory_is_an_error(monkeypatch):
+    whole = make_map()
+    strips = dataclasses.replace(MapStrips.of(whole), ready=None)
+    np.testing.assert_array_equal(strips.whole().sigma, whole.sigma)
+    monkeypatch.setattr("defocus.maps.map_strips.available_memory", lambda: 1000.0)
+    with pytest.raises(DefocusError, match="write it to a file with defocus estimate"):
+        strips.whole()

@@ -539,7 +539,7 @@ def test_the_limit_is_for_what_is_read_whole(tmp_path, monkeypatch):
     assert read_photograph(path).height == 150
     with pytest.raises(PhotographError, match=r"limit of 0\.03 million"):  # one that was asked for holds for all
         read_photograph(path, max_pixels=30_000)
-    monkeypatch.setattr(source, "available_memory", lambda: 1e5)
+    monkeypatch.setattr(source, "available_memory", lambda: 1e4)
     with pytest.raises(PhotographError, match="are free"):
         read_photograph(path)
 

@@ -9,12 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from defocus.errors import DefocusError
 from defocus.maps.defocus_map import DefocusMap, Seeds
+from defocus.photograph.source import available_memory
 
 __all__ = ["MapStrip", "MapStrips"]
 
 _ROWS = 512
 """Number of rows of a strip of a map that is in memory."""
+_BYTES_PER_PIXEL = 9
+"""Size of a map in memory, in bytes per pixel."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,10 +103,23 @@ class MapStrips:
         return replace(self, strips=strips, ready=None)
 
     def whole(self) -> DefocusMap:
-        """Return the map in memory."""
+        """Return the map in memory.
+
+        Raises
+        ------
+        DefocusError
+            If there is not enough memory for it.
+        """
         if self.ready is not None:
             same = self.metadata is self.ready.metadata
             return self.ready if same else replace(self.ready, metadata=self.metadata)
+        height, width = self.shape
+        needed, free = _BYTES_PER_PIXEL * height * width, available_memory()
+        if needed > free:
+            raise DefocusError(
+                f"The map of {width} x {height} pixels needs {needed / 1e9:.1f} GB of memory, of which "
+                f"{free / 1e9:.1f} GB are free: write it to a file with defocus estimate, which needs less."
+            )
         sigma, confidence = np.empty(self.shape, np.float32), np.empty(self.shape, np.float32)
         saturated = np.empty(self.shape, np.bool_)
         for strip in self.strips():

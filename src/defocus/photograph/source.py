@@ -22,11 +22,9 @@ __all__ = ["LARGEST_FILE", "MAX_PIXELS", "Source", "available_memory", "open_fil
 
 MAX_PIXELS = 200_000_000
 """Number of pixels above which photographs that have to be read whole are refused, unless another limit is given."""
-_BYTES_PER_PIXEL = 34
-"""Peak memory in bytes per pixel of an estimate by the default method, of a photograph that was read whole
+_BYTES_PER_PIXEL = 3
+"""Peak memory in bytes per pixel of `defocus estimate` by the default method, beside the pixels
 (docs/figures/speed.md)."""
-_BYTES_PER_PIXEL_IN_PARTS = 8
-"""The same of one that is read part by part, without the pixels themselves."""
 LARGEST_FILE = 8 * 2**30
 """Largest size in bytes of a file that has to be read whole."""
 _NOT_OPENED = {errno.ENXIO: "it is a pipe, a device or a socket, not a file", errno.ELOOP: "its links lead in a circle"}
@@ -107,7 +105,7 @@ class Source:
 
         check_sides(height, width, self.name)
         pixels = height * width
-        needed = pixels * (_BYTES_PER_PIXEL_IN_PARTS if in_parts else _BYTES_PER_PIXEL + 2 * bytes_per_pixel)
+        needed = pixels * (_BYTES_PER_PIXEL + (0 if in_parts else 2 * bytes_per_pixel))
         limit = MAX_PIXELS if self.max_pixels is None and not in_parts else self.max_pixels
         if limit is not None and pixels > limit:
             hint = "" if in_parts else ", or save it as a tiled TIFF without alpha, which is read part by part"
