@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import resource
 import sys
 import tempfile
 import time
@@ -113,11 +112,8 @@ def measure(options: argparse.Namespace, photo: Path, folder: Path) -> str:
     print(f"written in {time.perf_counter() - begin:.0f} s: {path.stat().st_size / 1e6:.0f} MB", file=sys.stderr)
     reading = seconds_to_read(path)
     print(f"all pixels read in {reading:.1f} s", file=sys.stderr)
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [sys.executable, "-m", "defocus", "estimate", str(path), "-o", str(folder), "--method", options.method]
-    seconds, peak = whole_process(command)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    run = whole_process(command)
     saved = folder / f"{path.stem}.defocus.tiff"
     begin = time.perf_counter()
     with tifffile.TiffFile(saved) as tiff:
@@ -130,7 +126,7 @@ def measure(options: argparse.Namespace, photo: Path, folder: Path) -> str:
             "| photograph | MB | all pixels read, s | estimate, s | CPU s | peak MB | map, MB | overview read, s |",
             "|---|---|---|---|---|---|---|---|",
             f"| {width} x {height} ({options.megapixels:g} MP) | {path.stat().st_size / 1e6:.0f} | {reading:.1f} "
-            f"| {seconds:.1f} | {cpu:.1f} | {peak:.0f} | {saved.stat().st_size / 1e6:.0f} "
+            f"| {run.seconds:.1f} | {run.cpu:.1f} | {run.megabytes:.0f} | {saved.stat().st_size / 1e6:.0f} "
             f"| {time.perf_counter() - begin:.2f} |",
         ]
     )
@@ -155,7 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         photo = Path(skimage.__file__).parent / "data" / "astronaut.png"
     if options.folder is not None:
         options.folder.mkdir(parents=True, exist_ok=True)
-        print(measure(options, photo, options.folder))
+        print(measure(options, photo, options.folder.resolve()))
     else:
         with tempfile.TemporaryDirectory() as folder:
             print(measure(options, photo, Path(folder)))

@@ -275,3 +275,15 @@ def test_gigapixel_writes_a_photograph_sharp_in_a_band(tmp_path, monkeypatch, la
     if compression != "jpeg":
         np.testing.assert_array_equal(pixels[600, 0], data.gravel()[1023 - 600, 0])  # mirrored, not blurred
     assert gigapixel.seconds_to_read(path) > 0
+
+
+def test_gigapixel_measures_whole_processes(tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    gigapixel = script("gigapixel")
+    monkeypatch.chdir(tmp_path)
+    assert gigapixel.main(["--megapixels", "0.1", "--method", "zhuo2011", "--folder", "files"]) == 0
+    row = capsys.readouterr().out.splitlines()[-1]
+    assert row.startswith("| 387 x 258 (0.1 MP) |")
+    estimate, cpu, peak = (float(cell) for cell in row.split("|")[4:7])
+    assert 0.1 < estimate < 60 and 0.1 < cpu < 60 and 50 < peak < 2000
+    assert {path.suffix for path in (tmp_path / "files").iterdir()} == {".tif", ".tiff", ".png"}
