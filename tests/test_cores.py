@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 from PIL import Image
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import defocus
 from defocus.runtime import cores
@@ -100,6 +100,18 @@ def test_an_estimate_uses_one_blas_thread_and_gives_the_others_back():
     assert len(within) >= 2
     assert {count for threads in within for count in threads} == {1}
     assert blas_threads() == before
+
+
+def test_a_program_that_has_limited_blas_itself_gets_its_limit_back():
+    defocus.estimate(np.zeros((32, 32), np.uint8) + np.arange(32, dtype=np.uint8))
+    if max(blas_threads(), default=1) == 1:
+        pytest.skip("BLAS has one thread here in any case")
+    with threadpool_limits(2, user_api="blas"):
+        limited = blas_threads()
+        for _ in range(2):
+            with single_blas_thread():
+                assert set(blas_threads()) == {1}
+            assert blas_threads() == limited
 
 
 def test_an_interrupt_leaves_no_thread_behind():

@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -122,14 +122,24 @@ def single_blas_thread() -> Iterator[None]:
         if _single_users == 0:
             _single_limit = _BlasLimit()
         _single_users += 1
+        holds = _single_limit is not None and _single_limit.holds
     try:
-        yield
+        with nullcontext() if holds else _limited_by_this_thread():
+            yield
     finally:
         with _single_lock:
             _single_users -= 1
             if _single_users == 0 and _single_limit is not None:
                 _single_limit.lift()
                 _single_limit = None
+
+
+def _limited_by_this_thread() -> AbstractContextManager[Any]:
+    """Restrict BLAS to one thread, where the calling thread is the one that has set a limit before."""
+    from threadpoolctl import threadpool_limits
+
+    limits: AbstractContextManager[Any] = threadpool_limits(1, user_api="blas")
+    return limits
 
 
 class _BlasLimit:
@@ -139,6 +149,10 @@ class _BlasLimit:
     the first that entered.
     """
 
+    holds = True
+    """Whether BLAS has one thread now. It has not where another thread has set a limit that still stands: threadpoolctl
+    then heeds that thread alone."""
+
     def __init__(self) -> None:
         self._set, self._over = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._hold, name="defocus BLAS limit", daemon=True)
@@ -147,9 +161,11 @@ class _BlasLimit:
 
     def _hold(self) -> None:
         try:
-            from threadpoolctl import threadpool_limits
+            from threadpoolctl import ThreadpoolController
 
-            with threadpool_limits(1, user_api="blas"):
+            controller = ThreadpoolController()
+            with controller.limit(limits=1, user_api="blas"):
+                self.holds = all(each["num_threads"] == 1 for each in controller.select(user_api="blas").info())
                 self._set.set()
                 self._over.wait()
         finally:
