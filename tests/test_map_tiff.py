@@ -24,8 +24,9 @@ SHAPE = (1103, 1301)
 def saved():
     random = np.random.default_rng(5)
     sigma = np.cumsum(random.random(SHAPE, np.float32) * 0.01, axis=1, dtype=np.float32) + np.float32(0.3)
-    seeds = Seeds.none(SHAPE)
-    seeds.sigma[::50, ::50], seeds.probability[::50, ::50] = 1.5, 0.75
+    chosen, probability = np.full(SHAPE, np.nan, np.float32), np.full(SHAPE, np.nan, np.float32)
+    chosen[::50, ::50], probability[::50, ::50] = 1.5, 0.75
+    seeds = Seeds(chosen, probability)
     return DefocusMap(
         sigma=sigma,
         confidence=random.random(SHAPE, np.float32),

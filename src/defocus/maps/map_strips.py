@@ -46,7 +46,7 @@ class MapStrips:
     shape : height and width, px.
     strips : returns the strips, from the first row to the last. It may be called several times; each call may compute
         the strips anew.
-    seeds : the sparse map that sigma was propagated from.
+    seeds : returns the sparse map that sigma was propagated from.
     method, sigma_range, unit, metadata, relative_depth : as in `DefocusMap`.
     ready : the map, where it is in memory anyway.
 
@@ -63,7 +63,7 @@ class MapStrips:
 
     shape: tuple[int, int]
     strips: Callable[[], Iterator[MapStrip]]
-    seeds: Seeds
+    seeds: Callable[[], Seeds]
     method: str
     sigma_range: tuple[float, float]
     unit: str = "px"
@@ -83,7 +83,7 @@ class MapStrips:
         return cls(
             shape=(defocus_map.sigma.shape[0], defocus_map.sigma.shape[1]),
             strips=strips,
-            seeds=defocus_map.seeds,
+            seeds=lambda: defocus_map.seeds,
             method=defocus_map.method,
             sigma_range=defocus_map.sigma_range,
             unit=defocus_map.unit,
@@ -129,7 +129,7 @@ class MapStrips:
             sigma=sigma,
             confidence=confidence,
             saturated=saturated,
-            seeds=self.seeds,
+            seeds=self.seeds(),
             method=self.method,
             sigma_range=self.sigma_range,
             unit=self.unit,

@@ -115,7 +115,7 @@ def write_map_tiff(
             del sigma_rows, confidence_rows, saturated_rows  # their memory serves the next strip
         planes = {"sigma": sigma, "confidence": confidence, "saturated": saturated}
         if exact and reduced == 1:
-            seeds = strips.seeds
+            seeds = strips.seeds()
             for name, values in (("seeds.sigma", seeds.sigma), ("seeds.probability", seeds.probability)):
                 planes[name] = plane(_APART)
                 planes[name].add(values)

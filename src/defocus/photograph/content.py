@@ -96,18 +96,22 @@ class Content:
         if self.hidden is not None:
             # Patches near hidden pixels contain colours that were filled in.
             unread = ndimage.binary_dilation(self.hidden, np.ones((3, 3), bool), iterations=_BESIDE)
-        sparse = []
-        for plane in (inner.seeds.sigma, inner.seeds.probability):
-            sparse.append(np.pad(plane, sides, constant_values=np.nan))
-            if unread is not None:
-                sparse[-1][unread] = np.nan
+
+        def seeds() -> Seeds:
+            sparse = []
+            for plane in (inner.seeds().sigma, inner.seeds().probability):
+                sparse.append(np.pad(plane, sides, constant_values=np.nan))
+                if unread is not None:
+                    sparse[-1][unread] = np.nan
+            return Seeds(*sparse)
+
         depth = inner.relative_depth
         return replace(
             inner,
             shape=shape,
             strips=lambda: _padded(inner, sides, unread),
             ready=None,
-            seeds=Seeds(*sparse),
+            seeds=seeds,
             relative_depth=None if depth is None else np.pad(depth, sides, mode="edge"),
         )
 

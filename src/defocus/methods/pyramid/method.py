@@ -50,12 +50,12 @@ SIGMA_RANGE = (0.3, 32.0)
 """Smallest and largest sigma of a map, px."""
 _NOTHING = 0.5 / 255
 """Range of luma below which a photograph has nothing to measure."""
-_SURVEYED = 256
+_SURVEYED = 128
 """Number of rows of the photograph that are surveyed at once, a multiple of 128."""
 _GRID_ROWS = 512
 """Number of rows of readings that are filled at once."""
-_MAP_ROWS = 256
-"""Number of rows of a strip of the map, a multiple of 4."""
+_MAP_ROWS, _MAP_PIXELS = 256, 2_000_000
+"""Largest numbers of rows and of pixels of a strip of the map."""
 _ROWS_AT_ONCE = 16
 """Number of rows that a thread converts at once, few enough to stay in the cache."""
 _UNITS = 65535
@@ -165,7 +165,7 @@ def estimate(
     readings = reader.read(
         grey,
         lambda fraction: report("reading", min(0.05 + 0.65 * fraction, 0.7)),
-        coarse_luma=lambda number: reduced(survey.coarse, number - survey.level),
+        coarse_luma=survey.coarse_luma,
         finer_levels=parameters.finer_levels,
     )
     metadata["device"] = reader.device
@@ -174,29 +174,34 @@ def estimate(
     log2 = _filled(readings, readable, survey.guide, parameters)
     report("upsampling", 0.85)
 
+    # What is not needed any more takes as much memory as the rest.
+    guide, certainty = survey.guide, readings.certainty
+    del survey, readings, grey
+
     def planes(rows: slice) -> NDArray[np.floating]:
-        return np.stack([log2[rows], reader.confidence(readings.certainty[rows]) * readable[rows]])
+        return np.stack([log2[rows], reader.confidence(certainty[rows]) * readable[rows]])
 
     upsampling = GuidedUpsampling(
         planes,
-        lambda rows: _colours(survey.guide[:, rows]),
+        lambda rows: _colours(guide[:, rows]),
         shape,
         reduction=STRIDE,
         radius=parameters.upsampling_radius,
         eps=parameters.upsampling_eps,
     )
+    rows_at_once = min(_MAP_ROWS, STRIDE * max(8, _MAP_PIXELS // (STRIDE * shape[1])))
 
     def strips() -> Iterator[MapStrip]:
-        for top in range(0, shape[0], _MAP_ROWS):
-            rgb = _colour_planes(photograph, slice(top, min(top + _MAP_ROWS, shape[0])))
+        for top in range(0, shape[0], rows_at_once):
+            rgb = _colour_planes(photograph, slice(top, min(top + rows_at_once, shape[0])))
             yield _finished(top, *upsampling.rows(top, rgb))
-            report("upsampling", 0.85 + 0.15 * min((top + _MAP_ROWS) / shape[0], 1.0))
+            report("upsampling", 0.85 + 0.15 * min((top + rows_at_once) / shape[0], 1.0))
         report("done", 1.0)
 
     return MapStrips(
         shape=shape,
         strips=strips,
-        seeds=_seeds(log2, planes, shape, parameters.seed_confidence),
+        seeds=lambda: _seeds(log2, planes, shape, parameters.seed_confidence),
         method="pyramid",
         sigma_range=SIGMA_RANGE,
         metadata=metadata,
@@ -251,6 +256,10 @@ class _Survey:
     varying: NDArray[np.bool_]
     darkest: float
     brightest: float
+
+    def coarse_luma(self, number: int) -> NDArray[np.float32]:
+        """Return the luma of a level that is read for the whole photograph at once."""
+        return reduced(self.coarse, number - self.level)
 
 
 def _survey(photograph: Photograph, grey: PhotographLuma) -> _Survey:
