@@ -204,7 +204,7 @@ def synthetic(height, width):
             del sigma
             yield strip
             del strip
-    return MapStrips((height, width), strips, Seeds.none((1, 1)), "pyramid", (0.3, 32.0))
+    return MapStrips((height, width), strips, lambda: Seeds.none((height, width)), "pyramid", (0.3, 32.0))
 
 path = sys.argv[1]
 save_map(path, synthetic(300, 300))
