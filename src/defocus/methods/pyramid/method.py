@@ -19,28 +19,25 @@ docs/methods/pyramid.md describes where it fails, docs/research/pyramid.md what 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
 
 import numpy as np
-from annotated_types import Ge, Lt
 from numpy.typing import NDArray
 
-from defocus.evidence import outlined_discs, readability, reduction_for_discs, varies
-from defocus.filters.box import block_average, block_sum
+from defocus.evidence import readability
 from defocus.filters.guided import GuidedUpsampling
 from defocus.maps.defocus_map import DefocusMap, Seeds
 from defocus.maps.map_strips import MapStrip, MapStrips
-from defocus.methods.parameters import Fraction, NotNegativeInt, Parameters, Positive, PositiveInt
-from defocus.methods.pyramid.blur_reader import BlurReader, FinerLevels, Readings, whole_level
-from defocus.methods.pyramid.luma import PhotographLuma, mirrored, reduced
+from defocus.methods.pyramid.blur_reader import BlurReader
+from defocus.methods.pyramid.filling import fill
+from defocus.methods.pyramid.luma import PhotographLuma
+from defocus.methods.pyramid.parameters import PyramidParameters
+from defocus.methods.pyramid.survey import colours, survey_photograph
 from defocus.methods.pyramid.weights import STRIDE
 from defocus.photograph import Photograph
 from defocus.progress import Progress
-from defocus.propagation import GridSolution, solve_on_grid
 from defocus.runtime.cores import on_all_cores
 from defocus.version import __version__
 
@@ -50,59 +47,12 @@ SIGMA_RANGE = (0.3, 32.0)
 """Smallest and largest sigma of a map, px."""
 _NOTHING = 0.5 / 255
 """Range of luma below which a photograph has nothing to measure."""
-_SURVEYED = 128
-"""Number of rows of the photograph that are surveyed at once, a multiple of 128."""
 _GRID_ROWS = 512
-"""Number of rows of readings that are filled at once."""
+"""Number of rows of readings that are converted at once."""
 _MAP_ROWS, _MAP_PIXELS = 256, 2_000_000
 """Largest numbers of rows and of pixels of a strip of the map."""
 _ROWS_AT_ONCE = 16
 """Number of rows that a thread converts at once, few enough to stay in the cache."""
-_UNITS = 65535
-"""Units of the guide's colours, which are held in 16 bits."""
-_LEAST_WEIGHT = 1e-4
-"""Weight of a reading without certainty, so that the propagation always has a solution."""
-_ROUNDS = (1e-3, 1e-3, 1e-4)
-"""Relative tolerance of the solver in each round of the propagation. The first two results are used only as a further
-colour of the guide."""
-_NODE_RADIUS, _NODE_EPS = 2, 1e-4
-"""Radius in nodes and regularisation of the upsampling from the nodes of the propagation to the readings."""
-_FILL_WEIGHT = 0.05
-"""Weight of the result of a round, relative to that of a certain reading, in the further colour of the next round."""
-
-
-@dataclass(frozen=True)
-class PyramidParameters(Parameters):
-    """Parameters of the pyramid method.
-
-    Attributes
-    ----------
-    matting_lambda : weight of the readings relative to smoothness along the photograph's colours.
-    matting_eps : regularisation of the matting Laplacian.
-    least_certainty : certainty at which a reading has no weight (or the photograph's median certainty if that is less),
-        so that certain readings fill the rest. Plain surfaces are read with a certainty of about 0.3.
-    certainty_power : power of the excess over that certainty, as a fraction of the largest possible excess, that is the
-        weight of a reading.
-    octave_as_colour : difference of colour, of 0..1, that equals a doubling of sigma from the second round on.
-    largest_grid : largest number of nodes of the propagation; with more readings it is solved on blocks of them.
-    upsampling_radius : radius of the guided upsampling, in readings of 4 px.
-    upsampling_eps : regularisation of the guided upsampling, in squared units of the photograph's 0..1.
-    seed_confidence : least confidence of the readings that become the map's `seeds`.
-    finer_levels : where the levels of the pyramid are read: "needed" leaves each out where the next coarser one has
-        read blur wide enough for it, "everywhere" reads all of them everywhere, and "coarse" leaves the finest one out
-        everywhere, which takes less time, and reads blur below 1 px less exactly.
-    """
-
-    matting_lambda: Positive = 1.0
-    matting_eps: Positive = 1e-3
-    least_certainty: Annotated[float, Ge(0), Lt(1)] = 0.3
-    certainty_power: Positive = 1.5
-    octave_as_colour: Positive = 0.4
-    largest_grid: PositiveInt = 100_000
-    upsampling_radius: NotNegativeInt = 2
-    upsampling_eps: Positive = 1e-3
-    seed_confidence: Fraction = 0.5
-    finer_levels: FinerLevels = "needed"
 
 
 PRESETS: Mapping[str, PyramidParameters] = {
@@ -159,7 +109,7 @@ def estimate(
     report("reading", 0.0)
     shape = (photograph.height, photograph.width)
     grey = PhotographLuma(photograph)
-    survey = _survey(photograph, grey)
+    survey = survey_photograph(photograph, grey)
     if survey.brightest - survey.darkest < _NOTHING:
         return DefocusMap.without_evidence(shape, "pyramid", SIGMA_RANGE, metadata=metadata)
     readings = reader.read(
@@ -169,9 +119,9 @@ def estimate(
         finer_levels=parameters.finer_levels,
     )
     metadata["device"] = reader.device
-    readable = readability(grey, survey.varying, _lamps(photograph, survey), readings.log2_sigma, STRIDE)
+    readable = readability(grey, survey.varying, survey.lamps(photograph), readings.log2_sigma, STRIDE)
     report("propagation", 0.7)
-    log2 = _filled(readings, readable, survey.guide, parameters)
+    log2 = fill(readings, readable, survey.guide, parameters)
     report("upsampling", 0.85)
 
     # What is not needed any more takes as much memory as the rest.
@@ -183,7 +133,7 @@ def estimate(
 
     upsampling = GuidedUpsampling(
         planes,
-        lambda rows: _colours(guide[:, rows]),
+        lambda rows: colours(guide[:, rows]),
         shape,
         reduction=STRIDE,
         radius=parameters.upsampling_radius,
@@ -235,161 +185,6 @@ def _finished(top: int, log2_sigma: NDArray[np.float32], confidence: NDArray[np.
 
     on_all_cores(some, range(0, len(log2_sigma), _ROWS_AT_ONCE))
     return MapStrip(top, log2_sigma, confidence, saturated)
-
-
-@dataclass(frozen=True)
-class _Survey:
-    """What is computed from all of a photograph before blur is read.
-
-    Attributes
-    ----------
-    guide : 3 x h x w uint16, mean colour of each 4 x 4 px, 0..65535.
-    coarse : luma of the first level of the pyramid that is read for the whole photograph at once.
-    level : number of that level.
-    varying : bool h x w, whether luma varies within and around each 4 x 4 px.
-    darkest, brightest : limits of luma, 0..1.
-    """
-
-    guide: NDArray[np.uint16]
-    coarse: NDArray[np.float32]
-    level: int
-    varying: NDArray[np.bool_]
-    darkest: float
-    brightest: float
-
-    def coarse_luma(self, number: int) -> NDArray[np.float32]:
-        """Return the luma of a level that is read for the whole photograph at once."""
-        return reduced(self.coarse, number - self.level)
-
-
-def _survey(photograph: Photograph, grey: PhotographLuma) -> _Survey:
-    height, width = grey.shape
-    grid = (-(-height // STRIDE), -(-width // STRIDE))
-    sides, level = whole_level(grey.shape)
-    guide = np.empty((3, *grid), np.uint16)
-    varying = np.empty(grid, bool)
-    coarse = np.empty((sides[0] >> level, sides[1] >> level), np.float32)
-
-    def look(top: int) -> tuple[float, float]:
-        rows = slice(top, min(top + _SURVEYED, sides[0]))
-        # Beyond the photograph the pyramid has its mirror image.
-        strip = mirrored(grey, rows, slice(0, sides[1]))
-        coarse[rows.start >> level : rows.stop >> level] = reduced(strip, level)
-        inner = strip[: max(height - top, 0), :width]
-        if not inner.size:
-            return 1.0, 0.0
-        place = slice(top // STRIDE, top // STRIDE - (-len(inner) // STRIDE))
-        above = grey[top - 1 : top, :][0] if top else None
-        varying[place] = varies(inner, STRIDE, above)
-        rgb = photograph.as_float(np.float32, rows=slice(top, top + len(inner)))
-        means = np.asarray(block_average(rgb, STRIDE), np.float32)
-        guide[:, place] = np.rint(np.moveaxis(means, 2, 0) * np.float32(_UNITS)).astype(np.uint16)
-        return float(inner.min()), float(inner.max())
-
-    limits = on_all_cores(look, range(0, sides[0], _SURVEYED))
-    return _Survey(guide, coarse, level, varying, min(low for low, _ in limits), max(high for _, high in limits))
-
-
-def _colours(guide: NDArray[np.uint16]) -> NDArray[np.float32]:
-    """Return colours of the guide in 0..1."""
-    return guide * np.float32(1 / _UNITS)
-
-
-def _lamps(photograph: Photograph, survey: _Survey) -> NDArray[np.bool_]:
-    """Return the readings, bool h x w, at lamps out of focus."""
-    factor = reduction_for_discs(photograph.height, photograph.width, STRIDE)
-    grid = survey.varying.shape
-    if factor < STRIDE:
-        small = np.asarray(block_average(photograph.as_float(np.float32), factor), np.float32)
-        discs = np.repeat(np.repeat(outlined_discs(small), factor, axis=0), factor, axis=1)
-        return np.asarray(
-            block_sum(discs[: photograph.height, : photograph.width].astype(np.uint8), STRIDE).astype(bool)
-        )
-    further = factor // STRIDE
-    small = np.moveaxis(_colours(survey.guide), 0, 2)
-    if further > 1:
-        small = np.asarray(block_average(small, further), np.float32)
-    discs = np.repeat(np.repeat(outlined_discs(small), further, axis=0), further, axis=1)
-    return discs[: grid[0], : grid[1]]
-
-
-def _filled(
-    readings: Readings, readable: NDArray[np.float16], guide: NDArray[np.uint16], parameters: PyramidParameters
-) -> NDArray[np.float32]:
-    """Step 4: return log2 of sigma of every reading, h x w, with uncertain ones filled in along the guide's colours."""
-    height, width = readings.log2_sigma.shape
-    if min(height, width) < 3:
-        return readings.log2_sigma
-    certainty = readings.certainty * readable
-    least = min(parameters.least_certainty, float(np.median(certainty)))
-    reduction = max(1, int(np.ceil(np.sqrt(height * width / parameters.largest_grid))))
-    reduction = max(1, min(reduction, height // 3, width // 3))
-    strips = [
-        slice(top, top + reduction * (_GRID_ROWS // reduction))
-        for top in range(0, height, reduction * (_GRID_ROWS // reduction))
-    ]
-
-    def weight(rows: slice) -> NDArray[np.float32]:
-        excess = np.maximum((certainty[rows] - np.float32(least)) / np.float32(1 - least), 0)
-        return np.maximum(excess ** np.float32(parameters.certainty_power), np.float32(_LEAST_WEIGHT))
-
-    def on_nodes(values: Callable[[slice], Iterable[NDArray[Any]]], summed: Callable[..., Any]) -> NDArray[Any]:
-        # Planes of C x rows x w, reduced to nodes.
-        return np.concatenate(
-            [np.stack([summed(plane, reduction) for plane in values(rows)]) for rows in strips], axis=1
-        )
-
-    def weighed(rows: slice) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        each = weight(rows).astype(np.float64) / reduction**2
-        return each, each * readings.log2_sigma[rows]
-
-    # Weights are summed over a block: without the division, blocks would follow their readings more closely.
-    total, weighted = on_nodes(weighed, block_sum)
-    colours = on_nodes(lambda rows: _colours(guide[:, rows]), block_average)
-    filled = np.empty((height, width), np.float32)
-    solution: GridSolution | None = None
-    for number, rtol in enumerate(_ROUNDS):
-        if number:
-            fill = on_nodes(lambda rows: filled[None, rows], block_average)
-            nodes = np.concatenate([colours, np.float32(parameters.octave_as_colour) * fill])
-        else:
-            nodes = colours
-        solution = solve_on_grid(
-            weighted[..., None],
-            total,
-            np.moveaxis(nodes, 0, 2),
-            regularisation=parameters.matting_lambda,
-            eps=parameters.matting_eps,
-            rtol=rtol,
-            similar=solution,
-        )
-        found = np.asarray(solution.values[..., 0], np.float32)
-        lift = GuidedUpsampling(
-            partial(_rows_of, found[None]),
-            partial(_rows_of, nodes),
-            (height, width),
-            reduction=reduction,
-            radius=_NODE_RADIUS,
-            eps=_NODE_EPS,
-        )
-        for rows in strips:
-            if reduction == 1:
-                lifted = found[rows]
-            else:
-                planes = _colours(guide[:, rows])
-                if number:
-                    fill = np.float32(parameters.octave_as_colour) * filled[None, rows]
-                    planes = np.concatenate([planes, fill])
-                lifted = lift.rows(rows.start, planes)[0]
-            if number < len(_ROUNDS) - 1:
-                each = weight(rows)
-                lifted = (each * readings.log2_sigma[rows] + _FILL_WEIGHT * lifted) / (each + _FILL_WEIGHT)
-            filled[rows] = lifted
-    return filled
-
-
-def _rows_of(planes: NDArray[np.floating], rows: slice) -> NDArray[np.floating]:
-    return planes[:, rows]
 
 
 def _seeds(
