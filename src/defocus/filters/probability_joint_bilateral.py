@@ -150,9 +150,7 @@ def filter_edge_pixels(
         coordinates += [(channel * (half / sigma_colour)).astype(np.float32) for channel in colours[outer].T]
         kept = slice(inner.start - outer.start, inner.stop - outer.start)
         runs = _neighbour_runs(edge_mask[strip.outer], ys[kept], xs[kept], radius)
-        values[inner] = _weighted_means(
-            np.asarray(sigma[outer], np.float32), trust, coordinates, kept.start, *runs
-        )
+        values[inner] = _weighted_means(np.asarray(sigma[outer], np.float32), trust, coordinates, kept.start, *runs)
     return values
 
 

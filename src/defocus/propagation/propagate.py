@@ -9,14 +9,15 @@ from numpy.typing import NDArray
 
 from defocus.errors import DefocusError, ParameterError
 from defocus.filters.box import block_average, block_sum
-from defocus.filters.guided import guided_upsample
+from defocus.filters.guided import GuidedUpsampling, guided_upsample
 from defocus.propagation.matting_laplacian import matting_laplacian
 from defocus.propagation.multigrid import Hierarchy, build_hierarchy, solve, with_finest
 
-__all__ = ["GridSolution", "propagate", "solve_on_grid"]
+__all__ = ["GridSolution", "PropagatedPixels", "propagate", "propagate_pixels", "solve_on_grid"]
 
 _UPSAMPLING_RADIUS = 2  # blocks
 _UPSAMPLING_EPS = 1e-4
+_NO_SEED = "There is no seed to propagate from; choose a value for the map or find more edges."
 
 
 def propagate(
@@ -96,6 +97,102 @@ def propagate(
             solution, coarse_guide, guide, reduction=factor, radius=_UPSAMPLING_RADIUS, eps=_UPSAMPLING_EPS
         )
     return solution.reshape(seeds.shape).astype(np.float32, copy=False)
+
+
+@dataclass(frozen=True)
+class PropagatedPixels:
+    """A map that was propagated on blocks of pixels, of which any rows can be had.
+
+    Attributes
+    ----------
+    solution : 1 x h x w float32, the map on the blocks.
+    guide : C x h x w float32, the guide's means over the blocks, 0..1.
+    shape : height and width of the photograph, px.
+    reduction : side of the blocks, px.
+    """
+
+    solution: NDArray[np.float32]
+    guide: NDArray[np.float32]
+    shape: tuple[int, int]
+    reduction: int
+
+    def rows(self, top: int, guide: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Return rows of the map, rows x W, in the unit of the seeds.
+
+        Parameters
+        ----------
+        top : number of the first row.
+        guide : rows of the guide from there on, C x rows x W floats, 0..1.
+        """
+        if self.reduction == 1:
+            return self.solution[0, top : top + guide.shape[1]]
+        upsampling = GuidedUpsampling(
+            lambda rows: self.solution[:, rows],
+            lambda rows: self.guide[:, rows],
+            self.shape,
+            reduction=self.reduction,
+            radius=_UPSAMPLING_RADIUS,
+            eps=_UPSAMPLING_EPS,
+        )
+        return upsampling.rows(top, guide)[0]
+
+
+def propagate_pixels(
+    pixels: tuple[NDArray[np.integer], NDArray[np.integer]],
+    seeds: NDArray[np.floating],
+    weights: NDArray[np.floating],
+    guide: NDArray[np.floating],
+    *,
+    regularisation: float,
+    eps: float,
+    reduction: int,
+    rtol: float = 1e-4,
+    leak: float = 0.0,
+) -> PropagatedPixels:
+    """Propagate as `propagate` does, with little memory: the seeds are a list, and the map is enlarged row by row.
+
+    Parameters
+    ----------
+    pixels : rows and columns of n pixels, n integers each.
+    seeds, weights : n floats, finite; weights are >= 0, at least one of them positive.
+    guide : C x H x W floats, colours of 0..1 and any further features of a pixel.
+    regularisation, eps, reduction, rtol, leak : as for `propagate`.
+
+    Raises
+    ------
+    DefocusError
+        No weight is positive.
+
+    Examples
+    --------
+    >>> guide = np.zeros((3, 12, 12))
+    >>> guide[..., 6:] = 1  # two regions, with one seed in each
+    >>> pixels, seeds = (np.array([6, 6]), np.array([2, 9])), np.array([1.0, 4.0])
+    >>> found = propagate_pixels(pixels, seeds, np.ones(2), guide, regularisation=0.005, eps=1e-5, reduction=1)
+    >>> found.rows(0, guide)[0, [0, 11]].round(1)
+    array([1., 4.], dtype=float32)
+    """
+    if not (weights > 0).any():
+        raise DefocusError(_NO_SEED)
+    height, width = guide.shape[1:]
+    factor = max(1, min(reduction, height // 3, width // 3))
+    shape = -(-height // factor), -(-width // factor)
+    block = (pixels[0] // factor).astype(np.intp) * shape[1] + pixels[1] // factor
+    weighted, total = (
+        np.bincount(block, each, minlength=shape[0] * shape[1]).reshape(shape) for each in (seeds * weights, weights)
+    )
+    coarse_guide = np.stack([block_average(plane, factor) for plane in guide]).astype(np.float32, copy=False)
+    solution = solve_on_grid(
+        weighted[..., None],
+        total,
+        np.moveaxis(coarse_guide, 0, 2),
+        regularisation=regularisation,
+        eps=eps,
+        rtol=rtol,
+        leak=leak,
+    )
+    found = np.asarray(solution.values[None, ..., 0], np.float32)
+    return PropagatedPixels(found, coarse_guide, (height, width), factor)
 
 
 @dataclass(frozen=True)
@@ -183,6 +280,6 @@ def _check(
         raise ParameterError("Propagation weights must be finite and not negative; correct or mask them first.")
     known = weights > 0
     if not known.any():
-        raise DefocusError("There is no seed to propagate from; choose a value for the map or find more edges.")
+        raise DefocusError(_NO_SEED)
     if not np.isfinite(seeds[known]).all():
         raise ParameterError("A seed with a positive weight is not finite; give it weight 0.")

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from defocus.errors import ParameterError
 
-__all__ = ["rolling_guidance_filter"]
+__all__ = ["reach_of_rolling_guidance", "rolling_guidance_filter"]
 
 _TRUNCATION = 3.0  # window radius in units of sigma_space; a Gaussian holds 98.9 % of its 2-D mass within 3 sigma
 
@@ -60,13 +60,32 @@ def rolling_guidance_filter(
             f"iteration; it was given {sigma_space}, {sigma_colour} and {iterations}."
         )
     planes = np.ascontiguousarray(np.moveaxis(np.atleast_3d(image), 2, 0), dtype=np.float32)
-    radius = max(1, math.ceil(_TRUNCATION * sigma_space))
+    radius = _radius(sigma_space)
     profile = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma_space) ** 2)
 
     result = _gaussian_inside(planes, profile)
     for _ in range(iterations - 1):
         result = _joint_bilateral(planes, result, profile, sigma_colour, strip_rows)
     return result[0] if image.ndim == 2 else np.ascontiguousarray(np.moveaxis(result, 0, 2))
+
+
+def reach_of_rolling_guidance(sigma_space: float, iterations: int) -> int:
+    """Return how far, in px, a pixel is from those that it depends on after the rolling guidance filter.
+
+    Parameters
+    ----------
+    sigma_space, iterations : as for `rolling_guidance_filter`.
+
+    Examples
+    --------
+    >>> reach_of_rolling_guidance(sigma_space=1.5, iterations=3)
+    15
+    """
+    return iterations * _radius(sigma_space)
+
+
+def _radius(sigma_space: float) -> int:
+    return max(1, math.ceil(_TRUNCATION * sigma_space))
 
 
 def _gaussian_inside(planes: NDArray[np.float32], profile: NDArray[np.float64]) -> NDArray[np.float32]:
