@@ -20,6 +20,7 @@ __all__ = ["Hierarchy", "Level", "build_hierarchy", "solve", "with_finest"]
 _FIRST_BLOCK = 4  # px; up to 4 unknowns per 4 x 4 block, so the first coarse grid has a quarter of the unknowns
 _NEXT_BLOCK = 2
 _DIRECT_SIZE = 2000  # largest number of unknowns of the coarsest grid, which is factorised
+_CONVERTED = 1 << 14  # number of rows of the finest matrix that are in CSR form at once
 _DROPPED = 1e-3  # local functions smaller than this fraction of their block's largest add only rounding errors
 _SMOOTHED_RATIO = 4.0  # the smoother damps the upper three quarters of the spectrum
 
@@ -127,7 +128,9 @@ def build_hierarchy(matrix: sparray, near_kernel: NDArray[np.floating], shape: t
                 _largest_eigenvalue(matrix, inverse_diagonal),
             )
         )
-        matrix = (restriction @ (matrix.tocsr() @ interpolation)).tocsr()
+        matrix = _on_coarse_grid(
+            matrix, interpolation, restriction, kept.reshape(blocks_down, -1).sum(1), block * width
+        )
         functions = restriction @ functions
         node = np.repeat(np.arange(len(kept)), kept)
         height, width, block = blocks_down, blocks_across, _NEXT_BLOCK
@@ -278,6 +281,41 @@ def _chebyshev(level: Level, residual: _Short) -> _Short:
     first *= np.float32(1 + next_ratio * ratio)
     second += first
     return second
+
+
+def _on_coarse_grid(
+    matrix: sparray, interpolation: sparray, restriction: sparray, unknowns: NDArray[np.intp], step: int
+) -> sparray:
+    """Return restriction @ matrix @ interpolation in CSR form.
+
+    The finest matrix, which is in DIA form, is converted for some rows of blocks at a time: all of it would take as
+    much memory as everything else together.
+
+    Parameters
+    ----------
+    matrix, interpolation, restriction : as in `Level`.
+    unknowns : the number of unknowns of the next grid in each row of blocks.
+    step : the number of unknowns of this grid in a row of blocks; read for a matrix in DIA form only.
+    """
+    from scipy.sparse import dia_array, vstack
+
+    if matrix.format != "dia":
+        return (restriction @ (matrix.tocsr() @ interpolation)).tocsr()
+    size = matrix.shape[0]
+    least, most = int(matrix.offsets.min()), int(matrix.offsets.max())
+    before = np.concatenate([[0], np.cumsum(unknowns)])
+    several = max(1, _CONVERTED // step)
+    parts = []
+    for top in range(0, len(unknowns), several):
+        bottom = min(top + several, len(unknowns))
+        first, last = top * step, min(bottom * step, size)
+        left, right = max(first + least, 0), min(last + most, size)
+        rows = dia_array(
+            (matrix.data[:, left:right], matrix.offsets + (first - left)), shape=(last - first, right - left)
+        )
+        product = rows.tocsr() @ interpolation[left:right]
+        parts.append(restriction[before[top] : before[bottom], first:last] @ product)
+    return vstack(parts, format="csr")
 
 
 def _local_bases(
