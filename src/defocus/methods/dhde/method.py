@@ -376,8 +376,9 @@ def _guide(photograph: Photograph, parameters: DHDEParameters) -> NDArray[np.flo
             sigma_space=parameters.guidance_sigma_space,
             sigma_colour=parameters.guidance_sigma_colour,
             iterations=parameters.guidance_iterations,
+            rows=strip.kept,
         )
-        guide[:, strip.inner] = np.moveaxis(filtered[strip.kept], 2, 0)
+        guide[:, strip.inner] = np.moveaxis(filtered, 2, 0)
 
     on_all_cores(filter_strip, strips_of(guide.shape[1:], margin))
     return guide
