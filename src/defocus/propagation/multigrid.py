@@ -119,19 +119,17 @@ def build_hierarchy(matrix: sparray, near_kernel: NDArray[np.floating], shape: t
         interpolation, kept = _local_bases(functions, block_of_unknown, blocks_down * blocks_across)
         restriction = interpolation.T.tocsr()
         inverse_diagonal = 1 / matrix.diagonal()
-        levels.append(
-            Level(
-                matrix.astype(np.float32),
-                interpolation.astype(np.float32),
-                restriction.astype(np.float32),
-                inverse_diagonal.astype(np.float32),
-                _largest_eigenvalue(matrix, inverse_diagonal),
-            )
-        )
-        matrix = _on_coarse_grid(
+        largest = _largest_eigenvalue(matrix, inverse_diagonal)
+        coarse = _on_coarse_grid(
             matrix, interpolation, restriction, kept.reshape(blocks_down, -1).sum(1), block * width
         )
         functions = restriction @ functions
+        # After the product, which needs the most memory.
+        interpolation, restriction = interpolation.astype(np.float32), restriction.astype(np.float32)
+        levels.append(
+            Level(matrix.astype(np.float32), interpolation, restriction, inverse_diagonal.astype(np.float32), largest)
+        )
+        matrix = coarse
         node = np.repeat(np.arange(len(kept)), kept)
         height, width, block = blocks_down, blocks_across, _NEXT_BLOCK
     factors = splu(matrix.tocsc())

@@ -49,8 +49,8 @@ _CONFIDENCE_REDUCTION = 4
 """Least side in px of the blocks on which the confidence is propagated."""
 _MAP_ROWS = 256
 """Number of rows of a strip of the map."""
-_CONFIDENCE_LEAK = 3e-3
-"""Leak of the propagation of the confidence; see `defocus.propagation.propagate`."""
+_CONFIDENCE_LEAK = 3e-3 / _CONFIDENCE_REDUCTION**2
+"""Leak of the propagation of the confidence, for each px of a block; see `defocus.propagation.propagate`."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class DHDEParameters(Parameters):
     matting_lambda: Positive = 0.01
     probability_weighted: bool = True
     reduction: PositiveInt = 4
-    largest_grid: PositiveInt = 400_000
+    largest_grid: PositiveInt = 800_000
     tolerance: Positive = 1e-4
     median_radius: PositiveInt = 5
     median_sigma: Positive = 0.25
@@ -233,6 +233,7 @@ def estimate(
         reduction=blocks,
         rtol=parameters.tolerance,
     )
+    larger_blocks = max(_CONFIDENCE_REDUCTION, blocks)
     confidence = propagate_pixels(
         (rows, columns),
         sparse.within_a_label,
@@ -240,8 +241,8 @@ def estimate(
         guide,
         regularisation=parameters.matting_lambda,
         eps=parameters.matting_eps,
-        reduction=max(_CONFIDENCE_REDUCTION, blocks),
-        leak=_CONFIDENCE_LEAK,
+        reduction=larger_blocks,
+        leak=_CONFIDENCE_LEAK * larger_blocks**2,
     )
     median = None
     if parameters.median_iterations:
