@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from defocus.errors import DefocusError, ParameterError
 from defocus.filters.box import block_average, block_sum
 from defocus.filters.guided import GuidedUpsampling, guided_upsample
+from defocus.filters.strips import strips_of
 from defocus.propagation.matting_laplacian import matting_laplacian
 from defocus.propagation.multigrid import Hierarchy, build_hierarchy, solve, with_finest
 
@@ -83,11 +85,14 @@ def propagate(
     _check(seeds, weights, guide, regularisation, reduction, leak)
     factor = max(1, min(reduction, *(n // 3 for n in weights.shape)))
     maps = seeds.reshape(*weights.shape, -1)
-    values = np.where(weights[..., None] > 0, maps, 0).astype(np.float64)
-    weighted = block_sum(values * weights[..., None], factor)
-    total = block_sum(weights.astype(np.float64), factor)
-    del values
-    coarse_guide = block_average(guide.astype(np.float32, copy=False), factor)
+    sums: list[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]] = []
+    for strip in strips_of(weights.shape, multiple=factor):
+        rows = strip.inner
+        each = weights[rows].astype(np.float64)
+        values = np.where(each[..., None] > 0, maps[rows], 0).astype(np.float64)
+        colours = block_average(guide[rows].astype(np.float32, copy=False), factor)
+        sums.append((block_sum(values * each[..., None], factor), block_sum(each, factor), colours))
+    weighted, total, coarse_guide = (np.concatenate(parts) for parts in zip(*sums, strict=True))
 
     solution: NDArray[np.floating] = solve_on_grid(
         weighted, total, coarse_guide, regularisation=regularisation, eps=eps, rtol=rtol, leak=leak
