@@ -20,7 +20,7 @@ __all__ = ["Hierarchy", "Level", "build_hierarchy", "solve", "with_finest"]
 _FIRST_BLOCK = 4  # px; up to 4 unknowns per 4 x 4 block, so the first coarse grid has a quarter of the unknowns
 _NEXT_BLOCK = 2
 _DIRECT_SIZE = 2000  # largest number of unknowns of the coarsest grid, which is factorised
-_CONVERTED = 1 << 14  # number of rows of the finest matrix that are in CSR form at once
+_AT_A_TIME = 1 << 14  # number of unknowns that are worked on at once where that saves memory
 _DROPPED = 1e-3  # local functions smaller than this fraction of their block's largest add only rounding errors
 _SMOOTHED_RATIO = 4.0  # the smoother damps the upper three quarters of the spectrum
 
@@ -302,7 +302,7 @@ def _on_coarse_grid(
     size = matrix.shape[0]
     least, most = int(matrix.offsets.min()), int(matrix.offsets.max())
     before = np.concatenate([[0], np.cumsum(unknowns)])
-    several = max(1, _CONVERTED // step)
+    several = max(1, _AT_A_TIME // step)
     parts = []
     for top in range(0, len(unknowns), several):
         bottom = min(top + several, len(unknowns))
@@ -338,8 +338,12 @@ def _local_bases(
     squares, vectors = np.linalg.eigh(gram)
     keep = squares > _DROPPED**2 * squares[:, -1:]
     scale = np.where(keep, 1 / np.sqrt(np.where(keep, squares, 1)), 0)
-    basis = np.einsum("nk,nkb->nb", functions, (vectors * scale[:, None, :])[block_of_unknown])
-    column = np.cumsum(keep.ravel()).reshape(keep.shape) - 1
+    vectors *= scale[:, None, :]
+    basis = np.empty_like(functions)
+    for start in range(0, n, _AT_A_TIME):
+        some = slice(start, start + _AT_A_TIME)
+        np.einsum("nk,nkb->nb", functions[some], vectors[block_of_unknown[some]], out=basis[some])
+    column = (np.cumsum(keep.ravel()).reshape(keep.shape) - 1).astype(np.int32)
     kept = keep.sum(1)
     used = keep[block_of_unknown]
     pointers = np.concatenate([[0], np.cumsum(kept[block_of_unknown])])

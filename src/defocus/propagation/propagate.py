@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,42 +112,39 @@ class PropagatedPixels:
     Attributes
     ----------
     solution : 1 x h x w float32, the map on the blocks.
-    guide : C x h x w float32, the guide's means over the blocks, 0..1.
+    coarse_guide : C x h x w float32, the guide's means over the blocks, 0..1.
+    guide : returns rows of the guide, C x rows x W floats, 0..1, given as a slice.
     shape : height and width of the photograph, px.
     reduction : side of the blocks, px.
     """
 
     solution: NDArray[np.float32]
-    guide: NDArray[np.float32]
+    coarse_guide: NDArray[np.float32]
+    guide: Callable[[slice], NDArray[np.floating]]
     shape: tuple[int, int]
     reduction: int
 
-    def rows(self, top: int, guide: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Return rows of the map, rows x W, in the unit of the seeds.
-
-        Parameters
-        ----------
-        top : number of the first row.
-        guide : rows of the guide from there on, C x rows x W floats, 0..1.
-        """
+    def rows(self, top: int, bottom: int) -> NDArray[np.float32]:
+        """Return the rows of the map from `top` to before `bottom`, rows x W, in the unit of the seeds."""
         if self.reduction == 1:
-            return self.solution[0, top : top + guide.shape[1]]
+            return self.solution[0, top:bottom]
         upsampling = GuidedUpsampling(
             lambda rows: self.solution[:, rows],
-            lambda rows: self.guide[:, rows],
+            lambda rows: self.coarse_guide[:, rows],
             self.shape,
             reduction=self.reduction,
             radius=_UPSAMPLING_RADIUS,
             eps=_UPSAMPLING_EPS,
         )
-        return upsampling.rows(top, guide)[0]
+        return upsampling.rows(top, self.guide(slice(top, bottom)))[0]
 
 
 def propagate_pixels(
     pixels: tuple[NDArray[np.integer], NDArray[np.integer]],
     seeds: NDArray[np.floating],
     weights: NDArray[np.floating],
-    guide: NDArray[np.floating],
+    guide: Callable[[slice], NDArray[np.floating]],
+    shape: tuple[int, int],
     *,
     regularisation: float,
     eps: float,
@@ -160,7 +158,9 @@ def propagate_pixels(
     ----------
     pixels : rows and columns of n pixels, n integers each.
     seeds, weights : n floats, finite; weights are >= 0, at least one of them positive.
-    guide : C x H x W floats, colours of 0..1 and any further features of a pixel.
+    guide : returns rows of the guide, given as a slice: C x rows x W floats, colours of 0..1 and any further features
+        of a pixel.
+    shape : height and width of the photograph, px.
     regularisation, eps, reduction, rtol, leak : as for `propagate`.
 
     Raises
@@ -173,20 +173,26 @@ def propagate_pixels(
     >>> guide = np.zeros((3, 12, 12))
     >>> guide[..., 6:] = 1  # two regions, with one seed in each
     >>> pixels, seeds = (np.array([6, 6]), np.array([2, 9])), np.array([1.0, 4.0])
-    >>> found = propagate_pixels(pixels, seeds, np.ones(2), guide, regularisation=0.005, eps=1e-5, reduction=1)
-    >>> found.rows(0, guide)[0, [0, 11]].round(1)
+    >>> found = propagate_pixels(
+    ...     pixels, seeds, np.ones(2), lambda rows: guide[:, rows], (12, 12),
+    ...     regularisation=0.005, eps=1e-5, reduction=1,
+    ... )
+    >>> found.rows(0, 1)[0, [0, 11]].round(1)
     array([1., 4.], dtype=float32)
     """
     if not (weights > 0).any():
         raise DefocusError(_NO_SEED)
-    height, width = guide.shape[1:]
-    factor = max(1, min(reduction, height // 3, width // 3))
-    shape = -(-height // factor), -(-width // factor)
-    block = (pixels[0] // factor).astype(np.intp) * shape[1] + pixels[1] // factor
+    factor = max(1, min(reduction, *(side // 3 for side in shape)))
+    grid = -(-shape[0] // factor), -(-shape[1] // factor)
+    block = (pixels[0] // factor).astype(np.intp) * grid[1] + pixels[1] // factor
     weighted, total = (
-        np.bincount(block, each, minlength=shape[0] * shape[1]).reshape(shape) for each in (seeds * weights, weights)
+        np.bincount(block, each, minlength=grid[0] * grid[1]).reshape(grid) for each in (seeds * weights, weights)
     )
-    coarse_guide = np.stack([block_average(plane, factor) for plane in guide]).astype(np.float32, copy=False)
+    means = [
+        np.stack([block_average(plane, factor) for plane in guide(strip.inner)])
+        for strip in strips_of(shape, multiple=factor)
+    ]
+    coarse_guide = np.concatenate(means, axis=1).astype(np.float32, copy=False)
     solution = solve_on_grid(
         weighted[..., None],
         total,
@@ -197,7 +203,7 @@ def propagate_pixels(
         leak=leak,
     )
     found = np.asarray(solution.values[None, ..., 0], np.float32)
-    return PropagatedPixels(found, coarse_guide, (height, width), factor)
+    return PropagatedPixels(found, coarse_guide, guide, shape, factor)
 
 
 @dataclass(frozen=True)

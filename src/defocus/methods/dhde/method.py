@@ -47,6 +47,8 @@ _SIGMA_RANGE = (BLUR_LABELS[0], BLUR_LABELS[-1])
 _LABEL_STEP = BLUR_LABELS[1] - BLUR_LABELS[0]
 _CONFIDENCE_REDUCTION = 4
 """Least side in px of the blocks on which the confidence is propagated."""
+_UNITS = 65535
+"""Units of the guide's colours, which are held in 16 bits."""
 _MAP_ROWS = 256
 """Number of rows of a strip of the map."""
 _CONFIDENCE_LEAK = 3e-3 / _CONFIDENCE_REDUCTION**2
@@ -221,13 +223,18 @@ def estimate(
     del edges, edge_mask
     report("guidance", 0.7)
     guide = _guide(photograph, parameters)
+
+    def colours(rows: slice) -> NDArray[np.float32]:
+        return guide[:, rows] * np.float32(1 / _UNITS)
+
     report("propagation", 0.8)
     blocks = max(parameters.reduction, math.ceil(math.sqrt(shape[0] * shape[1] / parameters.largest_grid)))
     sigma = propagate_pixels(
         (rows, columns),
         filtered,
         trust * sparse.probability if parameters.probability_weighted else trust,
-        guide,
+        colours,
+        shape,
         regularisation=parameters.matting_lambda,
         eps=parameters.matting_eps,
         reduction=blocks,
@@ -238,7 +245,8 @@ def estimate(
         (rows, columns),
         sparse.within_a_label,
         trust,
-        guide,
+        colours,
+        shape,
         regularisation=parameters.matting_lambda,
         eps=parameters.matting_eps,
         reduction=larger_blocks,
@@ -248,8 +256,8 @@ def estimate(
     if parameters.median_iterations:
         report("median", 0.9)
         median = joint_weighted_median(
-            sigma.rows(0, guide),
-            np.moveaxis(guide, 0, 2),
+            sigma.rows(0, shape[0]),
+            np.moveaxis(colours(slice(None)), 0, 2),
             radius=parameters.median_radius,
             sigma=parameters.median_sigma,
             iterations=parameters.median_iterations,
@@ -258,13 +266,12 @@ def estimate(
 
     def strips() -> Iterator[MapStrip]:
         for top in range(0, shape[0], _MAP_ROWS):
-            colours = guide[:, top : top + _MAP_ROWS]
-            found = sigma.rows(top, colours) if median is None else median[top : top + _MAP_ROWS]
-            found = np.clip(found, *_SIGMA_RANGE)
+            bottom = min(top + _MAP_ROWS, shape[0])
+            found = np.clip(sigma.rows(top, bottom) if median is None else median[top:bottom], *_SIGMA_RANGE)
             yield MapStrip(
                 top,
                 found,
-                np.clip(confidence.rows(top, colours), 0, 1),
+                np.clip(confidence.rows(top, bottom), 0, 1),
                 found > _SIGMA_RANGE[1] - _LABEL_STEP / 2,
             )
         report("done", 1.0)
@@ -366,9 +373,9 @@ def _sparse_map(
     return sparse
 
 
-def _guide(photograph: Photograph, parameters: DHDEParameters) -> NDArray[np.float32]:
-    """Return the photograph after the rolling guidance filter, 3 x H x W, 0..1."""
-    guide = np.empty((3, photograph.height, photograph.width), np.float32)
+def _guide(photograph: Photograph, parameters: DHDEParameters) -> NDArray[np.uint16]:
+    """Return the photograph after the rolling guidance filter, 3 x H x W, 0..65535."""
+    guide = np.empty((3, photograph.height, photograph.width), np.uint16)
     margin = reach_of_rolling_guidance(parameters.guidance_sigma_space, parameters.guidance_iterations)
 
     def filter_strip(strip: Strip) -> None:
@@ -379,7 +386,7 @@ def _guide(photograph: Photograph, parameters: DHDEParameters) -> NDArray[np.flo
             iterations=parameters.guidance_iterations,
             rows=strip.kept,
         )
-        guide[:, strip.inner] = np.moveaxis(filtered, 2, 0)
+        guide[:, strip.inner] = np.moveaxis(np.rint(filtered * np.float32(_UNITS)), 2, 0)
 
     on_all_cores(filter_strip, strips_of(guide.shape[1:], margin))
     return guide
