@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from defocus.filters.strips import Plane, strips_of
+
 __all__ = ["SMOOTHING_SIGMA", "canny", "gradient_maxima", "hysteresis", "relative_edges", "smoothed_gradient"]
 
 SMOOTHING_SIGMA = float(np.sqrt(2.0))
@@ -118,22 +120,26 @@ def hysteresis(candidates: NDArray[np.bool_], strong: NDArray[np.bool_]) -> NDAr
     reached = np.zeros(count + 1, dtype=bool)
     reached[labels[strong & candidates]] = True
     reached[0] = False
-    return reached[labels]
+    result = np.empty(candidates.shape, dtype=bool)
+    for strip in strips_of(candidates.shape):  # NumPy converts the labels to its own type of an index
+        result[strip.inner] = reached[labels[strip.inner]]
+    return result
 
 
 def gradient_maxima(
-    grey: NDArray[np.floating], sigma: float = SMOOTHING_SIGMA
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    grey: Plane, sigma: float = SMOOTHING_SIGMA, dtype: type[np.floating] = np.float64
+) -> tuple[NDArray[np.floating], NDArray[np.bool_]]:
     """Return the gradient magnitude of a smoothed image and its local maxima across edges.
 
     Parameters
     ----------
-    grey : H x W float array.
+    grey : H x W float array, or another plane of which rows can be read.
     sigma : sigma of the smoothing, px.
+    dtype : type of the magnitude; float32 halves the memory, the computation is in float64 either way.
 
     Returns
     -------
-    (magnitude, maxima) : H x W float64 in the unit of `grey`, and H x W bool.
+    (magnitude, maxima) : H x W floats in the unit of `grey`, and H x W bool.
 
     Examples
     --------
@@ -143,15 +149,20 @@ def gradient_maxima(
     >>> np.flatnonzero(maxima[2])
     array([5, 6])
     """
-    gx, gy = smoothed_gradient(grey, sigma)
-    magnitude = np.hypot(gx, gy)
-    # A flat photograph leaves rounding errors of about 1e-16 here, which must not be taken for edges.
-    magnitude[magnitude < 1e-9] = 0
-    return magnitude, _non_maximum_suppression(gx, gy, magnitude)
+    magnitude, maxima = np.empty(grey.shape, dtype), np.zeros(grey.shape, dtype=bool)
+    # One row more than the smoothing reaches, for the neighbours that a maximum is compared with.
+    for strip in strips_of(grey.shape, margin=int(np.ceil(4 * sigma)) + 1):
+        gx, gy = smoothed_gradient(grey[strip.outer], sigma)
+        lengths = np.hypot(gx, gy)
+        # A flat photograph leaves rounding errors of about 1e-16 here, which must not be taken for edges.
+        lengths[lengths < 1e-9] = 0
+        magnitude[strip.inner] = lengths[strip.kept]
+        maxima[strip.inner] = _non_maximum_suppression(gx, gy, lengths)[strip.kept]
+    return magnitude, maxima
 
 
 def relative_edges(
-    magnitude: NDArray[np.float64], maxima: NDArray[np.bool_], low: float, high: float
+    magnitude: NDArray[np.floating], maxima: NDArray[np.bool_], low: float, high: float
 ) -> NDArray[np.bool_]:
     """Return Canny edges for thresholds relative to the largest gradient of the image.
 
@@ -173,8 +184,12 @@ def relative_edges(
     largest = magnitude.max(initial=0.0)
     if largest == 0:
         return np.zeros(magnitude.shape, dtype=bool)
-    relative = magnitude / largest
-    return hysteresis(maxima & (relative > low), relative > high)
+    candidates, strong = maxima.copy(), np.empty_like(maxima)
+    for strip in strips_of(magnitude.shape):
+        relative = magnitude[strip.inner] / largest
+        candidates[strip.inner] &= relative > low
+        np.greater(relative, high, out=strong[strip.inner])
+    return hysteresis(candidates, strong)
 
 
 def canny(grey: NDArray[np.floating], low: float, high: float, *, sigma: float = SMOOTHING_SIGMA) -> NDArray[np.bool_]:

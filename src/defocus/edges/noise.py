@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
+
+from defocus.filters.strips import Plane, strips_of
 
 __all__ = ["noise_deviation"]
 
@@ -12,7 +13,7 @@ _QUANTISATION_NOISE = 1 / 255 / np.sqrt(12)
 """Standard deviation of the rounding of an 8-bit photograph, the least noise it can have."""
 
 
-def noise_deviation(grey: NDArray[np.floating]) -> float:
+def noise_deviation(grey: Plane) -> float:
     """Estimate the standard deviation of the noise of a photograph.
 
     The median form of Immerkaer, Fast noise variance estimation, CVIU 64(2), 1996: the difference of two Laplacians
@@ -20,7 +21,7 @@ def noise_deviation(grey: NDArray[np.floating]) -> float:
 
     Parameters
     ----------
-    grey : H x W float array, 0..1.
+    grey : H x W float array, 0..1, or another plane of which rows can be read.
 
     Returns
     -------
@@ -33,6 +34,9 @@ def noise_deviation(grey: NDArray[np.floating]) -> float:
     0.02
     """
     laplacians = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float64)
-    response = np.abs(ndimage.convolve(grey, laplacians, mode="nearest"))
+    response = np.empty(grey.shape, np.float32)
+    for strip in strips_of(grey.shape, margin=1):
+        convolved = ndimage.convolve(np.asarray(grey[strip.outer], np.float64), laplacians, mode="nearest")
+        response[strip.inner] = np.abs(convolved[strip.kept])
     # 0.6745 is the median of the absolute value of a unit normal, 6 the gain of the mask on white noise.
-    return max(float(np.median(response)) / (0.6745 * 6), _QUANTISATION_NOISE)
+    return max(float(np.median(response, overwrite_input=True)) / (0.6745 * 6), _QUANTISATION_NOISE)

@@ -54,6 +54,7 @@ class Seeds:
         _check_range("seeds.probability", probability[present], 0.0, 1.0)
         self._sigma, self._probability = sigma, probability
         self._stride = 1
+        self._places: tuple[NDArray[np.integer], NDArray[np.integer]] | None = None
         self.shape: tuple[int, int] = (sigma.shape[0], sigma.shape[1])
         """Height and width of the photograph, px."""
 
@@ -91,6 +92,33 @@ class Seeds:
         seeds._stride, seeds.shape = stride, (shape[0], shape[1])
         return seeds
 
+    @classmethod
+    def at_pixels(
+        cls,
+        rows: NDArray[np.integer],
+        columns: NDArray[np.integer],
+        sigma: NDArray[np.float32],
+        probability: NDArray[np.float32],
+        shape: tuple[int, int],
+    ) -> Seeds:
+        """Return seeds at some pixels, which take little memory.
+
+        Parameters
+        ----------
+        rows, columns : n integers, the pixels.
+        sigma, probability : n float32, one for each pixel, as above.
+        shape : height and width of the photograph, px.
+
+        Examples
+        --------
+        >>> one = np.ones(1, np.float32)
+        >>> Seeds.at_pixels(np.array([0]), np.array([2]), one, one, shape=(1, 3)).sigma
+        array([[nan, nan,  1.]], dtype=float32)
+        """
+        seeds = cls(sigma[None], probability[None])
+        seeds._places, seeds.shape = (rows, columns), (shape[0], shape[1])
+        return seeds
+
     @property
     def sigma(self) -> NDArray[np.float32]:
         """Sigma of the seeds, float32 H x W, px; NaN where there is no seed."""
@@ -102,9 +130,12 @@ class Seeds:
         return self._spread(self._probability)
 
     def _spread(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
-        if self._stride == 1:
+        if self._stride == 1 and self._places is None:
             return values
         spread = np.full(self.shape, np.nan, np.float32)
+        if self._places is not None:
+            spread[self._places] = values[0]
+            return spread
         rows, columns = (
             np.minimum(np.arange(n) * self._stride + self._stride // 2, side - 1)
             for n, side in zip(values.shape, self.shape, strict=True)

@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 from defocus.propagation.matting_laplacian import matting_laplacian
-from defocus.propagation.propagate import GridSolution, propagate, solve_on_grid
+from defocus.propagation.propagate import GridSolution, PropagatedPixels, propagate, propagate_pixels, solve_on_grid
 
-__all__ = ["GridSolution", "matting_laplacian", "propagate", "solve_on_grid"]
+__all__ = [
+    "GridSolution",
+    "PropagatedPixels",
+    "matting_laplacian",
+    "propagate",
+    "propagate_pixels",
+    "solve_on_grid",
+]

@@ -20,6 +20,7 @@ __all__ = ["Hierarchy", "Level", "build_hierarchy", "solve", "with_finest"]
 _FIRST_BLOCK = 4  # px; up to 4 unknowns per 4 x 4 block, so the first coarse grid has a quarter of the unknowns
 _NEXT_BLOCK = 2
 _DIRECT_SIZE = 2000  # largest number of unknowns of the coarsest grid, which is factorised
+_AT_A_TIME = 1 << 14  # number of unknowns that are worked on at once where that saves memory
 _DROPPED = 1e-3  # local functions smaller than this fraction of their block's largest add only rounding errors
 _SMOOTHED_RATIO = 4.0  # the smoother damps the upper three quarters of the spectrum
 
@@ -118,17 +119,17 @@ def build_hierarchy(matrix: sparray, near_kernel: NDArray[np.floating], shape: t
         interpolation, kept = _local_bases(functions, block_of_unknown, blocks_down * blocks_across)
         restriction = interpolation.T.tocsr()
         inverse_diagonal = 1 / matrix.diagonal()
-        levels.append(
-            Level(
-                matrix.astype(np.float32),
-                interpolation.astype(np.float32),
-                restriction.astype(np.float32),
-                inverse_diagonal.astype(np.float32),
-                _largest_eigenvalue(matrix, inverse_diagonal),
-            )
+        largest = _largest_eigenvalue(matrix, inverse_diagonal)
+        coarse = _on_coarse_grid(
+            matrix, interpolation, restriction, kept.reshape(blocks_down, -1).sum(1), block * width
         )
-        matrix = (restriction @ (matrix.tocsr() @ interpolation)).tocsr()
         functions = restriction @ functions
+        # After the product, which needs the most memory.
+        interpolation, restriction = interpolation.astype(np.float32), restriction.astype(np.float32)
+        levels.append(
+            Level(matrix.astype(np.float32), interpolation, restriction, inverse_diagonal.astype(np.float32), largest)
+        )
+        matrix = coarse
         node = np.repeat(np.arange(len(kept)), kept)
         height, width, block = blocks_down, blocks_across, _NEXT_BLOCK
     factors = splu(matrix.tocsc())
@@ -280,6 +281,41 @@ def _chebyshev(level: Level, residual: _Short) -> _Short:
     return second
 
 
+def _on_coarse_grid(
+    matrix: sparray, interpolation: sparray, restriction: sparray, unknowns: NDArray[np.intp], step: int
+) -> sparray:
+    """Return restriction @ matrix @ interpolation in CSR form.
+
+    The finest matrix, which is in DIA form, is converted for some rows of blocks at a time: all of it would take as
+    much memory as everything else together.
+
+    Parameters
+    ----------
+    matrix, interpolation, restriction : as in `Level`.
+    unknowns : the number of unknowns of the next grid in each row of blocks.
+    step : the number of unknowns of this grid in a row of blocks; read for a matrix in DIA form only.
+    """
+    from scipy.sparse import dia_array, vstack
+
+    if matrix.format != "dia":
+        return (restriction @ (matrix.tocsr() @ interpolation)).tocsr()
+    size = matrix.shape[0]
+    least, most = int(matrix.offsets.min()), int(matrix.offsets.max())
+    before = np.concatenate([[0], np.cumsum(unknowns)])
+    several = max(1, _AT_A_TIME // step)
+    parts = []
+    for top in range(0, len(unknowns), several):
+        bottom = min(top + several, len(unknowns))
+        first, last = top * step, min(bottom * step, size)
+        left, right = max(first + least, 0), min(last + most, size)
+        rows = dia_array(
+            (matrix.data[:, left:right], matrix.offsets + (first - left)), shape=(last - first, right - left)
+        )
+        product = rows.tocsr() @ interpolation[left:right]
+        parts.append(restriction[before[top] : before[bottom], first:last] @ product)
+    return vstack(parts, format="csr")
+
+
 def _local_bases(
     functions: _Vector, block_of_unknown: NDArray[np.intp], blocks: int
 ) -> tuple[sparray, NDArray[np.intp]]:
@@ -302,8 +338,12 @@ def _local_bases(
     squares, vectors = np.linalg.eigh(gram)
     keep = squares > _DROPPED**2 * squares[:, -1:]
     scale = np.where(keep, 1 / np.sqrt(np.where(keep, squares, 1)), 0)
-    basis = np.einsum("nk,nkb->nb", functions, (vectors * scale[:, None, :])[block_of_unknown])
-    column = np.cumsum(keep.ravel()).reshape(keep.shape) - 1
+    vectors *= scale[:, None, :]
+    basis = np.empty_like(functions)
+    for start in range(0, n, _AT_A_TIME):
+        some = slice(start, start + _AT_A_TIME)
+        np.einsum("nk,nkb->nb", functions[some], vectors[block_of_unknown[some]], out=basis[some])
+    column = (np.cumsum(keep.ravel()).reshape(keep.shape) - 1).astype(np.int32)
     kept = keep.sum(1)
     used = keep[block_of_unknown]
     pointers = np.concatenate([[0], np.cumsum(kept[block_of_unknown])])

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from defocus.errors import DefocusError, ParameterError
 from defocus.filters.box import block_average, block_sum
-from defocus.filters.guided import guided_upsample
+from defocus.filters.guided import GuidedUpsampling, guided_upsample
+from defocus.filters.strips import strips_of
 from defocus.propagation.matting_laplacian import matting_laplacian
 from defocus.propagation.multigrid import Hierarchy, build_hierarchy, solve, with_finest
 
-__all__ = ["GridSolution", "propagate", "solve_on_grid"]
+__all__ = ["GridSolution", "PropagatedPixels", "propagate", "propagate_pixels", "solve_on_grid"]
 
 _UPSAMPLING_RADIUS = 2  # blocks
 _UPSAMPLING_EPS = 1e-4
+_NO_SEED = "There is no seed to propagate from; choose a value for the map or find more edges."
 
 
 def propagate(
@@ -82,11 +86,14 @@ def propagate(
     _check(seeds, weights, guide, regularisation, reduction, leak)
     factor = max(1, min(reduction, *(n // 3 for n in weights.shape)))
     maps = seeds.reshape(*weights.shape, -1)
-    values = np.where(weights[..., None] > 0, maps, 0).astype(np.float64)
-    weighted = block_sum(values * weights[..., None], factor)
-    total = block_sum(weights.astype(np.float64), factor)
-    del values
-    coarse_guide = block_average(guide.astype(np.float32, copy=False), factor)
+    sums: list[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]] = []
+    for strip in strips_of(weights.shape, multiple=factor):
+        rows = strip.inner
+        each = weights[rows].astype(np.float64)
+        values = np.where(each[..., None] > 0, maps[rows], 0).astype(np.float64)
+        colours = block_average(guide[rows].astype(np.float32, copy=False), factor)
+        sums.append((block_sum(values * each[..., None], factor), block_sum(each, factor), colours))
+    weighted, total, coarse_guide = (np.concatenate(parts) for parts in zip(*sums, strict=True))
 
     solution: NDArray[np.floating] = solve_on_grid(
         weighted, total, coarse_guide, regularisation=regularisation, eps=eps, rtol=rtol, leak=leak
@@ -96,6 +103,107 @@ def propagate(
             solution, coarse_guide, guide, reduction=factor, radius=_UPSAMPLING_RADIUS, eps=_UPSAMPLING_EPS
         )
     return solution.reshape(seeds.shape).astype(np.float32, copy=False)
+
+
+@dataclass(frozen=True)
+class PropagatedPixels:
+    """A map that was propagated on blocks of pixels, of which any rows can be had.
+
+    Attributes
+    ----------
+    solution : 1 x h x w float32, the map on the blocks.
+    coarse_guide : C x h x w float32, the guide's means over the blocks, 0..1.
+    guide : returns rows of the guide, C x rows x W floats, 0..1, given as a slice.
+    shape : height and width of the photograph, px.
+    reduction : side of the blocks, px.
+    """
+
+    solution: NDArray[np.float32]
+    coarse_guide: NDArray[np.float32]
+    guide: Callable[[slice], NDArray[np.floating]]
+    shape: tuple[int, int]
+    reduction: int
+
+    def rows(self, top: int, bottom: int) -> NDArray[np.float32]:
+        """Return the rows of the map from `top` to before `bottom`, rows x W, in the unit of the seeds."""
+        if self.reduction == 1:
+            return self.solution[0, top:bottom]
+        upsampling = GuidedUpsampling(
+            lambda rows: self.solution[:, rows],
+            lambda rows: self.coarse_guide[:, rows],
+            self.shape,
+            reduction=self.reduction,
+            radius=_UPSAMPLING_RADIUS,
+            eps=_UPSAMPLING_EPS,
+        )
+        return upsampling.rows(top, self.guide(slice(top, bottom)))[0]
+
+
+def propagate_pixels(
+    pixels: tuple[NDArray[np.integer], NDArray[np.integer]],
+    seeds: NDArray[np.floating],
+    weights: NDArray[np.floating],
+    guide: Callable[[slice], NDArray[np.floating]],
+    shape: tuple[int, int],
+    *,
+    regularisation: float,
+    eps: float,
+    reduction: int,
+    rtol: float = 1e-4,
+    leak: float = 0.0,
+) -> PropagatedPixels:
+    """Propagate as `propagate` does, with little memory: the seeds are a list, and the map is enlarged row by row.
+
+    Parameters
+    ----------
+    pixels : rows and columns of n pixels, n integers each.
+    seeds, weights : n floats, finite; weights are >= 0, at least one of them positive.
+    guide : returns rows of the guide, given as a slice: C x rows x W floats, colours of 0..1 and any further features
+        of a pixel.
+    shape : height and width of the photograph, px.
+    regularisation, eps, reduction, rtol, leak : as for `propagate`.
+
+    Raises
+    ------
+    DefocusError
+        No weight is positive.
+
+    Examples
+    --------
+    >>> guide = np.zeros((3, 12, 12))
+    >>> guide[..., 6:] = 1  # two regions, with one seed in each
+    >>> pixels, seeds = (np.array([6, 6]), np.array([2, 9])), np.array([1.0, 4.0])
+    >>> found = propagate_pixels(
+    ...     pixels, seeds, np.ones(2), lambda rows: guide[:, rows], (12, 12),
+    ...     regularisation=0.005, eps=1e-5, reduction=1,
+    ... )
+    >>> found.rows(0, 1)[0, [0, 11]].round(1)
+    array([1., 4.], dtype=float32)
+    """
+    if not (weights > 0).any():
+        raise DefocusError(_NO_SEED)
+    factor = max(1, min(reduction, *(side // 3 for side in shape)))
+    grid = -(-shape[0] // factor), -(-shape[1] // factor)
+    block = (pixels[0] // factor).astype(np.intp) * grid[1] + pixels[1] // factor
+    weighted, total = (
+        np.bincount(block, each, minlength=grid[0] * grid[1]).reshape(grid) for each in (seeds * weights, weights)
+    )
+    means = [
+        np.stack([block_average(plane, factor) for plane in guide(strip.inner)])
+        for strip in strips_of(shape, multiple=factor)
+    ]
+    coarse_guide = np.concatenate(means, axis=1).astype(np.float32, copy=False)
+    solution = solve_on_grid(
+        weighted[..., None],
+        total,
+        np.moveaxis(coarse_guide, 0, 2),
+        regularisation=regularisation,
+        eps=eps,
+        rtol=rtol,
+        leak=leak,
+    )
+    found = np.asarray(solution.values[None, ..., 0], np.float32)
+    return PropagatedPixels(found, coarse_guide, guide, shape, factor)
 
 
 @dataclass(frozen=True)
@@ -183,6 +291,6 @@ def _check(
         raise ParameterError("Propagation weights must be finite and not negative; correct or mask them first.")
     known = weights > 0
     if not known.any():
-        raise DefocusError("There is no seed to propagate from; choose a value for the map or find more edges.")
+        raise DefocusError(_NO_SEED)
     if not np.isfinite(seeds[known]).all():
         raise ParameterError("A seed with a positive weight is not finite; give it weight 0.")

@@ -8,8 +8,10 @@ from scipy import ndimage
 
 from defocus.edges import noise_deviation
 from defocus.edges.canny import SMOOTHING_SIGMA, hysteresis, relative_edges, smoothed_gradient
+from defocus.filters.strips import Plane, strips_of
+from defocus.photograph import Photograph
 
-__all__ = ["EDGE_NONE", "EDGE_STRONG", "EDGE_WEAK", "add_local_edges", "edge_scales", "value_channel"]
+__all__ = ["EDGE_NONE", "EDGE_STRONG", "EDGE_WEAK", "ValueChannel", "add_local_edges", "edge_scales", "value_channel"]
 
 EDGE_NONE, EDGE_WEAK, EDGE_STRONG = 0, 1, 2
 """Values of an edge map: no edge; a weak edge, read with the large patch; a strong one, read with the small patch."""
@@ -29,8 +31,30 @@ def value_channel(rgb: NDArray[np.floating]) -> NDArray[np.float64]:
     return rgb.max(axis=2).astype(np.float64, copy=False)
 
 
+class ValueChannel:
+    """The value channel of a photograph, of which some rows at a time are computed: `value[5:10]`.
+
+    Parameters
+    ----------
+    photograph : upright photograph in sRGB.
+
+    Examples
+    --------
+    >>> value = ValueChannel(Photograph(np.full((4, 6, 3), (51, 102, 0), np.uint8)))
+    >>> value.shape, value[1:2][0, 0]
+    ((4, 6), np.float64(0.4))
+    """
+
+    def __init__(self, photograph: Photograph) -> None:
+        self._photograph = photograph
+        self.shape = (photograph.height, photograph.width)
+
+    def __getitem__(self, rows: slice, /) -> NDArray[np.float64]:
+        return value_channel(self._photograph.as_float(np.float64, rows=rows))
+
+
 def edge_scales(
-    magnitude: NDArray[np.float64],
+    magnitude: NDArray[np.floating],
     maxima: NDArray[np.bool_],
     weak: tuple[float, float],
     strong: tuple[float, float],
@@ -54,8 +78,8 @@ def edge_scales(
 
 def add_local_edges(
     scales: NDArray[np.uint8],
-    grey: NDArray[np.floating],
-    magnitude: NDArray[np.float64],
+    grey: Plane,
+    magnitude: NDArray[np.floating],
     maxima: NDArray[np.bool_],
     thresholds: tuple[float, float],
     *,
@@ -69,7 +93,7 @@ def add_local_edges(
     Parameters
     ----------
     scales : H x W uint8, the map of `edge_scales`.
-    grey : H x W float array, the value channel, 0..1.
+    grey : H x W float array or plane, the value channel, 0..1.
     magnitude, maxima : of `gradient_maxima` of it.
     thresholds : (low, high) as fractions of the largest gradient within the window.
     window : its width in px.
@@ -79,12 +103,17 @@ def add_local_edges(
     -------
     H x W uint8: `scales`, with `EDGE_WEAK` at the edges that are new.
     """
-    # The largest gradient nearby, without the steps a sliding maximum has.
-    nearby = ndimage.uniform_filter(ndimage.maximum_filter(magnitude, window, mode="nearest"), window, mode="nearest")
     floor = noise_factor * noise_deviation(grey) * _noise_gain(SMOOTHING_SIGMA)
-    low = np.maximum(thresholds[0] * nearby, floor)
-    high = np.maximum(thresholds[1] * nearby, floor * thresholds[1] / thresholds[0])
-    edges = hysteresis(maxima & (magnitude > low), magnitude > high)
+    candidates, strong = maxima.copy(), np.empty_like(maxima)
+    for strip in strips_of(magnitude.shape, margin=2 * (window // 2)):
+        # The largest gradient nearby, without the steps a sliding maximum has.
+        nearby = ndimage.maximum_filter(magnitude[strip.outer], window, mode="nearest")
+        nearby = ndimage.uniform_filter(nearby, window, mode="nearest", output=np.float64)[strip.kept]
+        low = np.maximum(thresholds[0] * nearby, floor)
+        high = np.maximum(thresholds[1] * nearby, floor * thresholds[1] / thresholds[0])
+        candidates[strip.inner] &= magnitude[strip.inner] > low
+        np.greater(magnitude[strip.inner], high, out=strong[strip.inner])
+    edges = hysteresis(candidates, strong)
     return np.where((scales == EDGE_NONE) & edges, np.uint8(EDGE_WEAK), scales)
 
 

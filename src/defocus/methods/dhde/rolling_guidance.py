@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from defocus.errors import ParameterError
 
-__all__ = ["rolling_guidance_filter"]
+__all__ = ["reach_of_rolling_guidance", "rolling_guidance_filter"]
 
 _TRUNCATION = 3.0  # window radius in units of sigma_space; a Gaussian holds 98.9 % of its 2-D mass within 3 sigma
 
@@ -21,6 +21,7 @@ def rolling_guidance_filter(
     sigma_space: float = 1.5,
     sigma_colour: float = 1.5,
     iterations: int = 3,
+    rows: slice = slice(None),
     strip_rows: int | None = None,
 ) -> NDArray[np.float32]:
     """Rolling guidance filter with an exact joint bilateral filter in each iteration.
@@ -37,12 +38,14 @@ def rolling_guidance_filter(
     sigma_colour : standard deviation of the range weight, in the image's unit, > 0. The released DHDE uses
         1.5, which on a 0..1 image is next to no range term.
     iterations : number of iterations, >= 1; 1 is the Gaussian alone.
+    rows : rows of the result that are wanted. Where the image is a part of a larger one, they are those of the whole's
+        result if the image has `reach_of_rolling_guidance` more rows on either side, or ends where the whole does.
     strip_rows : rows worked on at a time. It bounds the memory and does not change the result; None chooses
         strips that stay in the processor's cache.
 
     Returns
     -------
-    float32 array of the image's shape, 0..1.
+    float32 array of the shape of these rows of the image, 0..1.
 
     Raises
     ------
@@ -60,13 +63,36 @@ def rolling_guidance_filter(
             f"iteration; it was given {sigma_space}, {sigma_colour} and {iterations}."
         )
     planes = np.ascontiguousarray(np.moveaxis(np.atleast_3d(image), 2, 0), dtype=np.float32)
-    radius = max(1, math.ceil(_TRUNCATION * sigma_space))
+    radius = _radius(sigma_space)
     profile = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma_space) ** 2)
 
     result = _gaussian_inside(planes, profile)
-    for _ in range(iterations - 1):
-        result = _joint_bilateral(planes, result, profile, sigma_colour, strip_rows)
+    first, last, _ = rows.indices(planes.shape[1])
+    for further in reversed(range(iterations - 1)):
+        # The iterations that follow reach this far beyond the rows that are wanted.
+        needed = slice(max(first - further * radius, 0), min(last + further * radius, planes.shape[1]))
+        result = _joint_bilateral(planes, result, profile, sigma_colour, needed, strip_rows)
+    result = result[:, first:last]
     return result[0] if image.ndim == 2 else np.ascontiguousarray(np.moveaxis(result, 0, 2))
+
+
+def reach_of_rolling_guidance(sigma_space: float, iterations: int) -> int:
+    """Return how far, in px, a pixel is from those that it depends on after the rolling guidance filter.
+
+    Parameters
+    ----------
+    sigma_space, iterations : as for `rolling_guidance_filter`.
+
+    Examples
+    --------
+    >>> reach_of_rolling_guidance(sigma_space=1.5, iterations=3)
+    15
+    """
+    return iterations * _radius(sigma_space)
+
+
+def _radius(sigma_space: float) -> int:
+    return max(1, math.ceil(_TRUNCATION * sigma_space))
 
 
 def _gaussian_inside(planes: NDArray[np.float32], profile: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -84,9 +110,10 @@ def _joint_bilateral(
     guide: NDArray[np.float32],
     profile: NDArray[np.float64],
     sigma_colour: float,
+    needed: slice,
     strip_rows: int | None,
 ) -> NDArray[np.float32]:
-    """Joint bilateral filter, C x H x W, by window offsets.
+    """Joint bilateral filter, C x H x W, by window offsets; 0 in rows that are not needed.
 
     The weight of the pair (p, p + o) is that of (p + o, p), so half of the offsets suffice: each weight plane
     is used twice. A strip therefore also looks at the pairs that begin up to `radius` rows above it.
@@ -96,10 +123,10 @@ def _joint_bilateral(
     rows = strip_rows or max(8, 60_000 // width)
     # Scaled once, so that the squared distance is the exponent itself.
     scaled = guide * np.float32(math.sqrt(0.5) / sigma_colour)
-    result = np.empty_like(planes)
+    result = np.zeros_like(planes)
     scratch = np.empty((3, (rows + radius) * width), dtype=np.float32)
-    for top in range(0, height, rows):
-        bottom = min(top + rows, height)
+    for top in range(needed.start, needed.stop, rows):
+        bottom = min(top + rows, needed.stop)
         total = planes[:, top:bottom].copy()
         weights = np.ones((bottom - top, width), dtype=np.float32)
         for dy in range(radius + 1):
