@@ -279,7 +279,7 @@ def estimate(
     return MapStrips(
         shape=shape,
         strips=strips,
-        seeds=Seeds.at_pixels(rows, columns, sparse.sigma, sparse.probability, shape),
+        seeds=lambda: Seeds.at_pixels(rows, columns, sparse.sigma, sparse.probability, shape),
         method="dhde",
         sigma_range=_SIGMA_RANGE,
         metadata=metadata,
