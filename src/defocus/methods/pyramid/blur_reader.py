@@ -44,7 +44,7 @@ _LEVELS = 5
 """Largest number of levels of the pyramid; the coarsest of them is a sixteenth as wide as the photograph."""
 _SMALLEST_LEVEL = 16
 """Least side in px of a level."""
-_WHOLE = 3
+_WHOLE = 4
 """Number, from 0 for the finest, of the first level that is read for the whole photograph at once."""
 _BLOCK = 2048
 """Side in px of the blocks of the photograph that the finer levels are read for, a multiple of 256."""
@@ -227,7 +227,7 @@ class _Reading:
         parts = [block]
         wide = [self._widened(0, block)]
         for number in range(1, self._whole):
-            parts.append(_halved(wide[-1]))
+            parts.append(_in_eighths(_halved(wide[-1])))
             wide.append(self._widened(number, parts[-1]))
         outermost = tuple(
             slice(
@@ -379,7 +379,7 @@ def whole_level(shape: tuple[int, int]) -> tuple[tuple[int, int], int]:
     Examples
     --------
     >>> whole_level((300, 400)), whole_level((5, 9))
-    (((384, 512), 3), ((8, 16), 0))
+    (((384, 512), 4), ((8, 16), 0))
     """
     sides, count = padded_sides(shape)
     return sides, min(_WHOLE, count - 1)
@@ -508,6 +508,12 @@ def _spans(stop: int, step: int, start: int = 0) -> list[slice]:
 
 def _halved(part: _Spans) -> _Spans:
     rows, columns = (slice(span.start // 2, span.stop // 2) for span in part)
+    return rows, columns
+
+
+def _in_eighths(part: _Spans) -> _Spans:
+    """Return the smallest part of a level that holds `part` and has limits that are multiples of 8 px."""
+    rows, columns = (slice(span.start // 8 * 8, -(-span.stop // 8) * 8) for span in part)
     return rows, columns
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -20,6 +21,8 @@ __all__ = ["fill"]
 
 _ROWS = 512
 """Number of rows of readings that are filled at once."""
+_SAMPLES = 4_000_000
+"""Number of readings above which their median certainty is that of a regular sample."""
 _LEAST_WEIGHT = 1e-4
 """Weight of a reading without certainty, so that the propagation always has a solution."""
 _ROUNDS = (1e-3, 1e-3, 1e-4)
@@ -60,15 +63,17 @@ def fill(
     height, width = readings.log2_sigma.shape
     if min(height, width) < 3:
         return readings.log2_sigma
-    certainty = readings.certainty * readable
-    least = min(parameters.least_certainty, float(np.median(certainty)))
+    every = max(1, math.isqrt(height * width // _SAMPLES))
+    sample = readings.certainty[::every, ::every] * readable[::every, ::every]
+    least = min(parameters.least_certainty, float(np.median(sample)))
     reduction = max(1, int(np.ceil(np.sqrt(height * width / parameters.largest_grid))))
     reduction = max(1, min(reduction, height // 3, width // 3))
     several = reduction * max(1, _ROWS // reduction)
     strips = [slice(top, top + several) for top in range(0, height, several)]
 
     def weight(rows: slice) -> NDArray[np.float32]:
-        excess = np.maximum((certainty[rows] - np.float32(least)) / np.float32(1 - least), 0)
+        certainty = readings.certainty[rows] * readable[rows]
+        excess = np.maximum((certainty - np.float32(least)) / np.float32(1 - least), 0)
         return np.maximum(excess ** np.float32(parameters.certainty_power), np.float32(_LEAST_WEIGHT))
 
     def on_nodes(values: Callable[[slice], Iterable[NDArray[Any]]], summed: Callable[..., Any]) -> NDArray[Any]:

@@ -120,13 +120,12 @@ def estimate(
     )
     metadata["device"] = reader.device
     readable = readability(grey, survey.varying, survey.lamps(photograph), readings.log2_sigma, STRIDE)
-    report("propagation", 0.7)
-    log2 = fill(readings, readable, survey.guide, parameters)
-    report("upsampling", 0.85)
-
-    # What is not needed any more takes as much memory as the rest.
     guide, certainty = survey.guide, readings.certainty
-    del survey, readings, grey
+    del survey  # what is not needed any more takes as much memory as the rest
+    report("propagation", 0.7)
+    log2 = fill(readings, readable, guide, parameters)
+    del readings
+    report("upsampling", 0.85)
 
     def planes(rows: slice) -> NDArray[np.floating]:
         return np.stack([log2[rows], reader.confidence(certainty[rows]) * readable[rows]])

@@ -78,7 +78,7 @@ def survey_photograph(photograph: Photograph, grey: PhotographLuma) -> Survey:
     >>> photograph = Photograph(np.full((480, 640, 3), 255, np.uint8))
     >>> survey = survey_photograph(photograph, PhotographLuma(photograph))
     >>> survey.guide.shape, survey.coarse.shape, survey.level, survey.brightest
-    ((3, 120, 160), (64, 80), 3, 1.0)
+    ((3, 120, 160), (32, 40), 4, 1.0)
     """
     height, width = grey.shape
     grid = (-(-height // STRIDE), -(-width // STRIDE))
