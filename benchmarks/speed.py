@@ -7,8 +7,9 @@
 
 Without --photo, the photographs are mosaics of pictures that ship with scikit-image, a third sharp and the rest
 blurred: the left third stays as it is, and the rest is blurred by Gaussians of 2 to 8 px, growing to the right in seven
-steps. Photographs of up to 1 MP show one picture. With --photo, larger sizes are made by mirrored tiling, which adds pixels with the same edges and no interpolation blur; smaller ones by cutting. All are stored as
-JPEG of quality 95, as cameras store them.
+steps. Photographs of up to 1 MP show one picture. With --photo, larger sizes are made by mirrored tiling, which adds
+pixels with the same edges and no interpolation blur; smaller ones by cutting. All are stored as JPEG of quality 95, as
+cameras store them.
 
 A whole process reads a photograph, estimates and writes both outputs. CPU seconds are those of all its threads, user
 and system. Peak memory is the process's largest resident set. "Further photo" is `defocus.estimate` inside a process
