@@ -17,6 +17,8 @@ __all__ = ["MapSummary"]
 
 _SAMPLES = 4_000_000
 """Number of values above which percentiles are computed from a regular sample of them."""
+_ROWS = 16
+"""Number of rows that are converted at once."""
 _LARGEST = 32_000_000
 """Largest number of pixels of a picture. Programs that show pictures are slow with larger ones, or refuse them."""
 
@@ -32,8 +34,8 @@ class MapSummary:
     Attributes
     ----------
     factor : side in px of the blocks whose means are kept, 1 or more.
-    sigma, confidence : float16, ceil(H / factor) x ceil(W / factor), which is exact enough for a picture; complete once
-        all strips have been seen.
+    sigma : float32, ceil(H / factor) x ceil(W / factor), complete once all strips have been seen.
+    confidence : uint8 of the same size, in 255ths, which is exact enough for a picture.
 
     Examples
     --------
@@ -47,8 +49,8 @@ class MapSummary:
     def __init__(self, shape: tuple[int, int], largest: int = _LARGEST) -> None:
         self.factor = max(1, math.ceil(math.sqrt(shape[0] * shape[1] / largest)))
         reduced = (-(-shape[0] // self.factor), -(-shape[1] // self.factor))
-        self.sigma: NDArray[np.float16] = np.empty(reduced, np.float16)
-        self.confidence: NDArray[np.float16] = np.empty(reduced, np.float16)
+        self.sigma: NDArray[np.float32] = np.empty(reduced, np.float32)
+        self.confidence: NDArray[np.uint8] = np.empty(reduced, np.uint8)
         self._shape = shape
         self._saturated = self._confident = 0
         self._waiting: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
@@ -69,9 +71,14 @@ class MapSummary:
             if rows < len(planes[0]):
                 self._waiting = [(planes[0][rows:].copy(), planes[1][rows:].copy())]
         count = -(-rows // self.factor)
-        for whole, plane in zip((self.sigma, self.confidence), planes, strict=True):
-            part = plane[:rows]
-            whole[self._filled : self._filled + count] = part if self.factor == 1 else block_average(part, self.factor)
+        place = slice(self._filled, self._filled + count)
+        sigma, confidence = (
+            plane[:rows] if self.factor == 1 else block_average(plane[:rows], self.factor) for plane in planes
+        )
+        self.sigma[place] = sigma
+        for top in range(0, count, _ROWS):  # a few rows stay in the cache
+            part = confidence[top : top + _ROWS] * np.float32(255)
+            self.confidence[place][top : top + _ROWS] = np.rint(part, out=part)
         self._filled += count
 
     @property
@@ -85,7 +92,7 @@ class MapSummary:
         return self._confident / (self._shape[0] * self._shape[1])
 
     def percentiles(self, *percents: float) -> list[float]:
-        """Return percentiles of sigma, of more than 4 million values those of a regular sample, within 0.05 %.
+        """Return percentiles of sigma, of more than 4 million values those of a regular sample.
 
         Examples
         --------
@@ -95,7 +102,7 @@ class MapSummary:
         [2.0]
         """
         every = max(1, math.isqrt(self.sigma.size // _SAMPLES))
-        sample = self.sigma[::every, ::every].astype(np.float32)
+        sample = self.sigma[::every, ::every]
         return [float(value) for value in np.percentile(sample, percents)]
 
     def of_its_size(self, photograph: Photograph) -> Photograph:

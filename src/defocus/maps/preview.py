@@ -35,7 +35,7 @@ def preview(
     sigma: NDArray[np.floating],
     *,
     sigma_limits: tuple[float, float] | None = None,
-    confidence: NDArray[np.floating] | None = None,
+    confidence: NDArray[np.floating] | NDArray[np.uint8] | None = None,
     scale_bar: bool = False,
     unit: str = "px",
 ) -> NDArray[np.uint8]:
@@ -47,8 +47,8 @@ def preview(
     ----------
     sigma : H x W, in `unit`, finite.
     sigma_limits : sigmas of the first and the last colour; the smallest and largest in `sigma` if None.
-    confidence : H x W, 0..1; where it is below 0.5 colours fade to grey, entirely at 0. Lightness stays, so
-        sigma can still be read there.
+    confidence : H x W, floats in 0..1 or uint8 in 0..255; where it is below 0.5 colours fade to grey, entirely at 0.
+        Lightness stays, so sigma can still be read there.
     scale_bar : draw a scale with ticks underneath. The picture above it keeps its size; a photograph narrower
         than 200 px gets a white margin on the right.
     unit : unit of sigma, written beneath the ticks.
@@ -152,7 +152,7 @@ def limits_of_photograph(sigma: NDArray[np.floating], sigma_range: tuple[float, 
     """
     least, most = sigma_range
     every = max(1, math.isqrt(sigma.size // _SAMPLES))
-    low, high = (float(value) for value in np.percentile(sigma[::every, ::every].astype(np.float32), [1, 99]))
+    low, high = (float(value) for value in np.percentile(sigma[::every, ::every], [1, 99]))
     low, high = (min(max(value, least), most) for value in (low, high))
     if least > 0:
         if high < _LEAST_RATIO * low:
@@ -195,7 +195,7 @@ def _colour(
     sigma: NDArray[np.floating],
     low: float,
     high: float,
-    confidence: NDArray[np.floating] | None,
+    confidence: NDArray[np.floating] | NDArray[np.uint8] | None,
     out: NDArray[np.uint8],
 ) -> None:
     """Write the colours of a few rows of a map into `out`, H x W x 3; without a confidence none fades."""
@@ -205,7 +205,8 @@ def _colour(
     if confidence is None:
         places += np.uint16(256 * _FADES)
     else:
-        kept = confidence.astype(np.float32) * np.float32(_FADES / CONFIDENT)
+        full = 255 if confidence.dtype == np.uint8 else 1
+        kept = confidence.astype(np.float32) * np.float32(_FADES / (CONFIDENT * full))
         places += np.uint16(256) * np.clip(np.rint(kept, out=kept), 0, _FADES).astype(np.uint16)
     np.take(_faded_colours(), places, axis=0, out=out, mode="clip")  # other modes buffer
 
