@@ -58,9 +58,13 @@ class Survey:
                 block_sum(discs[: photograph.height, : photograph.width].astype(np.uint8), STRIDE).astype(bool)
             )
         further = factor // STRIDE
-        small = np.moveaxis(colours(self.guide), 0, 2)
-        if further > 1:
-            small = np.asarray(block_average(small, further), np.float32)
+        several = further * max(1, _SURVEYED // further)
+        small = np.concatenate(
+            [
+                np.asarray(block_average(np.moveaxis(colours(self.guide[:, top : top + several]), 0, 2), further))
+                for top in range(0, grid[0], several)
+            ]
+        )
         discs = np.repeat(np.repeat(outlined_discs(small), further, axis=0), further, axis=1)
         return discs[: grid[0], : grid[1]]
 
