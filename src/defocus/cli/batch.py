@@ -463,7 +463,6 @@ def _process(job: _Job, report: Progress) -> _Answer:
     )
     found, origin = _find_map(job, photograph, report)
     result = job.task.make(photograph, found, report)
-    report("writing", 1.0)
     outputs = {
         kind: path.with_name(path.name.removesuffix(ANY_SUFFIX) + result.suffix)
         if path.name.endswith(ANY_SUFFIX)
@@ -480,11 +479,13 @@ def _process(job: _Job, report: Progress) -> _Answer:
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / f"output{result.suffix or main_path.suffix}"
                 write_main(path, provenance[main])
+                report("writing", 1.0)
                 stdout = path.read_bytes()
             outputs = {}
         else:
             wanted = [kind for kind in result.pictures if kind in outputs]
             write_main(main_path, provenance[main])  # first: where it cannot be written nothing is
+            report("writing", 1.0)  # only now: the last step of a map is computed, and reported, while it is written
             if wanted:
                 encoded = at_once(*(partial(result.pictures[kind], provenance[kind]) for kind in wanted))
                 for kind, contents in zip(wanted, encoded, strict=True):

@@ -97,8 +97,8 @@ class Options:
             "--max-megapixels",
             metavar="MP",
             min=0.001,
-            help="Refuse larger photographs. By default 200 for files that have to be read whole, as all do but large "
-            "TIFFs in strips or tiles.",
+            help="Refuse larger photographs. By default 200 for files that have to be read whole: all but large TIFFs "
+            "and PNGs.",
             show_default=False,
         ),
     ] = None

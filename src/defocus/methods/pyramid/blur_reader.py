@@ -1,8 +1,8 @@
 """Blur of every 4 x 4 px by the pyramid network, level by level and block by block, by ONNX Runtime.
 
-A level depends on the next coarser one, but only on what is near. So only the coarsest levels are read for the whole
+A level depends on the next coarser one, but only on what is near. So only the coarsest level is read for the whole
 photograph at once; the finer ones, which have nearly all the numbers, are read for one block of it after another, with
-what surrounds it. Memory does not grow with the photograph then, except for the readings themselves.
+what surrounds it. Memory hardly grows with the photograph then, except for the readings themselves.
 
 A level tells small sigmas apart. Where the next coarser one has read large ones everywhere, it is not read.
 """

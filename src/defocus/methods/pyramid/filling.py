@@ -66,8 +66,8 @@ def fill(
     every = max(1, math.isqrt(height * width // _SAMPLES))
     sample = readings.certainty[::every, ::every] * readable[::every, ::every]
     least = min(parameters.least_certainty, float(np.median(sample)))
-    reduction = max(1, int(np.ceil(np.sqrt(height * width / parameters.largest_grid))))
-    reduction = max(1, min(reduction, height // 3, width // 3))
+    wanted = math.ceil(math.sqrt(height * width / parameters.largest_grid))
+    reduction = max(1, min(wanted, height // 3, width // 3))
     several = reduction * max(1, _ROWS // reduction)
     strips = [slice(top, top + several) for top in range(0, height, several)]
 
