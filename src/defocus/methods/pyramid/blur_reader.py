@@ -10,7 +10,7 @@ A level tells small sigmas apart. Where the next coarser one has read large ones
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -60,23 +60,51 @@ of its readings in a square are that large. With their median, sharp details in 
 FinerLevels = Literal["needed", "everywhere", "coarse"]
 """Where the levels of the pyramid are read."""
 _Floats = NDArray[np.float32]
+_Halves = NDArray[np.float16]
 _Spans = tuple[slice, slice]
+_HALF_AN_OCTAVE = np.float32(2**0.5)
 _SUMMARISED = 1 << 15
 """Number of readings that a thread summarises at once, which stay in the cache."""
 
 
 @dataclass(frozen=True)
 class Readings:
-    """Output of the network for each 4 x 4 px; ceil(H / 4) x ceil(W / 4) float32 each.
+    """Output of the network for each 4 x 4 px; ceil(H / 4) x ceil(W / 4) each.
 
     Attributes
     ----------
-    log2_sigma : median of log2 of sigma in px.
-    certainty : probability that sigma is within a tenth, or 0.15 px, of 2**log2_sigma; 0..1.
+    log2_sigma : float32, median of log2 of sigma in px.
+    certainty : float32, probability that sigma is within a tenth, or 0.15 px, of 2**log2_sigma; 0..1.
+    smaller, larger : float16, probability that sigma is more than half an octave below or above 2**log2_sigma; 0..1.
+    coarser : float16, the median without the finest level (with it if there is no other).
     """
 
     log2_sigma: _Floats
     certainty: _Floats
+    smaller: _Halves
+    larger: _Halves
+    coarser: _Halves
+
+    @classmethod
+    def empty(cls, shape: tuple[int, ...]) -> Readings:
+        """Return arrays to be filled."""
+        return cls(*(np.empty(shape, np.float32) for _ in range(2)), *(np.empty(shape, np.float16) for _ in range(3)))
+
+    def at(self, *place: slice) -> Readings:
+        """Return a part, which shares its memory with the whole."""
+        return Readings(*(plane[place] for plane in self._planes()))
+
+    def fill(self, part: Readings) -> None:
+        """Copy what was read of a part of the same shape."""
+        for mine, other in zip(self._planes(), part._planes(), strict=True):
+            mine[...] = other
+
+    def doubled(self) -> Readings:
+        """Return what a coarser level has read, for the readings of the next finer one."""
+        return Readings(*(_repeated(plane) for plane in self._planes()))
+
+    def _planes(self) -> tuple[NDArray[Any], ...]:
+        return self.log2_sigma, self.certainty, self.smaller, self.larger, self.coarser
 
 
 class BlurReader:
@@ -210,16 +238,16 @@ class _Reading:
     def readings(self) -> Readings:
         """Read all blocks of the finest level."""
         shape = (self._sides[0] // STRIDE, self._sides[1] // STRIDE)
-        result = Readings(*(np.empty(shape, np.float32) for _ in range(2)))
+        result = Readings.empty(shape)
         if self._whole == 0:
             assert self._coarse is not None
-            _fill(result, (slice(0, shape[0]), slice(0, shape[1])), summarise(self._coarse.logits))
+            result.fill(summarise(self._coarse.logits))
         else:
             for rows in _spans(self._sides[0], self._block):
                 for columns in _spans(self._sides[1], self._block):
                     self._read_block(result, (rows, columns))
         kept = tuple(slice(-(-side // STRIDE)) for side in self._luma.shape)
-        return Readings(result.log2_sigma[kept], result.certainty[kept])
+        return result.at(*kept)
 
     def _read_block(self, result: Readings, block: _Spans) -> None:
         """Read one block of the photograph at the levels that are not read as a whole, the coarsest first."""
@@ -244,12 +272,13 @@ class _Reading:
             coarse = self._read_level(number, levels[number], places[number], parts[number], coarse)
         _, logits = coarse.at(*_in_readings(_halved(block)))
         kept = summarise(logits, octaves=1)
-        _fill(result, _in_readings(block), Readings(_repeated(kept.log2_sigma), _repeated(kept.certainty)))
+        result.at(*_in_readings(block)).fill(kept.doubled())
         if self._finer_levels != "coarse":
             wanted = _near_sharpness(kept.log2_sigma, number=0) if self._finer_levels == "needed" else None
             for rows, columns in self._tiles(wanted, block):
                 _, logits = self._read_tile(0, levels[0], places[0], coarse, (rows, columns))
-                _fill(result, (_readings(rows), _readings(columns)), summarise(logits))
+                finest = result.at(_readings(rows), _readings(columns))
+                finest.fill(replace(summarise(logits), coarser=finest.coarser))
         self._progress(block)
 
     def _read_level(
@@ -401,18 +430,18 @@ def summarise(logits: NDArray[np.floating], octaves: int = 0) -> Readings:
     >>> round(float(np.exp2(found.log2_sigma[0, 0])), 2), round(float(found.certainty[0, 0]), 2)
     (1.07, 1.0)
     """
-    result = Readings(*(np.empty(logits.shape[1:], np.float32) for _ in range(2)))
+    result = Readings.empty(logits.shape[1:])
     rows = max(1, _SUMMARISED // max(logits.shape[2], 1))
 
     def some(top: int) -> None:
         part = slice(top, top + rows)
-        _summarise(logits[:, part], octaves, result.log2_sigma[part], result.certainty[part])
+        _summarise(logits[:, part], octaves, result.at(part))
 
     on_all_cores(some, range(0, logits.shape[1], rows))
     return result
 
 
-def _summarise(logits: NDArray[np.floating], octaves: int, median: _Floats, certainty: _Floats) -> None:
+def _summarise(logits: NDArray[np.floating], octaves: int, result: Readings) -> None:
     below = np.empty((len(logits) + 1, *logits.shape[1:]), np.float32)
     below[0] = 0
     probability = np.exp(np.subtract(logits, logits.max(0), out=below[1:]), out=below[1:])
@@ -424,11 +453,15 @@ def _summarise(logits: NDArray[np.floating], octaves: int, median: _Floats, cert
     bin_of_median = np.minimum((below[1:] < 0.5).sum(0, dtype=np.intp), len(logits) - 1)
     low, high = _at(below, bin_of_median), _at(below, bin_of_median + 1)
     place = bin_of_median - 0.5 + (0.5 - low) / np.maximum(high - low, 1e-12)
-    median[:] = LOG2_SHARPEST + octaves + place / BINS_PER_LEVEL
-    sigma = np.exp2(median)
+    result.log2_sigma[:] = LOG2_SHARPEST + octaves + place / BINS_PER_LEVEL
+    result.coarser[:] = result.log2_sigma
+    sigma = np.exp2(result.log2_sigma)
     off = tolerance(sigma)
     # A bin is a seventh of its sigma wide, about as wide as the tolerance, so the part of each within it is counted.
-    np.minimum(_below(below, sigma + off, octaves) - _below(below, sigma - off, octaves), 1, out=certainty)
+    within = _below(below, sigma + off, octaves) - _below(below, sigma - off, octaves)
+    np.minimum(within, 1, out=result.certainty)
+    result.smaller[:] = _below(below, sigma / _HALF_AN_OCTAVE, octaves)
+    result.larger[:] = 1 - _below(below, sigma * _HALF_AN_OCTAVE, octaves)
 
 
 def _below(cumulative: _Floats, sigma: _Floats, octaves: int) -> _Floats:
@@ -496,10 +529,6 @@ def _length(squares: slice) -> int:
 
 def _repeated(planes: _Floats) -> _Floats:
     return np.repeat(np.repeat(planes, 2, axis=-2), 2, axis=-1)
-
-
-def _fill(result: Readings, place: _Spans, part: Readings) -> None:
-    result.log2_sigma[place], result.certainty[place] = part.log2_sigma, part.certainty
 
 
 def _spans(stop: int, step: int, start: int = 0) -> list[slice]:

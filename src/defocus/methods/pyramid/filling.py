@@ -35,7 +35,11 @@ _FILL_WEIGHT = 0.05
 
 
 def fill(
-    readings: Readings, readable: NDArray[np.float16], guide: NDArray[np.uint16], parameters: PyramidParameters
+    readings: Readings,
+    readable: NDArray[np.float16],
+    guide: NDArray[np.uint16],
+    parameters: PyramidParameters,
+    rounds: int = len(_ROUNDS),
 ) -> NDArray[np.float32]:
     """Step 4: return log2 of sigma of every reading, with uncertain ones filled in along the guide's colours.
 
@@ -52,11 +56,13 @@ def fill(
 
     Examples
     --------
-    >>> log2_sigma = np.zeros((8, 12), np.float32)
-    >>> log2_sigma[:, 6:] = 5  # read without certainty
-    >>> certainty = np.where(log2_sigma == 0, np.float32(0.9), np.float32(0.1))
+    >>> readings = Readings.empty((8, 12))
+    >>> readings.log2_sigma[:] = 0
+    >>> readings.certainty[:] = 0.9
+    >>> readings.log2_sigma[:, 6:] = 5  # read without certainty
+    >>> readings.certainty[:, 6:] = 0.1
     >>> guide = np.zeros((3, 8, 12), np.uint16)
-    >>> filled = fill(Readings(log2_sigma, certainty), np.ones((8, 12), np.float16), guide, PyramidParameters())
+    >>> filled = fill(readings, np.ones((8, 12), np.float16), guide, PyramidParameters())
     >>> abs(float(filled[4, 9])) < 0.1
     True
     """
@@ -91,7 +97,7 @@ def fill(
     node_colours = on_nodes(lambda rows: colours(guide[:, rows]), block_average)
     filled = np.empty((height, width), np.float32)
     solution: GridSolution | None = None
-    for number, rtol in enumerate(_ROUNDS):
+    for number, rtol in enumerate(_ROUNDS[:rounds]):
         if number:
             further = on_nodes(lambda rows: filled[None, rows], block_average)
             nodes = np.concatenate([node_colours, np.float32(parameters.octave_as_colour) * further])
@@ -124,7 +130,7 @@ def fill(
                     further = np.float32(parameters.octave_as_colour) * filled[None, rows]
                     planes = np.concatenate([planes, further])
                 lifted = lift.rows(rows.start, planes)[0]
-            if number < len(_ROUNDS) - 1:
+            if number < rounds - 1:
                 each = weight(rows)
                 lifted = (each * readings.log2_sigma[rows] + _FILL_WEIGHT * lifted) / (each + _FILL_WEIGHT)
             filled[rows] = lifted

@@ -33,6 +33,7 @@ class Survey:
     coarse : luma of the first level of the pyramid that is read for the whole photograph at once.
     level : number of that level.
     varying : bool h x w, whether luma varies within and around each 4 x 4 px.
+    detail : h x w float16, standard deviation of luma within each 4 x 4 px, 0..1.
     darkest, brightest : limits of luma, 0..1.
     """
 
@@ -40,6 +41,7 @@ class Survey:
     coarse: NDArray[np.float32]
     level: int
     varying: NDArray[np.bool_]
+    detail: NDArray[np.float16]
     darkest: float
     brightest: float
 
@@ -89,6 +91,7 @@ def survey_photograph(photograph: Photograph, grey: PhotographLuma) -> Survey:
     sides, level = whole_level(grey.shape)
     guide = np.empty((3, *grid), np.uint16)
     varying = np.empty(grid, bool)
+    detail = np.empty(grid, np.float16)
     coarse = np.empty((sides[0] >> level, sides[1] >> level), np.float32)
 
     def look(top: int) -> tuple[float, float]:
@@ -102,13 +105,16 @@ def survey_photograph(photograph: Photograph, grey: PhotographLuma) -> Survey:
         place = slice(top // STRIDE, top // STRIDE - (-len(inner) // STRIDE))
         above = grey[top - 1 : top, :][0] if top else None
         varying[place] = varies(inner, STRIDE, above)
+        mean = np.asarray(block_average(inner, STRIDE), np.float32)
+        square = np.asarray(block_average(inner * inner, STRIDE), np.float32)
+        detail[place] = np.sqrt(np.maximum(square - mean * mean, 0))
         rgb = photograph.as_float(np.float32, rows=slice(top, top + len(inner)))
         means = np.asarray(block_average(rgb, STRIDE), np.float32)
         guide[:, place] = np.rint(np.moveaxis(means, 2, 0) * np.float32(_UNITS)).astype(np.uint16)
         return float(inner.min()), float(inner.max())
 
     limits = on_all_cores(look, range(0, sides[0], _SURVEYED))
-    return Survey(guide, coarse, level, varying, min(low for low, _ in limits), max(high for _, high in limits))
+    return Survey(guide, coarse, level, varying, detail, min(low for low, _ in limits), max(high for _, high in limits))
 
 
 def colours(guide: NDArray[np.uint16]) -> NDArray[np.float32]:

@@ -1,0 +1,116 @@
+"""Step 4 of the pyramid method: a network completes the readings from colours, likelihoods and what was propagated.
+
+A plain wall shows no blur, but its surroundings do: a blurred outline belongs to the nearer of two things, a wall ends
+where it ends, blur grows along a floor. Propagation along colours knows none of that. This network, a U-Net (Ronneberger
+et al., MICCAI 2015) on the readings' grid, a sixteenth of the pixels, has seen scenes with bare surfaces and learned it.
+It starts from the propagated map, and says of each of its values how probable it is to be right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from defocus.methods.pyramid.blur_reader import Readings
+from defocus.methods.pyramid.survey import colours
+from defocus.methods.session import Session
+
+__all__ = ["CHANNELS", "Completion", "Evidence", "complete", "evidence_planes", "range_of"]
+
+CHANNELS = 15
+"""Number of planes that the network takes."""
+_QUANTILES = (0.05, 0.5, 0.95)
+"""Quantiles of the certain readings that stand for the range of a photograph's blur."""
+_HISTOGRAM = (-2.0, 5.5, 150)
+"""Limits and number of bins of log2 of sigma from which the quantiles are computed."""
+_LEAST = 0.3
+"""Certainty above which a reading counts for the range of a photograph's blur."""
+_COARSEST = 16
+"""Side, in readings, of the blocks of the network's coarsest level."""
+_TILE, _HALO = 512, 96
+"""Side in readings of the tiles that are completed at once, and width of the margin that is read with them."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of each 4 x 4 px of a photograph before it is completed.
+
+    Attributes
+    ----------
+    readings : of the network, h x w.
+    readable : h x w float16, factors of the readings' certainty, 0..1.
+    guide : 3 x h x w uint16, mean colours, 0..65535.
+    detail : h x w float16, standard deviation of luma within the block, 0..1.
+    propagated : h x w float32, log2 of sigma in px: certain readings, propagated along colours.
+    """
+
+    readings: Readings
+    readable: NDArray[np.float16]
+    guide: NDArray[np.uint16]
+    detail: NDArray[np.float16]
+    propagated: NDArray[np.float32]
+
+
+def range_of(readings: Readings, readable: NDArray[np.float16]) -> NDArray[np.float32]:
+    """Return three quantiles (5, 50 and 95 %) of log2 of sigma, of readings weighted by their certainty.
+
+    Parameters
+    ----------
+    readings : h x w.
+    readable : h x w, factors of their certainty, 0..1.
+
+    Returns
+    -------
+    3 float32, ascending. All are the median of all readings where none is certain.
+
+    Examples
+    --------
+    >>> readings = Readings.empty((4, 4))
+    >>> readings.log2_sigma[:] = 1.0
+    >>> readings.certainty[:] = 0.9
+    >>> range_of(readings, np.ones((4, 4), np.float16)).round(1)
+    array([1., 1., 1.], dtype=float32)
+    """
+    low, high, bins = _HISTOGRAM
+    counts = np.zeros(bins)
+    rows = max(1, (1 << 20) // readings.certainty.shape[1])
+    for top in range(0, len(readings.certainty), rows):
+        part = slice(top, top + rows)
+        weight = np.maximum(readings.certainty[part] * readable[part] - np.float32(_LEAST), np.float32(1e-6))
+        place = np.clip((readings.log2_sigma[part] - low) * (bins / (high - low)), 0, bins - 1).astype(np.intp)
+        counts += np.bincount(place.ravel(), weight.ravel(), minlength=bins)
+    share = np.cumsum(counts) / counts.sum()
+    edges = low + (np.arange(bins) + 0.5) * (high - low) / bins
+    return np.asarray(edges[np.searchsorted(share, _QUANTILES)], np.float32)
+
+
+def evidence_planes(
+    evidence: Evidence, limits: NDArray[np.float32], rows: slice, columns: slice
+) -> NDArray[np.float32]:
+    """Return the planes that the network takes, 15 x h x w, of rows and columns of the readings.
+
+    Parameters
+    ----------
+    evidence : what is known of the photograph.
+    limits : range of its blur, by `range_of`.
+    """
+    place = (rows, columns)
+    readings = evidence.readings.at(*place)
+    propagated = evidence.propagated[place]
+    planes = np.empty((CHANNELS, *propagated.shape), np.float32)
+    planes[:3] = colours(evidence.guide[:, rows, columns]) - np.float32(0.5)
+    planes[3] = readings.log2_sigma * np.float32(0.5)
+    planes[4] = propagated * np.float32(0.5)
+    planes[5] = readings.log2_sigma - propagated
+    planes[6] = 2 * readings.certainty - 1
+    planes[7] = 2 * readings.smaller.astype(np.float32)
+    planes[8] = 2 * readings.larger.astype(np.float32)
+    planes[9] = readings.coarser - readings.log2_sigma
+    planes[10] = 2 * evidence.readable[place].astype(np.float32) - 1
+    planes[11] = np.log2(np.maximum(evidence.detail[place].astype(np.float32), 0) * 255 + np.float32(0.05)) / 3
+    planes[12:] = limits[:, None, None] * np.float32(0.5)
+    return planes
