@@ -15,6 +15,7 @@ from defocus.methods.pyramid.blur_reader import BlurReader, padded_sides, summar
 from defocus.methods.pyramid.luma import mirrored, reduced
 from defocus.methods.pyramid.method import PyramidParameters
 from defocus.methods.pyramid.weights import BINS, bin_sigmas
+from defocus.optics.kernels import disc_radius
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def luma():
 @pytest.mark.parametrize("sigma", [1.0, 2.0, 4.0, 8.0])
 @pytest.mark.parametrize("lens", ["gaussian", "disc"])
 def test_known_blur_in_known_sigma_out(gravel, sigma, lens):
-    soft = gaussian_blur(gravel, sigma) if lens == "gaussian" else disc_blur(gravel, 2 * sigma)
+    soft = gaussian_blur(gravel, sigma) if lens == "gaussian" else disc_blur(gravel, disc_radius(sigma))
     m = defocus.estimate(soft, method="pyramid")
     # Gravel has little but fine grain, so of 8 px of blur too little is left to tell it from coarser, sharper grain.
     assert np.median(m.sigma) == pytest.approx(sigma, rel=0.3)

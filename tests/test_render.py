@@ -3,6 +3,7 @@ import pytest
 
 from defocus.errors import DefocusError
 from defocus.evaluation import render
+from defocus.optics.kernels import disc_radius
 
 
 def picture(height=60, width=80, seed=0):
@@ -43,7 +44,7 @@ def test_linear_light_makes_edges_brighter():
 def test_uniform_depth_is_plain_blur(kernel, linear):
     image = picture()
     scene = render.render_depth(image, np.full((60, 80), 9.0), None, 4.0, 1.6, kernel, linear_light=linear)
-    blur, size = (render.gaussian_blur, 1.6) if kernel == "gaussian" else (render.disc_blur, 3.2)
+    blur, size = (render.gaussian_blur, 1.6) if kernel == "gaussian" else (render.disc_blur, disc_radius(1.6))
     plain = blur(image, size, linear)
     assert (scene.image == plain).all()
     assert (scene.sigma == np.float32(1.6)).all()
