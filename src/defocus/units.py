@@ -8,7 +8,7 @@ that best explains its blur. Which Gaussian goes with which disc is a convention
                           (the definition is in `defocus.optics.kernels`): sigma = 0.5601 radius = 0.2801 diameter
 ``"second_moment"``       equal variance: sigma = radius / 2 = diameter / 4, 11 % less than by the best fit
 ``"dandres"``             best-fitting Gaussian as measured on photographs, table of D'Andres et al., IEEE TIP 2016, for
-                          radii of 0.5..6 px: about radius / 1.83, 2 to 3 % less than by the default from 3 px on
+                          radii of 0.5..6 px: about radius / 1.83, 1 to 3 % less than by the default from 3 px on
 ``"syndof"``              sigma = (diameter - 1) / 4, SYNDOF of Lee et al., CVPR 2019: one pixel is sharp
 ========================  =============================================================================
 
