@@ -7,9 +7,9 @@ natural pictures does (Field, J. Opt. Soc. Am. A 4, 1987), is
     E(sigma) = sum over f of |K(f) - G(f, sigma)|^2 / f^2.
 
 A Gaussian has its own sigma; a large uniform disc of radius r has 0.5601 r (`DISC_RATIO`), 12 % more than the standard
-deviation of its weights, r / 2. D'Andres et al. (IEEE TIP 2016) measured best-fitting Gaussians of discs on photographs.
-Their table, in `defocus.units`, has 2 to 3 % less for discs of 3 to 6 px: what a power spectrum of 1 / f^3 gives, that of
-straight edges.
+deviation of its weights, r / 2. D'Andres et al. (IEEE TIP 2016) measured the best-fitting Gaussians of discs on
+photographs. Their table, in `defocus.units`, has 2 to 3 % less for discs of 3 to 6 px: what a power spectrum of 1 / f^3
+gives, that of straight edges.
 """
 
 from __future__ import annotations
