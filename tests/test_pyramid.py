@@ -15,6 +15,8 @@ from defocus.methods.pyramid.blur_reader import BlurReader, padded_sides, summar
 from defocus.methods.pyramid.luma import mirrored, reduced
 from defocus.methods.pyramid.method import PyramidParameters
 from defocus.methods.pyramid.weights import BINS, bin_sigmas
+from defocus.optics.kernels import best_fitting_sigma, disc_radius
+from defocus.training.pyramid import scenes
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +35,18 @@ def luma():
 @pytest.mark.parametrize("sigma", [1.0, 2.0, 4.0, 8.0])
 @pytest.mark.parametrize("lens", ["gaussian", "disc"])
 def test_known_blur_in_known_sigma_out(gravel, sigma, lens):
-    soft = gaussian_blur(gravel, sigma) if lens == "gaussian" else disc_blur(gravel, 2 * sigma)
+    soft = gaussian_blur(gravel, sigma) if lens == "gaussian" else disc_blur(gravel, disc_radius(sigma))
     m = defocus.estimate(soft, method="pyramid")
     # Gravel has little but fine grain, so of 8 px of blur too little is left to tell it from coarser, sharper grain.
     assert np.median(m.sigma) == pytest.approx(sigma, rel=0.3)
+
+
+@pytest.mark.parametrize("kind", scenes.APERTURES)
+@pytest.mark.parametrize("sigma", [0.3, 1.0, 3.7, 12.0])
+def test_every_aperture_of_training_has_the_sigma_of_its_label(kind, sigma):
+    for seed in range(3):
+        kernel = scenes._Aperture(kind, sigma, np.random.default_rng(seed)).kernel
+        assert best_fitting_sigma(kernel) == pytest.approx(sigma, rel=0.01)
 
 
 def test_blur_far_beyond_a_patch_is_read(gravel):

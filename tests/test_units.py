@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from defocus.errors import ParameterError
+from defocus.optics.kernels import best_fitting_sigma, disc_kernel
 from defocus.units import (
     circle_of_confusion_from_sigma,
     disc_radius_from_sigma,
@@ -12,14 +13,30 @@ from defocus.units import (
 )
 
 
+def test_the_default_is_the_gaussian_that_best_explains_the_disc():
+    # Rings of a large disc, each as heavy as it is long: their mean of exp(-r^2 / (2 sigma^2)) is 1/2, the condition
+    # of the least error over pictures whose power spectrum falls as 1 / f^2.
+    r = (np.arange(200_000) + 0.5) / 200_000 * 30
+    sigma = sigma_from_disc_radius(30.0)
+    assert np.average(np.exp(-0.5 * (r / sigma) ** 2), weights=r) == pytest.approx(0.5, abs=1e-6)
+    assert sigma_from_disc_radius(30.0) == sigma_from_disc_radius(30.0, "best_fit")
+    assert sigma_from_circle_of_confusion(60.0) == pytest.approx(sigma)
+    assert circle_of_confusion_from_sigma(2.0) == pytest.approx(2 * disc_radius_from_sigma(2.0))
+
+
+@pytest.mark.parametrize("radius", [4, 8, 20])
+def test_the_default_is_what_discs_on_the_pixel_grid_have(radius):
+    assert best_fitting_sigma(disc_kernel(radius)) == pytest.approx(sigma_from_disc_radius(radius), rel=0.008)
+
+
 def test_second_moment_is_that_of_a_disc():
     # A finely drawn disc of radius 7: the standard deviation of its x-coordinate.
     axis = np.linspace(-7, 7, 2001)
     x, y = np.meshgrid(axis, axis)
     inside = x**2 + y**2 <= 49
     # sampling the disc's rim with 2001 steps leaves about 1e-3
-    assert sigma_from_disc_radius(7.0) == pytest.approx(x[inside].std(), rel=1e-3)
-    assert sigma_from_circle_of_confusion(14.0) == sigma_from_disc_radius(7.0)
+    assert sigma_from_disc_radius(7.0, "second_moment") == pytest.approx(x[inside].std(), rel=1e-3)
+    assert sigma_from_circle_of_confusion(14.0, "second_moment") == sigma_from_disc_radius(7.0, "second_moment")
 
 
 @pytest.mark.parametrize(("radius", "sigma"), [(0, 0), (0.5, 0.3), (2, 1.125), (4, 2.2), (6, 3.275), (12, 6.55)])
@@ -27,11 +44,12 @@ def test_dandres_table(radius, sigma):
     assert sigma_from_disc_radius(radius, "dandres") == pytest.approx(sigma, rel=1e-12)
 
 
-def test_dandres_is_about_nine_percent_more_for_larger_discs():
-    radii = np.arange(2.0, 6.1, 0.25)
-    ratio = sigma_from_disc_radius(radii, "dandres") / sigma_from_disc_radius(radii)
+def test_dandres_lies_between_the_second_moment_and_the_best_fit_for_larger_discs():
+    radii = np.arange(3.0, 6.1, 0.25)
+    by = {rule: sigma_from_disc_radius(radii, rule) for rule in ("second_moment", "dandres", "best_fit")}
     # the table is rounded to 0.025 px
-    np.testing.assert_allclose(ratio, 1.095, atol=0.04)
+    np.testing.assert_allclose(by["dandres"] / by["second_moment"], 1.095, atol=0.02)
+    np.testing.assert_allclose(by["dandres"] / by["best_fit"], 0.978, atol=0.015)
 
 
 def test_syndof():
@@ -40,14 +58,14 @@ def test_syndof():
     assert circle_of_confusion_from_sigma(0, "syndof") == 1
 
 
-@given(st.floats(0, 1e4), st.sampled_from(["second_moment", "dandres"]))
+@given(st.floats(0, 1e4), st.sampled_from(["best_fit", "second_moment", "dandres"]))
 def test_radius_and_back(sigma, rule):
     # rounding of two multiplications or interpolations
     back = sigma_from_disc_radius(disc_radius_from_sigma(sigma, rule), rule)
     assert back == pytest.approx(sigma, rel=1e-12, abs=1e-12)
 
 
-@given(st.floats(0, 1e4), st.sampled_from(["second_moment", "syndof"]))
+@given(st.floats(0, 1e4), st.sampled_from(["best_fit", "second_moment", "syndof"]))
 def test_diameter_and_back(sigma, rule):
     back = sigma_from_circle_of_confusion(circle_of_confusion_from_sigma(sigma, rule), rule)
     assert back == pytest.approx(sigma, rel=1e-12, abs=1e-12)
@@ -56,7 +74,7 @@ def test_diameter_and_back(sigma, rule):
 @given(st.lists(st.floats(0, 20), min_size=2, max_size=20))
 def test_more_blur_is_more_blur(radii):
     radii = np.sort(radii)
-    for rule in ("second_moment", "dandres"):
+    for rule in ("best_fit", "second_moment", "dandres"):
         # rounding at equal neighbours
         assert (np.diff(sigma_from_disc_radius(radii, rule)) >= -1e-12).all()
 
@@ -72,5 +90,5 @@ def test_shapes_are_kept_and_bad_lengths_named():
         for bad in (-1, np.nan, np.inf):
             with pytest.raises(ParameterError, match="finite"):
                 convert(bad)
-        with pytest.raises(ParameterError, match="choose second_moment"):
+        with pytest.raises(ParameterError, match="choose best_fit, second_moment"):
             convert(1.0, "thumb")

@@ -4,11 +4,17 @@ A lens images a defocused point as a disc (the circle of confusion), and this pa
 that best explains its blur. Which Gaussian goes with which disc is a convention, and several are in use:
 
 ========================  =============================================================================
-``"second_moment"``       equal variance: sigma = radius / 2 = diameter / 4 (exact for a uniform disc)
-``"dandres"``             best-fitting Gaussian, table of D'Andres et al., IEEE TIP 2016, for radii of
-                          0.5..6 px: about radius / 1.83, so 9 % more than by equal variance
+``"best_fit"``            the default: the Gaussian whose blur of natural pictures differs least from that of the disc
+                          (the definition is in `defocus.optics.kernels`): sigma = 0.5601 radius = 0.2801 diameter
+``"second_moment"``       equal variance: sigma = radius / 2 = diameter / 4, 11 % less than by the best fit
+``"dandres"``             best-fitting Gaussian as measured on photographs, table of D'Andres et al., IEEE TIP 2016, for
+                          radii of 0.5..6 px: about radius / 1.83, 1 to 3 % less than by the default from 3 px on
 ``"syndof"``              sigma = (diameter - 1) / 4, SYNDOF of Lee et al., CVPR 2019: one pixel is sharp
 ========================  =============================================================================
+
+The default is the ratio of the continuous disc, as the lens makes it. A photograph adds the area of its pixels: a disc
+of radius 1 px drawn on the pixel grid has a sigma of 0.67 px, not 0.56, one of 2 px has 1.15, not 1.12, and from 4 px
+on the difference is below 0.8 %. `defocus.optics.kernels.disc_radius` is the inverse for discs on the pixel grid.
 
 All lengths are in px of the photograph. Every function takes a number or an array of any shape and returns float64 of
 the same shape.
@@ -22,6 +28,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from defocus.errors import ParameterError
+from defocus.optics.kernels import DISC_RATIO
 
 __all__ = [
     "DiameterRule",
@@ -32,9 +39,9 @@ __all__ = [
     "sigma_from_disc_radius",
 ]
 
-RadiusRule = Literal["second_moment", "dandres"]
+RadiusRule = Literal["best_fit", "second_moment", "dandres"]
 """Convention that relates sigma to the radius of a disc."""
-DiameterRule = Literal["second_moment", "syndof"]
+DiameterRule = Literal["best_fit", "second_moment", "syndof"]
 """Convention that relates sigma to the diameter of a disc."""
 
 # The table of D'Andres et al. 2016, published with the RTF data set, with (0, 0) added so that no blur stays no blur.
@@ -46,13 +53,14 @@ _DANDRES_SIGMA = np.array(
 )
 
 
-def sigma_from_disc_radius(radius: ArrayLike, rule: RadiusRule = "second_moment") -> NDArray[np.float64]:
+def sigma_from_disc_radius(radius: ArrayLike, rule: RadiusRule = "best_fit") -> NDArray[np.float64]:
     """Return the sigma that corresponds to a uniform disc of `radius`.
 
     Parameters
     ----------
     radius : px, 0 or more; a number or an array of any shape.
-    rule : "second_moment" or "dandres" (linear between the table's entries, the last ratio beyond 6 px).
+    rule : "best_fit" (0.5601 radius), "second_moment" (radius / 2) or "dandres" (linear between the table's entries,
+        the last ratio beyond 6 px).
 
     Returns
     -------
@@ -65,26 +73,30 @@ def sigma_from_disc_radius(radius: ArrayLike, rule: RadiusRule = "second_moment"
 
     Examples
     --------
-    >>> sigma_from_disc_radius([1.0, 4.0])
+    >>> sigma_from_disc_radius([1.0, 4.0]).round(3)
+    array([0.56 , 2.241])
+    >>> sigma_from_disc_radius([1.0, 4.0], rule="second_moment")
     array([0.5, 2. ])
     >>> sigma_from_disc_radius([1.0, 4.0], rule="dandres")
     array([0.65, 2.2 ])
     """
     r = _lengths("radius", radius)
+    if rule == "best_fit":
+        return r * DISC_RATIO
     if rule == "second_moment":
         return r / 2
     if rule == "dandres":
         return _interpolate(r, _DANDRES_RADIUS, _DANDRES_SIGMA)
-    raise ParameterError(f"There is no rule {rule!r} for radii: choose second_moment or dandres.")
+    raise ParameterError(f"There is no rule {rule!r} for radii: choose best_fit, second_moment or dandres.")
 
 
-def disc_radius_from_sigma(sigma: ArrayLike, rule: RadiusRule = "second_moment") -> NDArray[np.float64]:
+def disc_radius_from_sigma(sigma: ArrayLike, rule: RadiusRule = "best_fit") -> NDArray[np.float64]:
     """Return the radius of the uniform disc that corresponds to `sigma`; the inverse of `sigma_from_disc_radius`.
 
     Parameters
     ----------
     sigma : px, 0 or more; a number or an array of any shape.
-    rule : "second_moment" or "dandres".
+    rule : "best_fit", "second_moment" or "dandres".
 
     Returns
     -------
@@ -97,24 +109,27 @@ def disc_radius_from_sigma(sigma: ArrayLike, rule: RadiusRule = "second_moment")
 
     Examples
     --------
-    >>> disc_radius_from_sigma([0.0, 0.5, 2.0])
-    array([0., 1., 4.])
+    >>> disc_radius_from_sigma([0.0, 0.5, 2.0]).round(2)
+    array([0.  , 0.89, 3.57])
     """
     s = _lengths("sigma", sigma)
+    if rule == "best_fit":
+        return s / DISC_RATIO
     if rule == "second_moment":
         return s * 2
     if rule == "dandres":
         return _interpolate(s, _DANDRES_SIGMA, _DANDRES_RADIUS)
-    raise ParameterError(f"There is no rule {rule!r} for radii: choose second_moment or dandres.")
+    raise ParameterError(f"There is no rule {rule!r} for radii: choose best_fit, second_moment or dandres.")
 
 
-def sigma_from_circle_of_confusion(diameter: ArrayLike, rule: DiameterRule = "second_moment") -> NDArray[np.float64]:
+def sigma_from_circle_of_confusion(diameter: ArrayLike, rule: DiameterRule = "best_fit") -> NDArray[np.float64]:
     """Return the sigma that corresponds to a circle of confusion of `diameter`.
 
     Parameters
     ----------
     diameter : px, 0 or more; a number or an array of any shape.
-    rule : "second_moment" (diameter / 4) or "syndof" ((diameter - 1) / 4, and 0 below 1 px).
+    rule : "best_fit" (0.2801 diameter), "second_moment" (diameter / 4) or "syndof" ((diameter - 1) / 4, and 0 below
+        1 px).
 
     Returns
     -------
@@ -127,26 +142,28 @@ def sigma_from_circle_of_confusion(diameter: ArrayLike, rule: DiameterRule = "se
 
     Examples
     --------
-    >>> sigma_from_circle_of_confusion([1.0, 9.0])
-    array([0.25, 2.25])
+    >>> sigma_from_circle_of_confusion([1.0, 9.0]).round(2)
+    array([0.28, 2.52])
     >>> sigma_from_circle_of_confusion([1.0, 9.0], rule="syndof")
     array([0., 2.])
     """
     c = _lengths("diameter", diameter)
+    if rule == "best_fit":
+        return c / 2 * DISC_RATIO
     if rule == "second_moment":
         return c / 4
     if rule == "syndof":
         return np.maximum(c - 1, 0) / 4
-    raise ParameterError(f"There is no rule {rule!r} for diameters: choose second_moment or syndof.")
+    raise ParameterError(f"There is no rule {rule!r} for diameters: choose best_fit, second_moment or syndof.")
 
 
-def circle_of_confusion_from_sigma(sigma: ArrayLike, rule: DiameterRule = "second_moment") -> NDArray[np.float64]:
+def circle_of_confusion_from_sigma(sigma: ArrayLike, rule: DiameterRule = "best_fit") -> NDArray[np.float64]:
     """Return the diameter of the circle of confusion that corresponds to `sigma`.
 
     Parameters
     ----------
     sigma : px, 0 or more; a number or an array of any shape.
-    rule : "second_moment" (4 sigma) or "syndof" (4 sigma + 1).
+    rule : "best_fit" (3.571 sigma), "second_moment" (4 sigma) or "syndof" (4 sigma + 1).
 
     Returns
     -------
@@ -159,15 +176,17 @@ def circle_of_confusion_from_sigma(sigma: ArrayLike, rule: DiameterRule = "secon
 
     Examples
     --------
-    >>> circle_of_confusion_from_sigma([0.0, 2.0])
-    array([0., 8.])
+    >>> circle_of_confusion_from_sigma([0.0, 2.0]).round(2)
+    array([0.  , 7.14])
     """
     s = _lengths("sigma", sigma)
+    if rule == "best_fit":
+        return s / DISC_RATIO * 2
     if rule == "second_moment":
         return s * 4
     if rule == "syndof":
         return s * 4 + 1
-    raise ParameterError(f"There is no rule {rule!r} for diameters: choose second_moment or syndof.")
+    raise ParameterError(f"There is no rule {rule!r} for diameters: choose best_fit, second_moment or syndof.")
 
 
 def _lengths(name: str, values: ArrayLike) -> NDArray[np.float64]:

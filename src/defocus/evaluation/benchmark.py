@@ -260,8 +260,6 @@ def _estimation_values(outcome: Outcome, example: Example) -> dict[str, Any]:
         "bias": float((score[valid] - truth[valid]).mean()),
         "median ratio": _or_none(metrics.median_ratio, score, truth, valid),
     }
-    if example.second_moment is not None:
-        values["MAE, truth by second moments"] = metrics.mean_absolute_error(score, example.second_moment, valid)
     edges = _or_none(metrics.boundary_error, score, truth, valid)
     if edges is not None:
         values["MAE within 8 px of an edge"] = edges.near

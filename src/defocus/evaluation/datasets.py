@@ -50,8 +50,6 @@ class Example:
     valid : H x W bool, False where the truth is not to be counted.
     source : what it was made from; examples of one source are not independent of each other.
     condition : what was done to the source ("2 px, noise 5"), the same text for every source; "" if nothing was.
-    second_moment : H x W float32, px: the truth by equal variance, where `truth` follows another convention from discs
-        to sigma.
     """
 
     name: str
@@ -60,7 +58,6 @@ class Example:
     valid: NDArray[np.bool_]
     source: str = ""
     condition: str = ""
-    second_moment: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)

@@ -79,10 +79,6 @@ METRICS: dict[str, tuple[str, str]] = {
     "wrong elsewhere": ("low", "The same fraction farther away."),
     "MAE": ("low", "Mean |sigma - truth|, px, over valid pixels of an image, then averaged."),
     "MAE, truth clipped to the range": ("low", "MAE against the truth clipped to what the method can tell, px."),
-    "MAE, truth by second moments": (
-        "low",
-        "MAE, px, against half the radius of the disc; only where the truth is D'Andres' table of the radius.",
-    ),
     "MAE at seeds": ("low", "MAE where the method itself measured, before propagation, px."),
     "RMSE": ("low", "Root of the mean squared error of an image, px, then averaged."),
     "relative error": ("low", "Mean |sigma / truth - 1| over pixels whose truth is above 0."),
@@ -121,7 +117,7 @@ METRICS: dict[str, tuple[str, str]] = {
 }
 """Name to (what is better: high, low, zero or none; definition with its pooling)."""
 CONDITION_METRICS: dict[str, tuple[str, str]] = {
-    name: METRICS[name] for name in ("relative error at seeds", "relative error", "MAE", "MAE, truth by second moments")
+    name: METRICS[name] for name in ("relative error at seeds", "relative error", "MAE")
 } | {
     "median ratio": ("none", "Median of sigma / truth over the pixels of an image, then averaged: 1 is without bias."),
     "median reading": ("none", "Median of sigma over all pixels of an image, px, then averaged."),

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from defocus.evaluation import render
 from defocus.evaluation.datasets import DataSet, Example, read_picture
 from defocus.evaluation.render import Kernel
-from defocus.optics.kernels import disc_radius
-from defocus.units import RadiusRule, disc_radius_from_sigma, sigma_from_disc_radius
+from defocus.optics.kernels import best_fitting_sigma, disc_kernel, disc_radius
 
 __all__ = [
     "DISC_RADII",
@@ -39,7 +38,7 @@ _NOISE_SIGMAS = (0.0, 1.0, 2.0, 4.0)
 _NOISE_LEVELS = (0.0, 2.0, 5.0, 10.0)
 """Standard deviations of the white noise of the set `noise`, of 255."""
 DISC_RADII = tuple(np.arange(0.5, 6.01, 0.25).tolist())
-"""Radii of the discs of the set `rtf-like`, px: the 23 of D'Andres' table."""
+"""Radii of the discs of the set `rtf-like`, px: the 23 of the RTF set."""
 _DISC_NOISE = (0.0, 1.0, 1.6)
 """Standard deviations of the white noise of the set `rtf-like`, of 255."""
 _DISC_SCENES = ("steps", "ramp")
@@ -66,7 +65,6 @@ def uniform(
     kernel: Kernel,
     sigmas: Sequence[float] = _UNIFORM_SIGMAS,
     *,
-    rule: RadiusRule = "second_moment",
     linear_light: bool = True,
 ) -> DataSet:
     """Return sharp pictures, each blurred uniformly by every sigma.
@@ -75,21 +73,14 @@ def uniform(
     ----------
     name : name of the set.
     sharp : function that yields the pictures.
-    kernel : "gaussian" or "disc".
+    kernel : "gaussian", or "disc": the one that the Gaussian of sigma best explains (`kernels.disc_radius`).
     sigmas : sigmas, px.
-    rule : which disc has that sigma: the one with this standard deviation on the pixel grid (`kernels.disc_radius`), or
-        the one that a Gaussian of sigma fits best, by D'Andres' table.
     linear_light : blur linear light, as a lens does, or the display-referred values.
 
     Returns
     -------
     DataSet of kind "sigma". The truth is the added blur, without the blur that the picture already had.
     """
-    radius_of: Callable[[float], float]
-    if rule == "second_moment":
-        meaning, radius_of = "standard deviation", disc_radius
-    else:
-        meaning, radius_of = "best-fitting Gaussian", lambda sigma: float(disc_radius_from_sigma(sigma, rule))
 
     def examples() -> Iterator[Example]:
         for e in sharp():
@@ -97,11 +88,11 @@ def uniform(
                 if kernel == "gaussian":
                     image = render.gaussian_blur(e.image, sigma, linear_light)
                 else:
-                    image = render.disc_blur(e.image, radius_of(sigma), linear_light)
+                    image = render.disc_blur(e.image, disc_radius(sigma), linear_light)
                 yield _blurred_evenly(e, image, sigma, f"{sigma:g} px")
 
     light = "linear light" if linear_light else "display values"
-    of_a_disc = f" ({meaning})" if kernel == "disc" else ""
+    of_a_disc = " (of the best-fitting Gaussian)" if kernel == "disc" else ""
     span = f"{sigmas[0]:g} to {sigmas[-1]:g} px"
     description = f"Sharp pictures blurred as a whole in {light}, {kernel}, sigma{of_a_disc} {span}."
     return DataSet(name, "sigma", description, examples)
@@ -163,8 +154,8 @@ def disc_regions(
 
     Returns
     -------
-    DataSet of kind "sigma": the authors' table of the radius; `second_moment` is half the radius. Scenes and noise are
-    seeded by their names.
+    DataSet of kind "sigma": that of each disc on the pixel grid (`kernels.best_fitting_sigma`), within 5 % of the
+    authors' table from a radius of 0.75 px on; a disc of 0.5 px is no blur. Scenes and noise are seeded by their names.
     """
 
     def examples() -> Iterator[Example]:
@@ -178,23 +169,22 @@ def disc_regions(
             for kind in _DISC_SCENES:
                 seed = zlib.crc32(f"{e.name}@{kind}".encode())
                 signed = disc_depths(picture.shape[:2], kind == "ramp", np.random.default_rng(seed))
-                radius = np.abs(signed)
-                # One layer for every radius on either side of the focus: each is blurred by exactly its own disc.
-                image = render.render_depth(
-                    picture, signed, None, 0.0, float(radius.max()) / 2, "disc", layers=2 * len(DISC_RADII)
-                ).image
-                truth, halved = (
-                    sigma_from_disc_radius(radius, rule).astype(np.float32) for rule in ("dandres", "second_moment")
+                radii, which = np.unique(np.abs(signed), return_inverse=True)
+                sigmas = np.array([best_fitting_sigma(disc_kernel(radius)) for radius in radii])
+                sigma = sigmas[which].reshape(signed.shape)
+                # One layer for every radius on either side of the focus: each is blurred by its own disc alone.
+                scene = render.render_depth(
+                    picture, np.sign(signed) * sigma, None, 0.0, float(sigma.max()), "disc", layers=2 * len(DISC_RADII)
                 )
                 for level in levels:
                     label, source = f"{e.name}@{kind}, noise {level:g}", e.source or e.name
                     condition = f"{kind}, noise {level:g}"
-                    yield _with_noise(Example(label, image, truth, everywhere, source, condition, halved), level)
+                    yield _with_noise(Example(label, scene.image, scene.sigma, everywhere, source, condition), level)
 
     description = (
         f"Scenes like the RTF set's: regions and ramps of disc blur, radius {DISC_RADII[0]:g} to {DISC_RADII[-1]:g} "
-        f"px, linear light, occlusion rendered, white noise of {', '.join(f'{n:g}' for n in levels)} of 255; radius "
-        "turned into sigma by D'Andres' table."
+        f"px, linear light, occlusion rendered, white noise of {', '.join(f'{n:g}' for n in levels)} of 255; sigma "
+        "is that of the best-fitting Gaussian of each disc."
     )
     return DataSet(name, "sigma", description, examples)
 

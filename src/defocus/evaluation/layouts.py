@@ -216,7 +216,6 @@ def _declared(root: Path, declaration: Declaration) -> DataSet:
             image = read_picture(path)
             values = read_values(_truth_of(path, root / declaration.truths, declaration.truth_suffix), image.shape[:2])
             valid = np.isfinite(values) & ~np.isin(values, declaration.ignore)
-            second_moment = None
             if declaration.kind == "mask":
                 middle = (values[valid].min() + values[valid].max()) / 2 if valid.any() else 0.0
                 blurred = values > middle
@@ -224,12 +223,10 @@ def _declared(root: Path, declaration: Declaration) -> DataSet:
             elif declaration.kind == "sigma":
                 lengths = np.where(valid, values, 0) * declaration.scale
                 truth = _UNITS[declaration.unit](lengths).astype(np.float32)
-                if declaration.unit == "disc radius (D'Andres)":
-                    second_moment = sigma_from_disc_radius(lengths).astype(np.float32)
             else:
                 sign = 1 if declaration.blurred == "white" else -1
                 truth = (sign * np.where(valid, values, 0) * declaration.scale).astype(np.float32)
-            yield Example(path.stem, image, truth, valid, path.stem, second_moment=second_moment)
+            yield Example(path.stem, image, truth, valid, path.stem)
 
     return DataSet(declaration.name or root.name, declaration.kind, declaration.description, examples)
 
@@ -277,7 +274,6 @@ def _blurred_sets(sharp: Callable[[], Iterator[Example]]) -> list[DataSet]:
     return [
         generators.uniform("uniform-gaussian", sharp, "gaussian"),
         generators.uniform("uniform-disc", sharp, "disc"),
-        generators.uniform("uniform-disc-fitted", sharp, "disc", rule="dandres"),
         generators.disc_regions("rtf-like", sharp),
         generators.noisy("noise", sharp),
     ]

@@ -8,14 +8,14 @@ blurred. Everything follows from their names: every run sees the same pixels.
 set                     what is done to each picture, and its truth
 ======================  ==========================================================================================
 public-gaussian         blurred as a whole by a Gaussian of 0.5 to 8 px; the sigma
-public-disc             blurred as a whole by discs of 1 to 4 px standard deviation; that
+public-disc             blurred as a whole by discs of 1 to 4 px; the sigma of the Gaussian that best explains them
 public-ramp             a plane that runs through the focus, 0 to 6 px, by Gaussians, and by discs under noise and JPEG
 public-layers           a shape of one picture before another, one of the two blurred by 1.5 or 4 px
 public-masks            the pictures of `public-layers`; which layer is the blurred one (True = blurred)
 ======================  ==========================================================================================
 
-Truths are standard deviations in px of the picture. They hold the blur that was added, not what a photograph had
-before.
+Truths are sigmas of best-fitting Gaussians in px of the picture. They hold the blur that was added, not what a
+photograph had before.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ LARGEST = (384, 512)
 GAUSSIANS = (0.5, 1.0, 2.0, 4.0, 8.0)
 """px, sigma over whole pictures."""
 DISCS = (1.0, 2.0, 4.0)
-"""px, standard deviation of the discs over whole pictures."""
+"""px, sigma of the discs over whole pictures: that of their best-fitting Gaussian."""
 RAMP = 6.0
 """px, sigma at the end of a ramp that is farther out of focus."""
 RAMP_LAYERS = 32

@@ -4,8 +4,8 @@ Photographs are taken and returned as display-referred sRGB, H x W or H x W x 3,
 of the input is kept. They are blurred in linear light (`linear_light=True`, as a lens does) or in display-referred
 values (`False`, as DHDE and most of the field make their training data).
 
-The truth is the standard deviation of the kernel in px of the returned image. It does not include the blur that the
-source picture already has.
+The truth is the sigma of the Gaussian that best explains the kernel (`defocus.optics.kernels`), in px of the returned
+image. It does not include the blur that the source picture already has.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from PIL import Image
 from scipy import ndimage, signal
 
 from defocus.errors import DefocusError
-from defocus.optics.kernels import disc_kernel, gaussian_kernel
+from defocus.optics.kernels import disc_kernel, disc_radius, gaussian_kernel
 from defocus.optics.light import linear_to_srgb, srgb_to_linear
 
 __all__ = [
@@ -82,16 +82,19 @@ def _like(values: _Floats, image: _Picture) -> _Picture:
     return values.astype(image.dtype)
 
 
-def _blur_plane(values: _Floats, size: float, kernel: Kernel) -> _Floats:
-    """Blur the first two axes with a Gaussian of sigma `size` px or a disc of radius 2 `size`; borders are mirrored."""
-    if kernel == "gaussian":
-        weights = gaussian_kernel(size)
-        if weights.size == 1:
-            return values
-        across = ndimage.convolve1d(values, weights, axis=1, mode="reflect")
-        blurred: _Floats = ndimage.convolve1d(across, weights, axis=0, mode="reflect")
-        return blurred
-    disc = disc_kernel(2 * size)
+def _blur_plane(values: _Floats, sigma: float, kernel: Kernel) -> _Floats:
+    """Blur the first two axes with a Gaussian of `sigma` px or the disc that it explains best; borders are mirrored."""
+    if kernel == "disc":
+        return _disc_blur_plane(values, disc_radius(sigma))
+    weights = gaussian_kernel(sigma)
+    if weights.size == 1:
+        return values
+    across = ndimage.convolve1d(values, weights, axis=1, mode="reflect")
+    return np.asarray(ndimage.convolve1d(across, weights, axis=0, mode="reflect"))
+
+
+def _disc_blur_plane(values: _Floats, radius: float) -> _Floats:
+    disc = disc_kernel(radius)
     reach = disc.shape[0] // 2
     if reach == 0:
         return values
@@ -101,13 +104,13 @@ def _blur_plane(values: _Floats, size: float, kernel: Kernel) -> _Floats:
     return np.asarray(signal.fftconvolve(padded, disc, "valid", axes=(0, 1)))
 
 
-def _blur(image: _Picture, size: float, kernel: Kernel, linear_light: bool) -> _Picture:
+def _blurred(image: _Picture, blur: Callable[[_Floats, float], _Floats], size: float, linear_light: bool) -> _Picture:
     if size < 0:
         raise DefocusError(f"A blur must be 0 px or more, not {size}.")
     values = _to_unit(image)
     if linear_light:
-        return _like(linear_to_srgb(_blur_plane(srgb_to_linear(values), size, kernel)), image)
-    return _like(_blur_plane(values, size, kernel), image)
+        return _like(linear_to_srgb(blur(srgb_to_linear(values), size)), image)
+    return _like(blur(values, size), image)
 
 
 def gaussian_blur(image: _Picture, sigma: float, linear_light: bool = True) -> _Picture:
@@ -135,7 +138,7 @@ def gaussian_blur(image: _Picture, sigma: float, linear_light: bool = True) -> _
     >>> gaussian_blur(image, 1.0, linear_light=False).round(2)
     array([[0.  , 0.05, 0.24, 0.4 , 0.24, 0.05, 0.  ]])
     """
-    return _blur(image, sigma, "gaussian", linear_light)
+    return _blurred(image, partial(_blur_plane, kernel="gaussian"), sigma, linear_light)
 
 
 def disc_blur(image: _Picture, radius: float, linear_light: bool = True) -> _Picture:
@@ -149,7 +152,7 @@ def disc_blur(image: _Picture, radius: float, linear_light: bool = True) -> _Pic
 
     Returns
     -------
-    The same shape and type. In sigma by second moments this is radius / 2.
+    The same shape and type. `kernels.disc_radius` gives the radius for a sigma.
 
     Raises
     ------
@@ -163,7 +166,7 @@ def disc_blur(image: _Picture, radius: float, linear_light: bool = True) -> _Pic
     >>> disc_blur(image, 2.0, linear_light=False)[3].round(2)
     array([0.  , 0.04, 0.08, 0.08, 0.08, 0.04, 0.  ])
     """
-    return _blur(image, radius / 2, "disc", linear_light)
+    return _blurred(image, _disc_blur_plane, radius, linear_light)
 
 
 def add_noise(image: _Picture, sigma: float, seed: int) -> _Picture:
@@ -293,7 +296,7 @@ def render_depth(
     valid : H x W, False where the disparity is unknown; None = all known. See `fill_unknown`.
     focus_disparity : disparity in focus, which need not occur in the picture.
     max_sigma : blur of the surface farthest out of focus, px.
-    kernel : "gaussian", or "disc" with radius 2 sigma (see `disc_kernel` for the actual sigma of small discs).
+    kernel : "gaussian", or "disc": the one that the Gaussian of the same sigma best explains (`kernels.disc_radius`).
     linear_light : blur linear light (True) or the display-referred values (False).
     layers : number of depth layers; the steps in sigma are about (blur range) / layers.
     noise : standard deviation of the noise added at the end, a fraction of full scale.
@@ -347,7 +350,7 @@ def render_depth(
             near = ndimage.distance_transform_edt(in_front, return_distances=False, return_indices=True)
             seen, surface = values[tuple(near)], depth[tuple(near)]
         support = surface >= lower - same_surface
-        colour = _normalised_blur(seen, support, partial(_blur_plane, size=size, kernel=kernel))
+        colour = _normalised_blur(seen, support, partial(_blur_plane, sigma=size, kernel=kernel))
         if behind_is_empty:
             composed, behind_is_empty = colour, False
             continue

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from scipy import fft, ndimage
 
 from defocus.errors import ParameterError
+from defocus.optics.kernels import disc_kernel, disc_radius, polygon_kernel
 from defocus.runtime.cores import available_cores
 
 __all__ = [
@@ -52,8 +53,6 @@ _FINE_SIGMA = 3.0
 """Largest sigma in px that is computed at full resolution."""
 _BLOCK = 8
 """Largest side in px of the blocks that strong blur is computed on."""
-_OVERSAMPLING = 10
-"""Samples per pixel, along each axis, of an aperture's kernel."""
 _REACH = {"disc": 2.2, "hexagon": 2.6, "gaussian": 3.5}
 """Radius of each aperture's kernel, in sigmas."""
 
@@ -123,7 +122,7 @@ def blur_by_layers(
     ----------
     light : function that returns the linear light of a window (two slices), h x w x 3 float32.
     sigma : H x W, px, blur to add at every pixel.
-    aperture : shape of the blur; all shapes have the variance of the sigma.
+    aperture : shape of the blur; all shapes are best explained by the Gaussian of sigma.
     write : function that takes a window of the result and its linear light, h x w x 3 float32.
     progress : called with the fraction of the work done, 0..1.
 
@@ -139,7 +138,7 @@ def blur_by_layers(
     >>> blurred = np.empty_like(light)
     >>> blur_by_layers(light.__getitem__, np.full((9, 9), 1.0, np.float32), "disc", blurred.__setitem__)
     >>> blurred[4, 2:7, 0].round(2)
-    array([0.03, 0.09, 0.09, 0.09, 0.03], dtype=float32)
+    array([0.02, 0.1 , 0.1 , 0.1 , 0.02], dtype=float32)
     """
     if aperture not in APERTURES:
         raise ParameterError(f"aperture must be one of {', '.join(APERTURES)}, not {aperture!r}.")
@@ -276,12 +275,9 @@ def _kernel_blur(planes: _Floats, sigma: float, aperture: Aperture) -> _Floats:
 def aperture_kernel(sigma: float, aperture: Aperture) -> _Floats:
     """Return the blur of a point through the aperture.
 
-    A disc of radius r has the standard deviation r / 2, a regular hexagon of circumradius r has sqrt(5 / 24) r; the
-    radius is adapted so that small kernels have the right deviation on the pixel grid too.
-
     Parameters
     ----------
-    sigma : standard deviation per axis, px, above 0.
+    sigma : px, above 0: that of the Gaussian that best explains the kernel (`defocus.optics.kernels`).
     aperture : "disc" or "hexagon".
 
     Returns
@@ -290,31 +286,8 @@ def aperture_kernel(sigma: float, aperture: Aperture) -> _Floats:
 
     Examples
     --------
-    >>> aperture_kernel(1.0, "disc")[3].round(2)
-    array([0.  , 0.03, 0.09, 0.09, 0.09, 0.03, 0.  ], dtype=float32)
+    >>> aperture_kernel(1.0, "disc")[2].round(2)
+    array([0.02, 0.1 , 0.1 , 0.1 , 0.02], dtype=float32)
     """
-    radius = 2 * sigma if aperture == "disc" else sigma / float(np.sqrt(5 / 24))
-    for _ in range(4):
-        kernel = _sampled(radius, aperture)
-        at = np.arange(len(kernel)) - len(kernel) // 2
-        deviation = float(np.sqrt((kernel.sum(axis=0) * at**2).sum()))
-        if abs(deviation - sigma) < 0.002 * sigma or deviation == 0:
-            break
-        radius *= sigma / deviation
+    kernel = disc_kernel(disc_radius(sigma)) if aperture == "disc" else polygon_kernel(sigma, blades=6)
     return kernel.astype(np.float32)
-
-
-def _sampled(radius: float, aperture: Aperture) -> NDArray[np.float64]:
-    """Return the fraction of every pixel that the aperture covers."""
-    reach = int(np.ceil(radius + 0.5))
-    fine = (np.arange((2 * reach + 1) * _OVERSAMPLING) + 0.5) / _OVERSAMPLING - reach - 0.5
-    y, x = fine[:, None], fine[None, :]
-    if aperture == "disc":
-        inside = x**2 + y**2 <= radius**2
-    else:
-        apothem = radius * np.sqrt(3) / 2
-        directions = ((0.0, 1.0), (np.sqrt(3) / 2, 0.5), (np.sqrt(3) / 2, -0.5))
-        inside = np.all([np.abs(a * x + b * y) <= apothem for a, b in directions], axis=0)
-    blocks = inside.reshape(2 * reach + 1, _OVERSAMPLING, 2 * reach + 1, _OVERSAMPLING)
-    kernel = blocks.mean(axis=(1, 3), dtype=np.float64)
-    return np.asarray(kernel / kernel.sum())

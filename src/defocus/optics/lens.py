@@ -14,7 +14,7 @@ from PIL.ExifTags import Base
 
 from defocus.errors import ParameterError
 from defocus.photograph import Photograph
-from defocus.units import circle_of_confusion_from_sigma
+from defocus.units import circle_of_confusion_from_sigma, sigma_from_circle_of_confusion
 
 __all__ = ["FARTHEST", "BlurredSide", "Lens", "lens_from_exif"]
 
@@ -52,7 +52,7 @@ class Lens:
     >>> lens = defocus.Lens(focal_length=50, f_number=1.8, focus_distance=2, sensor_width=36)
     >>> sigma = lens.sigma(np.array([2.0, 3.0, 10.0]), width=6000)  # px
     >>> sigma.round(1)
-    array([ 0. ,  9.9, 23.7])
+    array([ 0. , 11.1, 26.6])
     >>> lens.depth(sigma, side="behind", width=6000).round(2)  # m
     array([ 2.,  3., 10.])
     """
@@ -93,7 +93,7 @@ class Lens:
         Examples
         --------
         >>> Lens(50, 1.8, 2, 36).depth(np.array([0.0, 10.0]), "front", width=6000).round(2)
-        array([2. , 1.5])
+        array([2.  , 1.54])
         """
         circle = circle_of_confusion_from_sigma(sigma) * self.sensor_width / width
         f, distance = self.focal_length, self.focus_distance * 1000
@@ -117,12 +117,12 @@ class Lens:
         Examples
         --------
         >>> Lens(50, 1.8, 2, 36).sigma(np.array([1.0, 2.0, 4.0]), width=6000).round(1)
-        array([29.7,  0. , 14.8])
+        array([33.2,  0. , 16.6])
         """
         f, distance = self.focal_length, self.focus_distance * 1000
         z = np.asarray(depth, np.float64) * 1000
         circle = f**2 / self.f_number * np.abs(z - distance) / (z * (distance - f))
-        return np.asarray(circle * width / self.sensor_width / 4)
+        return sigma_from_circle_of_confusion(circle * width / self.sensor_width)
 
 
 def lens_from_exif(photograph: Photograph, given: Mapping[str, float | None] | None = None) -> Lens | list[str]:

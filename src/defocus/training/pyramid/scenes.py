@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from scipy import fft, ndimage
 
-from defocus.optics.kernels import disc_kernel, disc_radius, gaussian_kernel
+from defocus.optics.kernels import disc_kernel, disc_radius, gaussian_kernel, polygon_kernel
 from defocus.optics.light import linear_to_srgb, luma, srgb_to_linear
 from defocus.photograph import read_photograph
 from defocus.runtime.atomic import atomic_write
@@ -455,7 +455,7 @@ def _blur_by_map(light: _Floats, blur: _Floats, kernel: str, random: np.random.G
 
 
 class _Aperture:
-    """A blur kernel whose standard deviation is `sigma` px, applied with mirrored borders."""
+    """A blur kernel that the Gaussian of `sigma` px explains best, applied with mirrored borders."""
 
     def __init__(self, kind: str, sigma: float, random: np.random.Generator) -> None:
         self.sigma = sigma
@@ -467,7 +467,8 @@ class _Aperture:
         elif kind == "disc":
             self.kernel = disc_kernel(disc_radius(sigma))
         else:
-            self.kernel = _polygon_kernel(sigma, random)
+            blades, turn, rim = int(random.integers(5, 10)), random.uniform(0, 2 * np.pi), random.uniform(-0.5, 1.0)
+            self.kernel = polygon_kernel(sigma, blades, turn, rim)
 
     def blur(self, plane: _Floats) -> _Floats:
         kernel = self.kernel
@@ -485,24 +486,6 @@ class _Aperture:
         transformed = fft.rfft2(padded, (side, side)) * fft.rfft2(kernel.astype(np.float32), (side, side))
         whole = fft.irfft2(transformed, (side, side))
         return np.asarray(whole[2 * reach : 2 * reach + CANVAS, 2 * reach : 2 * reach + CANVAS], np.float32)
-
-
-def _polygon_kernel(sigma: float, random: np.random.Generator) -> NDArray[np.float64]:
-    """The blades of a lens, with a rim brighter or darker than the middle; standard deviation sigma px per axis."""
-    blades, turn, rim = int(random.integers(5, 10)), random.uniform(0, 2 * np.pi), random.uniform(-0.5, 1.0)
-    fine = max(1, int(np.ceil(12 / sigma)))  # samples a pixel
-    reach = int(np.ceil(2.8 * sigma)) + 1
-    x = (np.arange((2 * reach + 1) * fine) + 0.5) / fine - reach - 0.5
-    across, down = np.meshgrid(x, x)
-    angle = (np.arctan2(down, across) + turn) % (2 * np.pi / blades) - np.pi / blades
-    radius = np.hypot(across, down) * np.cos(angle) / np.cos(np.pi / blades)
-    size = 2.0 * sigma / np.sqrt(np.cos(np.pi / blades))
-    for _ in range(3):  # find the size whose standard deviation is sigma
-        weight = np.where(radius <= size, 1 + rim * (np.minimum(radius / size, 1) ** 2 - 0.5), 0)
-        size *= sigma / max(np.sqrt((weight * across**2).sum() / weight.sum()), 1e-6)
-    blocks = (2 * reach + 1, fine, 2 * reach + 1, fine)
-    kernel = weight.reshape(blocks).mean((1, 3))
-    return np.asarray(kernel / kernel.sum())
 
 
 def _camera(picture: _Floats, recipe: SceneRecipe, random: np.random.Generator) -> NDArray[np.uint8]:
