@@ -35,7 +35,7 @@ in first order of the pixel's variance, 1/12."""
 _SMALLEST_SIGMA = 0.1
 """Sigma in px below which nothing is left of a sampled Gaussian beside its middle (exp(-50) at the next pixel)."""
 _FINE_SIGMA = 2.0
-"""Sigma in px from which sums over the pixels of a sampled Gaussian are integrals within 1e-9."""
+"""Sigma in px from which sums over the pixels of a sampled Gaussian are integrals within 3e-9."""
 _SAMPLES = 12
 """Samples per sigma, along each axis, that a polygon is drawn with; at least one a pixel."""
 _CLOSE = 0.003
