@@ -284,6 +284,7 @@ def _development_sets(root: Path) -> list[DataSet]:
         "depth": lambda: [
             *_blurred_sets(lambda: generators.sharp_pictures(lambda: read_depth(root))),
             generators.depth_rendered("depth", lambda: read_depth(root)),
+            generators.aperture_rendered("aperture", lambda: read_depth(root)),
         ],
     }
     return [data for name, make in makers.items() if (root / name).is_dir() for data in make()]
