@@ -199,3 +199,18 @@ def test_bootstrap_interval():
     assert metrics.bootstrap_interval([3, 3, 3]) == (3, 3)
     with pytest.raises(metrics.UndefinedMetricError, match="two images"):
         metrics.bootstrap_interval([1.0])
+
+
+def test_sure_and_wrong_counts_boasts_only():
+    estimate = np.array([[1.0, 1.0, 1.0, 1.0, 1.0]])
+    truth = np.array([[1.4, 1.5, 0.72, 0.7, 4.0]])
+    sure = np.full(truth.shape, 0.5)
+    # Half an octave is a factor of 1.414 either way.
+    assert metrics.sure_and_wrong(estimate, truth, sure) == (0.6, 1.0)
+    assert metrics.sure_and_wrong(estimate, truth, sure - 0.01) == (0.0, 0.0)
+    assert metrics.sure_and_wrong(estimate, truth, sure, valid=truth < 1.5) == (1 / 3, 1.0)
+    # What nobody can know counts although it is not valid, and whatever its truth says.
+    frame = np.array([[True, False, False, False, False]])
+    assert metrics.sure_and_wrong(estimate, estimate, sure, ~frame, frame) == (0.2, 1.0)
+    with pytest.raises(DefocusError, match="No pixel is valid"):
+        metrics.sure_and_wrong(estimate, truth, sure, truth < 0)

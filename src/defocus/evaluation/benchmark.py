@@ -250,6 +250,11 @@ def _estimation_values(outcome: Outcome, example: Example) -> dict[str, Any]:
     if not outcome.in_px or outcome.span is None:
         return values
     values["median reading"] = float(np.median(score))
+    if outcome.confidence is not None:
+        within = np.clip(truth, *outcome.span)
+        shares = _or_none(metrics.sure_and_wrong, score, within, outcome.confidence, valid, example.unreadable)
+        if shares is not None:
+            values["sure and wrong"], values["sure"] = shares
     if not valid.any():
         return values
     values |= {

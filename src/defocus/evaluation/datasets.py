@@ -59,6 +59,8 @@ class Example:
     condition : what was done to the source ("2 px, noise 5"), the same text for every source; "" if nothing was.
     second_moment : H x W float32, px: the truth by equal variance, where `truth` follows another convention from discs
         to sigma.
+    unreadable : H x W bool, True where nobody can know the blur (a frame, camera shake), so that it is wrong to be
+        sure; not among the valid pixels. None means nowhere.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Example:
     source: str = ""
     condition: str = ""
     second_moment: NDArray[np.float32] | None = None
+    unreadable: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)

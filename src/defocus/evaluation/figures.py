@@ -112,6 +112,13 @@ METRICS: dict[str, tuple[str, str]] = {
         "to say sharp.",
     ),
     "share of confidence >= 0.8": ("none", "Share of the pixels of all images, pooled."),
+    "sure and wrong": (
+        "low",
+        "Fraction of pixels with a confidence of 0.5 and more whose sigma is off by more than half an octave, the "
+        "truth clipped to what the method can tell. Where nobody can know the blur (a frame, camera shake), whatever "
+        "is sure is wrong.",
+    ),
+    "sure": ("none", "Fraction of pixels with a confidence of 0.5 and more, of the same pixels."),
     "rank correlation": ("high", "Spearman's, map against truth, per image, then averaged."),
     "affine-invariant RMSE": (
         "low",
@@ -121,7 +128,15 @@ METRICS: dict[str, tuple[str, str]] = {
 }
 """Name to (what is better: high, low, zero or none; definition with its pooling)."""
 CONDITION_METRICS: dict[str, tuple[str, str]] = {
-    name: METRICS[name] for name in ("relative error at seeds", "relative error", "MAE", "MAE, truth by second moments")
+    name: METRICS[name]
+    for name in (
+        "relative error at seeds",
+        "relative error",
+        "MAE",
+        "MAE, truth by second moments",
+        "sure and wrong",
+        "sure",
+    )
 } | {
     "median ratio": ("none", "Median of sigma / truth over the pixels of an image, then averaged: 1 is without bias."),
     "median reading": ("none", "Median of sigma over all pixels of an image, px, then averaged."),

@@ -26,6 +26,7 @@ from scipy import ndimage
 from scipy.stats import bootstrap, spearmanr
 
 from defocus.errors import DefocusError, UndefinedMetricError
+from defocus.maps.accuracy import CONFIDENT
 
 __all__ = [
     "AffineError",
@@ -51,6 +52,7 @@ __all__ = [
     "relative_error",
     "root_mean_square_error",
     "spearman",
+    "sure_and_wrong",
 ]
 
 _Floats = NDArray[np.float64]
@@ -648,6 +650,52 @@ def error_by_size(
         SizeBin(float(bounds[k]), float(bounds[k + 1]), int(pixels[k]), float(absolute[k]), float(signed[k]))
         for k in range(count)
     ]
+
+
+def sure_and_wrong(
+    estimate: ArrayLike,
+    truth: ArrayLike,
+    confidence: ArrayLike,
+    valid: ArrayLike | None = None,
+    unreadable: ArrayLike | None = None,
+) -> tuple[float, float]:
+    """Return the fraction of pixels that are sure and wrong, and the fraction that are sure.
+
+    Sure is a confidence of `CONFIDENT` (0.5) and more; wrong is an estimate that differs from the truth by more than
+    half an octave, |log2(estimate / truth)| > 0.5. Where nobody can know the truth, whatever is sure is wrong.
+
+    Parameters
+    ----------
+    estimate, truth : H x W, sigma in px; truths of 0 are matched by an estimate of 0 only, so clip them to what the
+        method can tell.
+    confidence : H x W, 0..1.
+    valid : H x W, True = the truth counts; None = all.
+    unreadable : H x W, True = nobody can know the truth, so the pixel counts whether it is valid or not; None = none.
+
+    Returns
+    -------
+    wrong, sure : fractions of all pixels that count, 0..1. The first is never larger than the second.
+
+    Raises
+    ------
+    UndefinedMetricError
+        No pixel counts, or NaN at pixels that do.
+
+    Examples
+    --------
+    >>> sure_and_wrong([[1.0, 1.0, 1.0, 1.0]], [[1.2, 4.0, 4.0, 0.0]], [[0.9, 0.8, 0.1, 0.2]])
+    (0.25, 0.5)
+    """
+    expected = np.asarray(truth, dtype=np.float64)
+    unknowable = np.zeros(expected.shape, bool) if unreadable is None else np.asarray(unreadable, dtype=bool)
+    counted = np.ones(expected.shape, bool) if valid is None else np.asarray(valid, dtype=bool)
+    values, sure, blank = _counted(estimate, confidence, unknowable, valid=counted | unknowable)
+    wanted = _counted(expected, valid=counted | unknowable)[0]
+    values, sure = _finite(values, "estimate"), _finite(sure, "confidence") >= CONFIDENT
+    wanted = _finite(np.where(blank, 0.0, wanted), "truth")
+    half_octave = 2**0.5
+    wrong = blank | (values > half_octave * wanted) | (half_octave * values < wanted)
+    return float(np.mean(sure & wrong)), float(np.mean(sure))
 
 
 def spearman(score_map: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None) -> float:
