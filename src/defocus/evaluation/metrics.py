@@ -40,9 +40,11 @@ __all__ = [
     "bootstrap_interval",
     "boundary_error",
     "calibration",
+    "error_by_coverage",
     "error_by_size",
     "f_at_threshold",
     "f_beta",
+    "grossly_wrong",
     "iou_at_threshold",
     "leave_one_out",
     "max_f",
@@ -550,6 +552,74 @@ def boundary_error(
     far = counted & ~near
     error = np.abs(values - wanted)
     return BoundaryError(float(error[near].mean()), float(error[far].mean()) if far.any() else float("nan"))
+
+
+def grossly_wrong(estimate: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None) -> float:
+    """Return the fraction of the valid pixels whose error is above 1 px and above the truth itself.
+
+    Parameters
+    ----------
+    estimate, truth : H x W, sigma in px.
+    valid : H x W, True = counts; None = all.
+
+    Returns
+    -------
+    float, 0..1.
+
+    Raises
+    ------
+    UndefinedMetricError
+        No valid pixel, or NaN at valid pixels.
+
+    Examples
+    --------
+    >>> grossly_wrong([[1.4, 1.6, 7.0, 9.0]], [[0.5, 0.5, 4.0, 4.0]])
+    0.5
+    """
+    values, wanted = _estimation(estimate, truth, valid)
+    return float(np.mean(np.abs(values - wanted) > np.maximum(1.0, wanted)))
+
+
+def error_by_coverage(
+    estimate: ArrayLike,
+    truth: ArrayLike,
+    confidence: ArrayLike,
+    coverages: Sequence[float],
+    valid: ArrayLike | None = None,
+) -> _Floats:
+    """Return the mean absolute error of the surest pixels, for several fractions of all pixels (risk against coverage).
+
+    Of pixels of equal confidence, of which only a part is taken, all count with that part as their weight (El-Yaniv and
+    Wiener, JMLR 2010, define risk and coverage).
+
+    Parameters
+    ----------
+    estimate, truth : H x W, sigma in px (or any one unit).
+    confidence : H x W, larger = surer.
+    coverages : fractions of the valid pixels, above 0 and up to 1.
+    valid : H x W, True = counts; None = all.
+
+    Returns
+    -------
+    One error for each coverage, in the unit of the maps; that of 1 is the mean absolute error.
+
+    Raises
+    ------
+    UndefinedMetricError
+        No valid pixel, or NaN at valid pixels.
+
+    Examples
+    --------
+    >>> error_by_coverage([[1.0, 2.0, 3.0, 4.0]], [[1.1, 2.3, 4.0, 4.0]], [[0.9, 0.8, 0.1, 0.1]], (0.5, 1.0)).round(3)
+    array([0.2 , 0.35])
+    """
+    values, wanted = _estimation(estimate, truth, valid)
+    sure = _finite(_counted(confidence, valid=valid)[0], "confidence")
+    _, group, pixels = np.unique(-sure, return_inverse=True, return_counts=True)
+    taken = np.concatenate([[0], np.cumsum(pixels)])
+    error = np.concatenate([[0], np.cumsum(np.bincount(group, weights=np.abs(values - wanted)))])
+    wanted_pixels = np.asarray(coverages, dtype=np.float64) * sure.size
+    return np.asarray(np.interp(wanted_pixels, taken, error) / wanted_pixels)
 
 
 def relative_error(estimate: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None) -> float:
