@@ -11,7 +11,7 @@ DUT                     `dut*_source/` or `-source/` and `-gt/`     mask, white 
 SYNDOF                  `image/` and `blur_map/`                    16 bit, sigma in px times 10
 RTF (D'Andres 2016)     a declaration with `like = "rtf"`           disc radius in px -> sigma by its table
 development sets        `masks/`, `multifocus/`, `pixel4/`,         see `read_masks` and its neighbours
-                        `depth/`, some or all
+                        `camera/`, `depth/`, some or all
 photographs alone       a folder of photographs                     none: they are blurred by known amounts
 public sets             the word `public`, where no folder has      sigma and masks; see `defocus.evaluation.public`
                         that name
@@ -34,12 +34,14 @@ from numpy.typing import NDArray
 
 from defocus.errors import DefocusError
 from defocus.evaluation import generators, public
+from defocus.evaluation.content import content
 from defocus.evaluation.datasets import (
     DataSet,
     Example,
     Kind,
     existing_folder,
     photographs_in,
+    read_camera,
     read_depth,
     read_masks,
     read_multifocus,
@@ -61,6 +63,8 @@ _UNITS: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
     "circle of confusion": sigma_from_circle_of_confusion,
     "circle of confusion (SYNDOF)": lambda values: sigma_from_circle_of_confusion(values, "syndof"),
 }
+_CONTENT_PICTURES = ("Aloe", "Baby1", "Cloth1", "astronaut", "coffee", "camera")
+"""Sharp pictures of the set `content`: of the development set `depth`, and of scikit-image where it is installed."""
 _TRUTH_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".jpg", ".npy", ".mat")
 
 
@@ -262,12 +266,33 @@ def _development_sets(root: Path) -> list[DataSet]:
                 lambda: read_pixel4(root),
             )
         ],
+        "camera": lambda: [
+            DataSet(
+                "camera",
+                "sigma",
+                "Photographs of a single-lens reflex camera indoors, every fourth of 81; truth: a thin lens over "
+                "measured depths, fitted to a second photograph at a smaller aperture.",
+                lambda: read_camera(root),
+            ),
+            DataSet(
+                "camera-choosing",
+                "sigma",
+                "As the set camera, other photographs: settings may be chosen on these.",
+                lambda: read_camera(root, "choosing"),
+            ),
+        ],
         "depth": lambda: [
             *_blurred_sets(lambda: generators.sharp_pictures(lambda: read_depth(root))),
             generators.depth_rendered("depth", lambda: read_depth(root)),
+            generators.aperture_rendered("aperture", lambda: read_depth(root)),
+            content("content", lambda: _of_content(root)),
         ],
     }
     return [data for name, make in makers.items() if (root / name).is_dir() for data in make()]
+
+
+def _of_content(root: Path) -> Iterator[Example]:
+    return (e for e in generators.sharp_pictures(lambda: read_depth(root)) if e.name in _CONTENT_PICTURES)
 
 
 def _blurred_sets(sharp: Callable[[], Iterator[Example]]) -> list[DataSet]:
