@@ -176,3 +176,10 @@ def test_the_command_says_so(run, tmp_path):
     assert found["in_words"] in out
     _, out, _ = run("rank", photo, "--json")
     assert json.loads(out)["shaken"]
+
+
+@pytest.mark.parametrize("edit", [defocus.sharpen, defocus.magnify])
+def test_edits_leave_a_shaken_photograph_alone(edit):
+    picture = shaken(PICTURES["astronaut"], 24, 35)
+    changed = np.abs(edit(picture).astype(int) - picture).max(axis=2) > 2
+    assert changed.mean() < 0.05

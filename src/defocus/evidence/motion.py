@@ -30,7 +30,7 @@ from defocus.maps.motion import SURE, Motion, Movement
 from defocus.optics.light import luma
 from defocus.photograph import Photograph
 from defocus.photograph.content import find_content
-from defocus.runtime.cores import on_all_cores
+from defocus.runtime.cores import on_all_cores, single_blas_thread
 
 __all__ = [
     "BLOCK",
@@ -143,7 +143,8 @@ def motion_of(photograph: Photograph) -> Motion:
             for top in range(0, part.height, several)
         ]
     )
-    found = find_motion(np.asarray(grey, np.float32), factor, (part.height, part.width))
+    with single_blas_thread():  # several threads would wait for each other: the products are small
+        found = find_motion(np.asarray(grey, np.float32), factor, (part.height, part.width))
     return found.placed(content.rows.start, content.columns.start, (photograph.height, photograph.width))
 
 
