@@ -38,7 +38,7 @@ def apart(degrees, others):
     return abs((degrees - others + 90) % 180 - 90)
 
 
-@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize("name", ["coffee", "gravel"])
 @pytest.mark.parametrize(("length", "direction"), [(8, 0), (12, 35), (16, 90), (24, 150)])
 def test_a_shake_is_found_with_its_length_and_direction(name, length, direction):
     motion = motion_of(as_photograph(shaken(PICTURES[name], length, direction)))
@@ -51,13 +51,13 @@ def test_a_shake_is_found_with_its_length_and_direction(name, length, direction)
 
 
 def test_a_path_that_is_slightly_bent_is_found():
-    motion = motion_of(as_photograph(shaken(PICTURES["astronaut"], 16, 60, turn=25)))
+    motion = motion_of(as_photograph(shaken(PICTURES["coffee"], 16, 60, turn=25)))
     assert motion.shaken
     assert apart(motion.camera.direction, 60) < 10
 
 
 def test_turning_the_photograph_turns_the_direction():
-    picture = shaken(PICTURES["astronaut"], 14, 25)
+    picture = shaken(PICTURES["coffee"], 14, 25)
     for turns, direction in ((0, 25), (1, 115), (2, 25), (3, 115)):
         movement = motion_of(as_photograph(np.ascontiguousarray(np.rot90(picture, turns)))).camera
         assert apart(movement.direction, direction) < 10
@@ -78,15 +78,15 @@ def test_still_and_defocused_photographs_have_not_moved(name):
         assert motion.fraction < 0.02
 
 
-def test_stripes_and_plain_pictures_have_not_moved():
-    columns = np.arange(400)
+def test_plain_and_small_pictures_have_not_moved():
     for picture in (
         np.zeros((300, 400, 3), np.uint8),
         np.full((300, 400, 3), 90, np.uint8),
-        np.broadcast_to((120 + 100 * (columns // 9 % 2))[None, :, None], (300, 400, 3)).astype(np.uint8),
+        shaken(PICTURES["coffee"], 16, 35)[:100, :120],  # smaller than a window
     ):
         motion = motion_of(as_photograph(picture))
         assert not motion.shaken
+        assert motion.fraction == 0
 
 
 def test_a_moving_subject_is_sure_there_and_not_elsewhere():
@@ -105,7 +105,7 @@ def test_a_moving_subject_is_sure_there_and_not_elsewhere():
 
 
 def test_a_map_is_not_confident_of_a_shaken_photograph():
-    still, moved = (defocus.estimate(each) for each in (data.astronaut(), shaken(data.astronaut(), 24, 35)))
+    still, moved = (defocus.estimate(each) for each in (PICTURES["coffee"], shaken(PICTURES["coffee"], 24, 35)))
     assert still.motion.in_words() == ""
     assert moved.motion.shaken
     assert ((moved.confidence >= 0.5) & (moved.sigma < 1)).mean() < 0.1
@@ -114,28 +114,28 @@ def test_a_map_is_not_confident_of_a_shaken_photograph():
 
 
 def test_bars_and_frames_have_not_moved():
-    picture = np.pad(shaken(PICTURES["astronaut"], 16, 35), ((128, 64), (0, 0), (0, 0)))
+    picture = np.pad(shaken(PICTURES["coffee"], 16, 35), ((128, 64), (0, 0), (0, 0)))
     m = defocus.estimate(picture)
     assert m.motion.shape == picture.shape[:2]
     assert m.motion.shaken
     sure = m.motion.of_pixels().sure
     assert sure[:128].max() == 0
-    assert sure[200:600].min() >= 0.5
+    assert sure[200:520].min() >= 0.5
 
 
 def test_large_photographs_are_reduced_and_lengths_are_in_px_of_the_photograph():
     assert reduction_for_motion(1500, 1500) == 1
     assert reduction_for_motion(2000, 3000) == 2
-    grey = (shaken(PICTURES["astronaut"], 12, 35)[..., 1] / 255).astype(np.float32)
-    motion = find_motion(grey, 4, (2045, 2048))
+    grey = (shaken(PICTURES["gravel"], 12, 35)[..., 1] / 255).astype(np.float32)
+    motion = find_motion(grey, 4, (1597, 1600))
     assert motion.block == 256
     assert motion.camera.length == pytest.approx(48, rel=0.2)
-    assert motion.sure.shape == (8, 8)
+    assert motion.sure.shape == (7, 7)
 
 
 @pytest.mark.parametrize("suffix", ["lossless", "compact"])
 def test_motion_survives_the_map_file(tmp_path, suffix):
-    m = defocus.estimate(shaken(PICTURES["astronaut"], 16, 35))
+    m = defocus.estimate(shaken(PICTURES["coffee"], 16, 35))
     m.save(tmp_path / "map.tiff", precision=suffix, reduced=1 if suffix == "lossless" else 2)
     again = defocus.load(tmp_path / "map.tiff").motion
     assert again.camera == m.motion.camera
@@ -165,7 +165,7 @@ def test_the_command_says_so(run, tmp_path):
     from PIL import Image
 
     photo = tmp_path / "moved.png"
-    Image.fromarray(shaken(PICTURES["astronaut"], 20, 35)).save(photo)
+    Image.fromarray(shaken(PICTURES["coffee"], 20, 35)).save(photo)
     _, out, _ = run("estimate", photo, "--json")
     found = json.loads(out)["motion"]
     assert found["shaken"]
@@ -180,6 +180,6 @@ def test_the_command_says_so(run, tmp_path):
 
 @pytest.mark.parametrize("edit", [defocus.sharpen, defocus.magnify])
 def test_edits_leave_a_shaken_photograph_alone(edit):
-    picture = shaken(PICTURES["astronaut"], 24, 35)
+    picture = shaken(PICTURES["coffee"], 24, 35)
     changed = np.abs(edit(picture).astype(int) - picture).max(axis=2) > 2
     assert changed.mean() < 0.05

@@ -5,7 +5,7 @@
 Every other photograph of the folder, by name, is trained on; the rest is left for tests. Each is looked at as it is,
 with noise and JPEG, out of focus, shaken, shaken and out of focus, and with a subject that moved before it. One in six
 of them is held out, and tells how sure the networks' answers are: their odds are calibrated on it, and then set to a
-world in which one block in a hundred, and one photograph in twenty, has moved.
+world in which three blocks in a hundred, and one photograph in twenty, have moved.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ _MOVED, _STILL = 0.9, 0.02
 """Fractions of a block that a moving subject covers, from which on it has moved, and up to which it has not."""
 _HIDDEN = (32, 16)
 """Sizes of the hidden layers."""
-_EPOCHS, _BATCH, _RATE, _DECAY, _DROPPED = 15, 512, 4e-3, 1e-3, 0.1
-_PRIORS = {"block": 0.01, "camera": 0.05}
+_EPOCHS, _BATCH, _RATE, _DECAY, _DROPPED = 8, 512, 4e-3, 1e-3, 0.1
+_PRIORS = {"block": 0.03, "camera": 0.05}
 """Fraction of the blocks, and of the photographs, of the world that have moved."""
 _HELD_OUT = 6
 """One in this many photographs is held out."""
