@@ -10,7 +10,6 @@ from skimage import data
 
 import defocus
 from defocus.evidence.blocks import without_block_edges
-from defocus.evidence.camera_shake import camera_shake
 from defocus.evidence.discs import outlined_discs
 from defocus.evidence.grain import find_grain
 from defocus.photograph import as_photograph
@@ -172,33 +171,3 @@ def test_colours_hidden_under_transparency_do_not_matter():
     np.testing.assert_array_equal(maps[0], maps[1])
     np.testing.assert_array_equal(maps[0], maps[2])
     assert defocus.estimate(np.dstack([soft, np.zeros_like(alpha)])).confidence.max() == 0
-
-
-def shaken(picture, length, degrees):
-    steps = np.linspace(-length / 2, length / 2, 4 * length)
-    along = np.deg2rad(degrees)
-    moved = [
-        ndimage.shift(picture.astype(float), (step * np.sin(along), step * np.cos(along), 0), order=1, mode="nearest")
-        for step in steps
-    ]
-    return as_8_bits(np.mean(moved, axis=0))
-
-
-@pytest.mark.parametrize("degrees", [0, 40, 90])
-def test_camera_shake_is_seen_with_its_direction(degrees):
-    picture = data.brick()[:400, :400, None].repeat(3, axis=2)
-    still = camera_shake(as_photograph(picture))
-    moved = camera_shake(as_photograph(shaken(picture, 12, degrees)))
-    assert not still.shaken
-    assert moved.shaken
-    off = abs(moved.direction - degrees) % 180
-    assert min(off, 180 - off) <= 15
-
-
-def test_sharp_and_evenly_blurred_photographs_are_not_shaken():
-    for picture in PICTURES:
-        for sigma in (0, 1, 3):
-            assert not camera_shake(as_photograph(as_8_bits(blurred(picture, sigma)))).shaken
-    bars = np.pad(PICTURES[0][100:400], ((60, 60), (0, 0), (0, 0)))
-    assert not camera_shake(as_photograph(bars)).shaken
-    assert camera_shake(as_photograph(np.zeros((50, 60, 3), np.uint8))).score == 0

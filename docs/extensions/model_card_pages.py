@@ -24,6 +24,6 @@ def _copy_cards(app: Sphinx) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     package = Path(defocus.__file__).parent
-    for name in METHODS:
+    for name in (*METHODS, "motion"):  # movement is looked for by the pyramid method
         for card in package.rglob(f"{name}.md"):
             shutil.copy2(card, folder / card.name)

@@ -21,7 +21,7 @@ from skimage import data
 import defocus
 from defocus.cli.segment import outline
 from defocus.evaluation.render import add_noise, gaussian_blur, render_depth
-from defocus.evidence.camera_shake import camera_shake
+from defocus.evidence.motion import motion_of
 from defocus.maps.preview import overlay, preview
 from defocus.photograph import as_photograph
 from failure_scenes import SCENES
@@ -150,7 +150,7 @@ def failures() -> None:
             wrong = f"{100 * np.mean(off & (confidence >= 0.5)):.0f} %"
         truth = "-" if scene.sigma is None else f"{scene.sigma:.3g} px"
         lines.append(f"| {scene.title} | {truth} | {np.median(sigma):.2f} px | {np.median(confidence):.2f} | {wrong} |")
-        shaken = camera_shake(as_photograph(scene.picture)).shaken
+        shaken = motion_of(as_photograph(scene.picture)).shaken
         lines[-1] += f" {'yes' if shaken else 'no'} |"
     print("\n".join(lines))  # noqa: T201
 

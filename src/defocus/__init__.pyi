@@ -18,6 +18,8 @@ from .estimation import estimate as estimate
 from .maps.defocus_map import DefocusMap as DefocusMap
 from .maps.defocus_map import Seeds as Seeds
 from .maps.map_file import load as load
+from .maps.motion import Motion as Motion
+from .maps.motion import Movement as Movement
 from .methods.dhde import DHDEParameters as DHDEParameters
 from .methods.registry import available_methods as available_methods
 from .optics.lens import Lens as Lens

@@ -19,7 +19,7 @@ from PIL.ExifTags import Base
 from scipy import ndimage
 
 from defocus.errors import ParameterError
-from defocus.evidence.camera_shake import camera_shake
+from defocus.evidence.motion import motion_of
 from defocus.filters.box import block_sum
 from defocus.photograph import PhotographLike, as_photograph
 
@@ -77,8 +77,8 @@ class Sharpness:
     subject_sigma : px, median sigma of what can be read in it.
     threshold : px, sigma at which a pixel counts as half in focus.
     at : length in px of the photograph's longer side that sigmas and threshold are for; None: as it is.
-    shaken : whether the whole photograph is blurred along one direction (`defocus.evidence.camera_shake`), which a map
-        of defocus takes for sharp; None where it was not looked for.
+    shaken : whether the whole photograph is blurred by one movement, as when the camera was shaken, which is not
+        defocus; None where it was not looked for.
     """
 
     in_focus: float | None
@@ -107,7 +107,8 @@ def sharpness(
     Parameters
     ----------
     defocus_map : its map, in px.
-    photo : the photograph itself, to look for camera shake in; not looked for if None.
+    photo : the photograph itself, to look for camera shake in where the map does not tell it (`DefocusMap.motion`); not
+        looked for if None.
     threshold : px, more than 0: sigma at which a pixel counts as half in focus.
     subject : the region to measure besides the frame: left, top, width and height as fractions 0..1 of it; the sharpest
         region if None.
@@ -139,7 +140,9 @@ def sharpness(
         raise ParameterError(f"threshold must be more than 0 px, not {threshold}.")
     if at is not None and at < 1:
         raise ParameterError(f"at must be 1 px or more, not {at}.")
-    shaken = None if photo is None else camera_shake(as_photograph(photo)).shaken
+    motion = defocus_map.motion
+    if motion is None and photo is not None:
+        motion = motion_of(as_photograph(photo))
     height, width = defocus_map.sigma.shape
     step = -(-max(height, width) // _LARGEST_GRID)
     scale = np.float32(1 if at is None else at / max(height, width))
@@ -167,7 +170,7 @@ def sharpness(
         subject_sigma=inside.median,
         threshold=threshold,
         at=at,
-        shaken=shaken,
+        shaken=None if motion is None else motion.shaken,
     )
 
 

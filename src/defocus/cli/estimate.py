@@ -43,7 +43,9 @@ curl -s https://example.org/photo.jpg | defocus estimate - > map.tiff
     without=("map_file",),
     json_help="Print one JSON object per photograph, as each is finished: path, size (width, height), method, unit, "
     "device, seconds, sigma_percentiles (5, 50, 95), fraction_saturated, fraction_confident (pixels with confidence "
-    "0.5 or more), outputs; or path and error; or path, skipped and outputs.",
+    "0.5 or more), motion (null where nothing has surely moved; or length in px, direction in degrees from the "
+    "horizontal, counter-clockwise, sure from 0 to 1, shaken: whether all of it moved alike, fraction of it that "
+    "moved, in_words), outputs; or path and error; or path, skipped and outputs.",
 )
 def command(
     options: Options,
@@ -172,7 +174,16 @@ class _Estimate(Task):
             "method": found.method,
             "unit": found.unit,
             "device": found.metadata["device"],
+            "motion": None,
         }
+        if found.motion is not None and found.motion.in_words():
+            movement = found.motion.strongest()
+            record["motion"] = {
+                **movement._asdict(),
+                "shaken": found.motion.shaken,
+                "fraction": round(found.motion.fraction, 4),
+                "in_words": found.motion.in_words(),
+            }
 
         # A map's own metadata say what it was made from.
         def save(path: Path, _: Provenance) -> None:
@@ -220,4 +231,5 @@ class _Estimate(Task):
     def line(self, record: dict[str, Any]) -> str:
         low, high = record["sigma_percentiles"]["5"], record["sigma_percentiles"]["95"]
         values = f"sigma {low:.2f} to {high:.2f} px" if record["unit"] == "px" else f"score {low:.2f} to {high:.2f}"
-        return f"{values} (5 to 95 %)"
+        moved = f"; {record['motion']['in_words']}" if record["motion"] else ""
+        return f"{values} (5 to 95 %){moved}"

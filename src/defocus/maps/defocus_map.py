@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from defocus.errors import ParameterError
 from defocus.maps.accuracy import CONFIDENT
+from defocus.maps.motion import Motion
 from defocus.maps.preview import limits_of_photograph, preview
 
 if TYPE_CHECKING:
@@ -168,6 +169,8 @@ class DefocusMap:
     metadata : further facts about the map (parameters, weights, ...) as plain JSON; saved with the map.
     relative_depth : float32 H x W, 0 (nearest) to 1 (farthest), without scale or offset; None unless the method
         estimates depth.
+    motion : blur by movement, which is not in `sigma`, for blocks of the photograph; None unless the method looks for
+        it, as "pyramid" does. Where it is sure, the confidence is low.
 
     Raises
     ------
@@ -194,6 +197,7 @@ class DefocusMap:
     unit: str = "px"
     metadata: Mapping[str, Any] = field(default_factory=dict)
     relative_depth: NDArray[np.float32] | None = None
+    motion: Motion | None = None
 
     def __post_init__(self) -> None:
         shape = self.sigma.shape
@@ -207,6 +211,8 @@ class DefocusMap:
         if self.relative_depth is not None:
             _check_plane("relative_depth", self.relative_depth, np.float32, shape)
             _check_range("relative_depth", self.relative_depth, 0.0, 1.0)
+        if self.motion is not None and self.motion.shape != shape:
+            raise ValueError(f"motion must be of the map's size {shape}, not {self.motion.shape}.")
         low, high = self.sigma_range
         if not 0 <= low < high < np.inf:
             raise ValueError(f"sigma_range must be two finite sigmas, lowest first, not {self.sigma_range}.")

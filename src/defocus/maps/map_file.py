@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from defocus.errors import MapFileError, ParameterError
 from defocus.maps.map_tiff import COMPACT_PAGES, DEPTH_PAGES, LOSSLESS_PAGES, PAGE_NAME, Precision, write_map_tiff
+from defocus.maps.motion import Motion
 from defocus.photograph.source import available_memory, open_file
 from defocus.provenance import TIFF_TAG, Provenance, stamp
 from defocus.runtime.atomic import atomic_write, write_bytes
@@ -57,6 +58,7 @@ class MapDescription:
     precision : "compact" or "lossless".
     reduced : factor by which width and height of the file's pages are smaller than those of the photograph.
     shape : height and width of the photograph, px.
+    motion : as in `DefocusMap`; None in files of versions that did not look for it.
 
     Examples
     --------
@@ -72,6 +74,7 @@ class MapDescription:
     precision: Precision
     reduced: int
     shape: tuple[int, int]
+    motion: Motion | None = None
 
 
 def save_map(
@@ -176,6 +179,8 @@ def _about(strips: MapStrips, precision: Precision, reduced: int) -> str:
         "shape": list(strips.shape),
         "metadata": dict(strips.metadata),
     }
+    if strips.motion is not None:
+        about["motion"] = strips.motion.to_json()
     try:
         return json.dumps(about, allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -280,6 +285,7 @@ def load(path: str | os.PathLike[str]) -> DefocusMap:
             unit=about.unit,
             metadata=about.metadata,
             relative_depth=planes.get("relative_depth"),
+            motion=about.motion,
         )
 
 
@@ -401,6 +407,10 @@ def _description(page: tifffile.TiffPage, source: Path) -> MapDescription:
         raise MapFileError(f"{source} is damaged: its description does not make sense.")
     if page.shape != (-(-shape[0] // reduced), -(-shape[1] // reduced)):
         raise MapFileError(f"{source} is damaged: its pages are not of the size that it says.")
+    try:
+        motion = Motion.from_json(about["motion"], (shape[0], shape[1])) if "motion" in about else None
+    except ValueError as error:
+        raise MapFileError(f"{source} is damaged: its description does not make sense.") from error
     return MapDescription(
         method=str(about["method"]),
         unit=str(about["unit"]),
@@ -410,6 +420,7 @@ def _description(page: tifffile.TiffPage, source: Path) -> MapDescription:
         precision="compact" if about.get("precision") == "compact" else "lossless",
         reduced=reduced,
         shape=(shape[0], shape[1]),
+        motion=motion,
     )
 
 

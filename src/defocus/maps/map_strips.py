@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from defocus.errors import DefocusError
 from defocus.maps.defocus_map import DefocusMap, Seeds
+from defocus.maps.motion import Motion
 from defocus.photograph.source import available_memory
 
 __all__ = ["MapStrip", "MapStrips"]
@@ -47,7 +48,7 @@ class MapStrips:
     strips : returns the strips, from the first row to the last. It may be called several times; each call may compute
         the strips anew.
     seeds : returns the sparse map that sigma was propagated from.
-    method, sigma_range, unit, metadata, relative_depth : as in `DefocusMap`.
+    method, sigma_range, unit, metadata, relative_depth, motion : as in `DefocusMap`.
     ready : the map, where it is in memory anyway.
 
     Examples
@@ -69,6 +70,7 @@ class MapStrips:
     unit: str = "px"
     metadata: Mapping[str, Any] = field(default_factory=dict)
     relative_depth: NDArray[np.float32] | None = None
+    motion: Motion | None = None
     ready: DefocusMap | None = None
 
     @classmethod
@@ -89,6 +91,7 @@ class MapStrips:
             unit=defocus_map.unit,
             metadata=defocus_map.metadata,
             relative_depth=defocus_map.relative_depth,
+            motion=defocus_map.motion,
             ready=defocus_map,
         )
 
@@ -135,4 +138,5 @@ class MapStrips:
             unit=self.unit,
             metadata=self.metadata,
             relative_depth=self.relative_depth,
+            motion=self.motion,
         )

@@ -105,7 +105,7 @@ class Content:
                     sparse[-1][unread] = np.nan
             return Seeds(*sparse)
 
-        depth = inner.relative_depth
+        depth, motion = inner.relative_depth, inner.motion
         return replace(
             inner,
             shape=shape,
@@ -113,6 +113,7 @@ class Content:
             ready=None,
             seeds=seeds,
             relative_depth=None if depth is None else np.pad(depth, sides, mode="edge"),
+            motion=None if motion is None else motion.placed(self.rows.start, self.columns.start, shape),
         )
 
 

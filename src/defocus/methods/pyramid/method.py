@@ -90,6 +90,7 @@ def estimate(
     -------
     MapStrips with sigma in 0.3..32 px, upsampled strip by strip.
         `confidence` is the probability that sigma is within a tenth of the truth, or 0.15 px.
+        `motion` is blur by movement, where the confidence is low.
         `seeds` has sigma after step 4 where the confidence is at least `parameters.seed_confidence`, at the centre of
         the 4 x 4 px of a reading.
 
@@ -124,9 +125,11 @@ def estimate(
         finer_levels=parameters.finer_levels,
     )
     metadata["device"] = reader.device
-    readable = readability(grey, survey.varying, survey.lamps(photograph), readings.log2_sigma, STRIDE)
+    motion = survey.motion(photograph)
+    lamps = survey.lamps(photograph)
+    readable = readability(grey, survey.varying, lamps, readings.log2_sigma, STRIDE, motion)
     guide, detail = survey.guide, survey.detail
-    del survey  # what is not needed any more takes as much memory as the rest
+    del survey, lamps  # what is not needed any more takes as much memory as the rest
     report("propagation", 0.7)
     model = reader.completion_model if parameters.completion else None
     metadata["completed"] = model is not None
@@ -171,6 +174,7 @@ def estimate(
         method="pyramid",
         sigma_range=SIGMA_RANGE,
         metadata=metadata,
+        motion=motion,
     )
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from defocus.evidence import outlined_discs, reduction_for_discs, varies
+from defocus.evidence import find_motion, outlined_discs, reduction_for_discs, reduction_for_motion, varies
 from defocus.filters.box import block_average, block_sum
+from defocus.maps.motion import Motion
 from defocus.methods.pyramid.blur_reader import whole_level
 from defocus.methods.pyramid.luma import PhotographLuma, mirrored, reduced
 from defocus.methods.pyramid.weights import STRIDE
@@ -32,6 +33,7 @@ class Survey:
     guide : 3 x h x w uint16, mean colour of each 4 x 4 px, 0..65535.
     coarse : luma of the first level of the pyramid that is read for the whole photograph at once.
     level : number of that level.
+    small : luma for `find_motion`, reduced by `reduction_for_motion`.
     varying : bool h x w, whether luma varies within and around each 4 x 4 px.
     detail : h x w float16, standard deviation of luma within each 4 x 4 px, 0..1.
     darkest, brightest : limits of luma, 0..1.
@@ -40,6 +42,7 @@ class Survey:
     guide: NDArray[np.uint16]
     coarse: NDArray[np.float32]
     level: int
+    small: NDArray[np.float32]
     varying: NDArray[np.bool_]
     detail: NDArray[np.float16]
     darkest: float
@@ -48,6 +51,11 @@ class Survey:
     def coarse_luma(self, number: int) -> NDArray[np.float32]:
         """Return the luma of a level that is read for the whole photograph at once."""
         return reduced(self.coarse, number - self.level)
+
+    def motion(self, photograph: Photograph) -> Motion:
+        """Return the movement of the camera or of a subject."""
+        shape = (photograph.height, photograph.width)
+        return find_motion(self.small, reduction_for_motion(*shape), shape)
 
     def lamps(self, photograph: Photograph) -> NDArray[np.bool_]:
         """Return which readings, bool h x w, are at lamps out of focus."""
@@ -89,6 +97,8 @@ def survey_photograph(photograph: Photograph, grey: PhotographLuma) -> Survey:
     height, width = grey.shape
     grid = (-(-height // STRIDE), -(-width // STRIDE))
     sides, level = whole_level(grey.shape)
+    factor = reduction_for_motion(height, width)
+    small = np.empty((-(-height // factor), -(-width // factor)), np.float32)
     guide = np.empty((3, *grid), np.uint16)
     varying = np.empty(grid, bool)
     detail = np.empty(grid, np.float16)
@@ -103,6 +113,7 @@ def survey_photograph(photograph: Photograph, grey: PhotographLuma) -> Survey:
         if not inner.size:
             return 1.0, 0.0
         place = slice(top // STRIDE, top // STRIDE - (-len(inner) // STRIDE))
+        small[top // factor : top // factor - (-len(inner) // factor)] = block_average(inner, factor)
         above = grey[top - 1 : top, :][0] if top else None
         varying[place] = varies(inner, STRIDE, above)
         mean = np.asarray(block_average(inner, STRIDE), np.float32)
@@ -114,7 +125,8 @@ def survey_photograph(photograph: Photograph, grey: PhotographLuma) -> Survey:
         return float(inner.min()), float(inner.max())
 
     limits = on_all_cores(look, range(0, sides[0], _SURVEYED))
-    return Survey(guide, coarse, level, varying, detail, min(low for low, _ in limits), max(high for _, high in limits))
+    darkest, brightest = min(low for low, _ in limits), max(high for _, high in limits)
+    return Survey(guide, coarse, level, small, varying, detail, darkest, brightest)
 
 
 def colours(guide: NDArray[np.uint16]) -> NDArray[np.float32]:
