@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,6 @@ from defocus.errors import ParameterError
 from defocus.maps.accuracy import CONFIDENT, is_right
 from defocus.methods.pyramid.weights import BINS, BINS_PER_LEVEL, LOG2_SHARPEST, STRIDE, PyramidWeights
 from defocus.runtime.atomic import atomic_write, write_text
-from defocus.runtime.processes import run_in_order
 from defocus.training.photographs import find_photographs, split_photographs
 from defocus.training.pyramid.network import PyramidNetwork
 from defocus.training.pyramid.scenes import (
@@ -29,12 +28,9 @@ from defocus.training.pyramid.scenes import (
     LABEL_STEP,
     SceneRecipe,
     SceneSet,
-    Source,
-    load_sources,
     make_scenes,
-    read_source,
-    save_sources,
 )
+from defocus.training.pyramid.sources import Source, read_source, read_sources
 from defocus.training.run_folder import open_run_folder
 from defocus.training.trainer import TrainingProgress
 from defocus.version import __version__
@@ -165,13 +161,17 @@ def train_network(
     parts = [run / f"scenes-{first + number}.npz" for number in range(-(-parameters.scenes // _PART))]
     held_out = run / "scenes-held-out.npz"
     if not all(path.exists() for path in parts):
-        sources = _read_sources(photographs[0], "training photographs", processes, run / "sources.npz", report)
+        sources = read_sources(
+            photographs[0], read_source, "training photographs", processes, run / "sources.npz", report
+        )
         for number, path in enumerate(parts):
             count = min(_PART, parameters.scenes - number * _PART)
             seed = parameters.seed * 1000 + first + number
             _render(sources, count, parameters, seed, processes, path, number * _PART / parameters.scenes, report)
     if not held_out.exists():
-        sources = _read_sources(photographs[1], "held-out photographs", processes, run / "sources-held-out.npz", report)
+        sources = read_sources(
+            photographs[1], read_source, "held-out photographs", processes, run / "sources-held-out.npz", report
+        )
         _render(sources, HELD_OUT_SCENES, parameters, parameters.seed, processes, held_out, 1.0, report)
     checkpoint = run / "checkpoint.pt"
     network = fit(parts, parameters, begun, device=device, checkpoint=checkpoint, report=report).cpu()
@@ -196,19 +196,6 @@ def _scenes_seen(card: Mapping[str, Any]) -> int:
     """Number of the first scene, of whole files, that the training of a card has not seen."""
     seen = card.get("parameters", {})
     return -(-(seen.get("first", 0) + seen.get("scenes", 0)) // _PART) * _PART
-
-
-def _read_sources(
-    paths: Sequence[Path], step: str, processes: int, kept: Path, report: TrainingProgress
-) -> list[Source]:
-    if kept.exists():
-        return load_sources(kept)
-    sources = []
-    for number, source in enumerate(run_in_order(paths, read_source, processes), 1):
-        sources.append(source)
-        report(step, number / len(paths), f"{number} of {len(paths)}")
-    save_sources(sources, kept)
-    return sources
 
 
 def _render(
