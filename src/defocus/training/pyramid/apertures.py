@@ -91,8 +91,11 @@ def blurred(planes: _Floats, kernels: Sequence[NDArray[np.float64]]) -> list[_Fl
 
     Examples
     --------
-    >>> blurred(np.float32([[[0, 0, 4, 0, 0]] * 5]), [np.full((1, 1), 1.0), disc_kernel(1.5)])[1][0, 2].round(2)
-    array([0.  , 1.67, 1.67, 1.67, 0.  ], dtype=float32)
+    >>> point = np.zeros((1, 5, 5), np.float32)
+    >>> point[0, 2, 2] = 1
+    >>> as_it_was, as_a_disc = blurred(point, [np.ones((1, 1)), disc_kernel(1.5)])
+    >>> as_a_disc[0, 2, 1:4].round(2)
+    array([0.14, 0.14, 0.14], dtype=float32)
     """
     reach = max(kernel.shape[0] for kernel in kernels) // 2
     if reach == 0:
