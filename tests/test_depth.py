@@ -25,8 +25,8 @@ LENS = defocus.Lens(focal_length=50, f_number=2, focus_distance=2.0, sensor_widt
 def test_the_lens_equation_by_hand():
     # 50 mm at f/2 focused at 2 m; a point at 4 m: c = 2500 / 2 * 2000 / (4000 * 1950) = 0.3205 mm.
     sigma = LENS.sigma(np.array([4.0]), width=6000)
-    # The best-fitting Gaussian has 0.28007 of the diameter.
-    assert sigma[0] == pytest.approx(0.32051 * 6000 / 36 * 0.28007, rel=1e-4)
+    # The best-fitting Gaussian has 0.27142 of the diameter.
+    assert sigma[0] == pytest.approx(0.32051 * 6000 / 36 * 0.27142, rel=1e-4)
     assert LENS.depth(sigma, "behind", 6000)[0] == pytest.approx(4.0)
     assert LENS.depth(LENS.sigma(np.array([1.2]), 6000), "front", 6000)[0] == pytest.approx(1.2)
     assert LENS.depth(np.array([1e4]), "behind", 6000)[0] == FARTHEST  # more blur than infinity has

@@ -14,6 +14,7 @@ from scipy import ndimage
 from skimage import data, filters
 
 from defocus.evaluation.render import add_noise, gaussian_blur, jpeg_round_trip
+from defocus.units import sigma_from_disc_radius
 
 Picture = NDArray[np.uint8]
 
@@ -66,7 +67,7 @@ def _lamps(places: list[tuple[int, int]], title: str, radius: int = 22) -> Failu
         dark += np.clip(radius + 0.5 - distance, 0, 1)[..., None] * light
         near |= np.abs(distance - radius) <= 6
     picture = np.clip(np.rint(ndimage.gaussian_filter(dark, (0.4, 0.4, 0))), 0, 255).astype(np.uint8)
-    return FailureScene(title, picture, near, radius / 2)
+    return FailureScene(title, picture, near, float(sigma_from_disc_radius(radius)))
 
 
 def lamps_apart() -> FailureScene:

@@ -148,7 +148,7 @@ def failures() -> None:
         if scene.sigma is not None:
             off = np.abs(np.log2(sigma / scene.sigma)) > 0.5
             wrong = f"{100 * np.mean(off & (confidence >= 0.5)):.0f} %"
-        truth = "-" if scene.sigma is None else f"{scene.sigma:g} px"
+        truth = "-" if scene.sigma is None else f"{scene.sigma:.3g} px"
         lines.append(f"| {scene.title} | {truth} | {np.median(sigma):.2f} px | {np.median(confidence):.2f} | {wrong} |")
         shaken = camera_shake(as_photograph(scene.picture)).shaken
         lines[-1] += f" {'yes' if shaken else 'no'} |"

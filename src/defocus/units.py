@@ -4,17 +4,19 @@ A lens images a defocused point as a disc (the circle of confusion), and this pa
 that best explains its blur. Which Gaussian goes with which disc is a convention, and several are in use:
 
 ========================  =============================================================================
-``"best_fit"``            the default: the Gaussian whose blur of natural pictures differs least from that of the disc
-                          (the definition is in `defocus.optics.kernels`): sigma = 0.5601 radius = 0.2801 diameter
-``"second_moment"``       equal variance: sigma = radius / 2 = diameter / 4, 11 % less than by the best fit
+``"best_fit"``            the default: the Gaussian whose blur of straight edges differs least from that of the disc
+                          (the definition is in `defocus.optics.kernels`): sigma = 0.5428 radius = 0.2714 diameter.
+                          Edges, because blur is seen at them, and because the table measured on photographs agrees
+``"second_moment"``       equal variance: sigma = radius / 2 = diameter / 4, 8 % less than by the best fit
 ``"dandres"``             best-fitting Gaussian as measured on photographs, table of D'Andres et al., IEEE TIP 2016, for
-                          radii of 0.5..6 px: about radius / 1.83, 1 to 3 % less than by the default from 3 px on
+                          radii of 0.5..6 px: about radius / 1.83. Its discs have the area of a pixel in them, hence
+                          up to 2 % more than by the default from 3 px on. For files in its authors' units
 ``"syndof"``              sigma = (diameter - 1) / 4, SYNDOF of Lee et al., CVPR 2019: one pixel is sharp
 ========================  =============================================================================
 
 The default is the ratio of the continuous disc, as the lens makes it. A photograph adds the area of its pixels: a disc
-of radius 1 px drawn on the pixel grid has a sigma of 0.67 px, not 0.56, one of 2 px has 1.15, not 1.12, and from 4 px
-on the difference is below 0.8 %. `defocus.optics.kernels.disc_radius` is the inverse for discs on the pixel grid.
+of radius 1 px drawn on the pixel grid has a sigma of 0.66 px, not 0.54, one of 2 px has 1.12, not 1.09, and from 4 px
+on the difference is below 0.9 %. `defocus.optics.kernels.disc_radius` is the inverse for discs on the pixel grid.
 
 All lengths are in px of the photograph. Every function takes a number or an array of any shape and returns float64 of
 the same shape.
@@ -59,7 +61,7 @@ def sigma_from_disc_radius(radius: ArrayLike, rule: RadiusRule = "best_fit") -> 
     Parameters
     ----------
     radius : px, 0 or more; a number or an array of any shape.
-    rule : "best_fit" (0.5601 radius), "second_moment" (radius / 2) or "dandres" (linear between the table's entries,
+    rule : "best_fit" (0.5428 radius), "second_moment" (radius / 2) or "dandres" (linear between the table's entries,
         the last ratio beyond 6 px).
 
     Returns
@@ -74,7 +76,7 @@ def sigma_from_disc_radius(radius: ArrayLike, rule: RadiusRule = "best_fit") -> 
     Examples
     --------
     >>> sigma_from_disc_radius([1.0, 4.0]).round(3)
-    array([0.56 , 2.241])
+    array([0.543, 2.171])
     >>> sigma_from_disc_radius([1.0, 4.0], rule="second_moment")
     array([0.5, 2. ])
     >>> sigma_from_disc_radius([1.0, 4.0], rule="dandres")
@@ -110,7 +112,7 @@ def disc_radius_from_sigma(sigma: ArrayLike, rule: RadiusRule = "best_fit") -> N
     Examples
     --------
     >>> disc_radius_from_sigma([0.0, 0.5, 2.0]).round(2)
-    array([0.  , 0.89, 3.57])
+    array([0.  , 0.92, 3.68])
     """
     s = _lengths("sigma", sigma)
     if rule == "best_fit":
@@ -128,7 +130,7 @@ def sigma_from_circle_of_confusion(diameter: ArrayLike, rule: DiameterRule = "be
     Parameters
     ----------
     diameter : px, 0 or more; a number or an array of any shape.
-    rule : "best_fit" (0.2801 diameter), "second_moment" (diameter / 4) or "syndof" ((diameter - 1) / 4, and 0 below
+    rule : "best_fit" (0.2714 diameter), "second_moment" (diameter / 4) or "syndof" ((diameter - 1) / 4, and 0 below
         1 px).
 
     Returns
@@ -143,7 +145,7 @@ def sigma_from_circle_of_confusion(diameter: ArrayLike, rule: DiameterRule = "be
     Examples
     --------
     >>> sigma_from_circle_of_confusion([1.0, 9.0]).round(2)
-    array([0.28, 2.52])
+    array([0.27, 2.44])
     >>> sigma_from_circle_of_confusion([1.0, 9.0], rule="syndof")
     array([0., 2.])
     """
@@ -163,7 +165,7 @@ def circle_of_confusion_from_sigma(sigma: ArrayLike, rule: DiameterRule = "best_
     Parameters
     ----------
     sigma : px, 0 or more; a number or an array of any shape.
-    rule : "best_fit" (3.571 sigma), "second_moment" (4 sigma) or "syndof" (4 sigma + 1).
+    rule : "best_fit" (3.684 sigma), "second_moment" (4 sigma) or "syndof" (4 sigma + 1).
 
     Returns
     -------
@@ -177,7 +179,7 @@ def circle_of_confusion_from_sigma(sigma: ArrayLike, rule: DiameterRule = "best_
     Examples
     --------
     >>> circle_of_confusion_from_sigma([0.0, 2.0]).round(2)
-    array([0.  , 7.14])
+    array([0.  , 7.37])
     """
     s = _lengths("sigma", sigma)
     if rule == "best_fit":

@@ -1,7 +1,7 @@
 """Depth from defocus: in metres where the lens is known, else relative.
 
 Thin lens: a point at z metres makes a disc of diameter c = (f^2 / N) |z - z_f| / (z (z_f - f)) on the sensor, f the
-focal length, N the f-number, z_f the distance in focus; in px 3.57 sigma (`defocus.units`). So
+focal length, N the f-number, z_f the distance in focus; in px 3.68 sigma (`defocus.units`). So
 
     z = z_f / (1 - c N (z_f - f) / f^2)  behind the plane of focus,    z_f / (1 + ...)  in front of it.
 

@@ -22,7 +22,7 @@ class OnnxContents:
 
     Attributes
     ----------
-    parameters : float32 arrays by name, including those of the branches of an `If`.
+    parameters : arrays of 32 or 16 bits by name, as float32, including those of the branches of an `If`.
     operations : type of operation of each node of the outermost graph, by the names of its outputs.
     inputs : names of the model's inputs.
     properties : metadata of the model.
@@ -75,7 +75,7 @@ def read_onnx(contents: bytes, path: Path) -> OnnxContents:
     for each in initialisers:
         if each.data_location == onnx.TensorProto.EXTERNAL:
             raise WeightsError(f"{path} stores {each.name} in another file; save the network as a single file.")
-        if each.data_type != onnx.TensorProto.FLOAT:
+        if each.data_type not in (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16):
             continue
         try:
             parameters[each.name] = np.array(onnx.numpy_helper.to_array(each), np.float32)

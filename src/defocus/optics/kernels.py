@@ -1,15 +1,14 @@
 """Blur kernels on the pixel grid, and the sigma of each: that of the Gaussian that best explains its blur.
 
 Every kernel K has one sigma here, `best_fitting_sigma(K)`: that of the Gaussian G for which the pictures blurred by K
-and by G differ least. The expected squared difference over pictures whose power spectrum falls as 1 / f^2, as that of
-natural pictures does (Field, J. Opt. Soc. Am. A 4, 1987), is
+and by G differ least. Blur is seen at edges, so the pictures are of straight edges in all directions, whose power
+spectrum falls as 1 / f^3. The expected squared difference over them is
 
-    E(sigma) = sum over f of |K(f) - G(f, sigma)|^2 / f^2.
+    E(sigma) = sum over f of |K(f) - G(f, sigma)|^2 / f^3.
 
-A Gaussian has its own sigma; a large uniform disc of radius r has 0.5601 r (`DISC_RATIO`), 12 % more than the standard
+A Gaussian has its own sigma; a large uniform disc of radius r has 0.5428 r (`DISC_RATIO`), 9 % more than the standard
 deviation of its weights, r / 2. D'Andres et al. (IEEE TIP 2016) measured the best-fitting Gaussians of discs on
-photographs. Their table, in `defocus.units`, has 2 to 3 % less for discs of 3 to 6 px: what a power spectrum of 1 / f^3
-gives, that of straight edges.
+photographs. Their table, in `defocus.units`, agrees within 1.2 % for discs of 2 to 6 px; it is rounded to 0.025 px.
 """
 
 from __future__ import annotations
@@ -25,14 +24,18 @@ __all__ = ["DISC_RATIO", "best_fitting_sigma", "disc_kernel", "disc_radius", "ga
 
 _Floats = NDArray[np.float64]
 
-_ROOT = 1.5936242600400401
-"""The solution above 0 of u = 2 (1 - exp(-u)), the condition of `best_fitting_sigma` for a disc: r^2 / (2 sigma^2)."""
-DISC_RATIO = float(1 / np.sqrt(2 * _ROOT))
-"""Sigma of the Gaussian that best explains the blur of a continuous disc, as a fraction of its radius: 0.5601."""
-_PIXEL_VARIANCE = (2 - _ROOT) / (_ROOT - 1) / 12
-"""What the area of a pixel adds to the square of a large disc's sigma, px^2, in first order of its variance, 1/12."""
+_ROOT = 0.8483956269186919
+"""The solution u of exp(-u) (I0(u) + I1(u)) = 1 / sqrt(2), I0 and I1 the modified Bessel functions: the condition of
+`best_fitting_sigma` for a disc, with u = radius^2 / (4 sigma^2)."""
+DISC_RATIO = 0.5 / float(np.sqrt(_ROOT))
+"""Sigma of the Gaussian that best explains the blur of a continuous disc, as a fraction of its radius: 0.5428."""
+_PIXEL_VARIANCE = 0.06514173893476229
+"""What the area of a pixel adds to the square of a large disc's sigma, px^2: (I0(u) / I1(u) - 1) / 24 at u = `_ROOT`,
+in first order of the pixel's variance, 1/12."""
 _SMALLEST_SIGMA = 0.1
 """Sigma in px below which nothing is left of a sampled Gaussian beside its middle (exp(-50) at the next pixel)."""
+_FINE_SIGMA = 2.0
+"""Sigma in px from which sums over the pixels of a sampled Gaussian are integrals within 3e-9."""
 _SAMPLES = 12
 """Samples per sigma, along each axis, that a polygon is drawn with; at least one a pixel."""
 _CLOSE = 0.003
@@ -72,7 +75,7 @@ def disc_kernel(radius: float) -> _Floats:
 
     Returns
     -------
-    n x n float64, n odd. The Gaussian that best explains it has a sigma of `DISC_RATIO` radius within 0.8 % from radius
+    n x n float64, n odd. The Gaussian that best explains it has a sigma of `DISC_RATIO` radius within 0.9 % from radius
     4 on; for smaller ones see `disc_radius`. Its standard deviation per axis is another length: radius / 2, and with
     the pixel's own area sqrt(radius^2 / 4 + 1 / 12) within 2 % from radius 2 on.
 
@@ -100,16 +103,19 @@ def disc_kernel(radius: float) -> _Floats:
 def best_fitting_sigma(kernel: ArrayLike) -> float:
     """Return the sigma of the Gaussian that best explains the blur of a kernel.
 
-    "Best" is least expected squared difference between the pictures blurred by both, for pictures whose power spectrum
-    falls as 1 / f^2 (the formula is at the top of this module). For this spectrum the derivative of the error
-    vanishes where the kernel's product with the Gaussian equals the Gaussian's product with itself, that is where
+    "Best" is least expected squared difference between the pictures blurred by both, for pictures of straight edges,
+    whose power spectrum falls as 1 / f^3 (the formula is at the top of this module). In two dimensions 1 / f^3 is the
+    Fourier transform of -|x| up to a factor, so the error is the energy distance of the two kernels as distributions,
+    2 E|X - Y| - E|X - X'| - E|Y - Y'| (Szekely and Rizzo, J. Statistical Planning and Inference 143, 2013). With Y
+    Gaussian its derivative by sigma vanishes where
 
-        sum over x of K(x) exp(-|x|^2 / (2 sigma^2)) = 1 / 2,
+        sum over x of K(x) i0e(|x|^2 / (4 sigma^2)) = 1 / sqrt(2),    i0e(z) = exp(-z) I0(z),
 
-    x from the centre of mass of a kernel of sum 1. The left side grows with sigma, so there is exactly one solution. On
-    the pixel grid the right side is that of the sampled `gaussian_kernel`, which exceeds 1 / 2 below 0.8 px. For discs
-    of 0.55 px and more the result is within 0.2 % of the sigma at which the error, summed over the frequencies of the
-    pixel grid, is least, and within 0.01 % from a radius of 2 px on (`tests/test_kernels.py`).
+    x from the centre of mass of a kernel of sum 1, I0 the modified Bessel function. The left side grows with sigma, so
+    there is exactly one solution. On the pixel grid the right side is that of the sampled `gaussian_kernel`, which
+    exceeds 1 / sqrt(2) below 1 px. For discs of 0.52
+    px and more the result is within 0.25 % of the sigma at which the error, summed over the frequencies of the pixel
+    grid, is least, and within 0.01 % from a radius of 2 px on (`tests/test_kernels.py`).
 
     Parameters
     ----------
@@ -130,9 +136,10 @@ def best_fitting_sigma(kernel: ArrayLike) -> float:
     >>> round(best_fitting_sigma(np.outer(line, line)), 3)
     1.5
     >>> round(best_fitting_sigma(disc_kernel(4.0)), 2)
-    2.26
+    2.19
     """
     from scipy.optimize import brentq  # slow to import, and few need it
+    from scipy.special import i0e
 
     weights = np.asarray(kernel, np.float64)
     if weights.ndim != 2 or not np.all((weights >= 0) & (weights < np.inf)) or not weights.sum() > 0:
@@ -141,17 +148,27 @@ def best_fitting_sigma(kernel: ArrayLike) -> float:
     down, across = (np.arange(side) for side in weights.shape)
     squared_down = (down - weights.sum(axis=1) @ down) ** 2
     squared_across = (across - weights.sum(axis=0) @ across) ** 2
+    squared = squared_down[:, None] + squared_across
+    used = weights > 0
+    weights, squared = weights[used], squared[used]
 
     def surplus(sigma: float) -> float:
-        line = gaussian_kernel(sigma)
-        with_itself = (line @ line / line.max()) ** 2
-        return float(
-            np.exp(-0.5 * squared_down / sigma**2) @ weights @ np.exp(-0.5 * squared_across / sigma**2) - with_itself
-        )
+        return float(weights @ i0e(squared / (4 * sigma**2))) - _gaussian_with_itself(sigma)
 
-    # A Gaussian as wide as the farthest weight is away gives every weight exp(-1/2) or more, which is above 1 / 2.
-    widest = max(float(np.sqrt(squared_down.max() + squared_across.max())), 1.0)
+    # A Gaussian as wide as the farthest weight is away gives every weight i0e(1/4) or more, which is 0.79.
+    widest = max(float(np.sqrt(squared.max())), 1.0)
     return float(brentq(surplus, _SMALLEST_SIGMA, widest)) if surplus(_SMALLEST_SIGMA) < 0 else 0.0
+
+
+def _gaussian_with_itself(sigma: float) -> float:
+    """Return the sum of the condition of `best_fitting_sigma` for the Gaussian of `sigma` px sampled at the pixels."""
+    from scipy.special import i0e
+
+    if sigma >= _FINE_SIGMA:
+        return float(np.sqrt(0.5))
+    line = gaussian_kernel(sigma)
+    squared = (np.arange(line.size) - line.size // 2) ** 2
+    return float(line @ i0e((squared[:, None] + squared) / (4 * sigma**2)) @ line)
 
 
 def disc_radius(sigma: float) -> float:
@@ -159,17 +176,17 @@ def disc_radius(sigma: float) -> float:
 
     Parameters
     ----------
-    sigma : px, 0 or more. Up to 0.15 px no disc larger than a pixel blurs so little, and the radius is 0.5.
+    sigma : px, 0 or more. Up to 0.17 px the radius is 0.5, within 0.00001: discs little larger than a pixel blur more.
 
     Returns
     -------
     px. It is sigma / `DISC_RATIO`, less what the pixel's own area adds, which matters below 2 px: a disc of radius 1 px
-    has a sigma of 0.67 px on the grid, not 0.56.
+    has a sigma of 0.66 px on the grid, not 0.54.
 
     Examples
     --------
-    >>> round(disc_radius(4.0), 2), round(disc_radius(0.674), 2)
-    (7.13, 1.0)
+    >>> round(disc_radius(4.0), 2), round(disc_radius(0.662), 2)
+    (7.35, 1.0)
     """
     sigmas, radii = _small_discs()
     if sigma < sigmas[-1]:

@@ -138,7 +138,7 @@ def blur_by_layers(
     >>> blurred = np.empty_like(light)
     >>> blur_by_layers(light.__getitem__, np.full((9, 9), 1.0, np.float32), "disc", blurred.__setitem__)
     >>> blurred[4, 2:7, 0].round(2)
-    array([0.02, 0.1 , 0.1 , 0.1 , 0.02], dtype=float32)
+    array([0.03, 0.1 , 0.1 , 0.1 , 0.03], dtype=float32)
     """
     if aperture not in APERTURES:
         raise ParameterError(f"aperture must be one of {', '.join(APERTURES)}, not {aperture!r}.")
@@ -287,7 +287,7 @@ def aperture_kernel(sigma: float, aperture: Aperture) -> _Floats:
     Examples
     --------
     >>> aperture_kernel(1.0, "disc")[2].round(2)
-    array([0.02, 0.1 , 0.1 , 0.1 , 0.02], dtype=float32)
+    array([0.03, 0.1 , 0.1 , 0.1 , 0.03], dtype=float32)
     """
     kernel = disc_kernel(disc_radius(sigma)) if aperture == "disc" else polygon_kernel(sigma, blades=6)
     return kernel.astype(np.float32)

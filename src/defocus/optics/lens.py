@@ -52,7 +52,7 @@ class Lens:
     >>> lens = defocus.Lens(focal_length=50, f_number=1.8, focus_distance=2, sensor_width=36)
     >>> sigma = lens.sigma(np.array([2.0, 3.0, 10.0]), width=6000)  # px
     >>> sigma.round(1)
-    array([ 0. , 11.1, 26.6])
+    array([ 0. , 10.7, 25.8])
     >>> lens.depth(sigma, side="behind", width=6000).round(2)  # m
     array([ 2.,  3., 10.])
     """
@@ -93,7 +93,7 @@ class Lens:
         Examples
         --------
         >>> Lens(50, 1.8, 2, 36).depth(np.array([0.0, 10.0]), "front", width=6000).round(2)
-        array([2.  , 1.54])
+        array([2.  , 1.53])
         """
         circle = circle_of_confusion_from_sigma(sigma) * self.sensor_width / width
         f, distance = self.focal_length, self.focus_distance * 1000
@@ -117,7 +117,7 @@ class Lens:
         Examples
         --------
         >>> Lens(50, 1.8, 2, 36).sigma(np.array([1.0, 2.0, 4.0]), width=6000).round(1)
-        array([33.2,  0. , 16.6])
+        array([32.2,  0. , 16.1])
         """
         f, distance = self.focal_length, self.focus_distance * 1000
         z = np.asarray(depth, np.float64) * 1000

@@ -29,6 +29,7 @@ from defocus.methods.pyramid.weights import (
     DEPTH_CHANNELS,
     LOG2_SHARPEST,
     STRIDE,
+    completion_model,
     read_card,
     rebuilt,
 )
@@ -62,7 +63,8 @@ FinerLevels = Literal["needed", "everywhere", "coarse"]
 _Floats = NDArray[np.float32]
 _Halves = NDArray[np.float16]
 _Spans = tuple[slice, slice]
-_HALF_AN_OCTAVE = np.float32(2**0.5)
+_HALF_AN_OCTAVE = np.float32(np.sqrt(2))
+"""Factor by which a sigma has to differ from the median to count as smaller or larger."""
 _SUMMARISED = 1 << 15
 """Number of readings that a thread summarises at once, which stay in the cache."""
 
@@ -88,11 +90,15 @@ class Readings:
     @classmethod
     def empty(cls, shape: tuple[int, ...]) -> Readings:
         """Return arrays to be filled."""
-        return cls(*(np.empty(shape, np.float32) for _ in range(2)), *(np.empty(shape, np.float16) for _ in range(3)))
+        log2_sigma, certainty = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        smaller, larger, coarser = (np.empty(shape, np.float16) for _ in range(3))
+        return cls(log2_sigma, certainty, smaller, larger, coarser)
 
     def at(self, *place: slice) -> Readings:
         """Return a part, which shares its memory with the whole."""
-        return Readings(*(plane[place] for plane in self._planes()))
+        return Readings(
+            self.log2_sigma[place], self.certainty[place], self.smaller[place], self.larger[place], self.coarser[place]
+        )
 
     def fill(self, part: Readings) -> None:
         """Copy what was read of a part of the same shape."""
@@ -101,7 +107,13 @@ class Readings:
 
     def doubled(self) -> Readings:
         """Return what a coarser level has read, for the readings of the next finer one."""
-        return Readings(*(_repeated(plane) for plane in self._planes()))
+        return Readings(
+            _repeated(self.log2_sigma),
+            _repeated(self.certainty),
+            _repeated(self.smaller),
+            _repeated(self.larger),
+            _repeated(self.coarser),
+        )
 
     def _planes(self) -> tuple[NDArray[Any], ...]:
         return self.log2_sigma, self.certainty, self.smaller, self.larger, self.coarser
@@ -129,6 +141,10 @@ class BlurReader:
     """Model card of the weights."""
     sha256: str
     """SHA-256 of the weights file, to record which weights a map was made with."""
+    source: Path
+    """The weights file."""
+    completion_model: bytes | None
+    """ONNX model of the completion that was trained for this network, see `defocus.methods.pyramid.completion`."""
 
     def __init__(self, path: Path | None = None, threads: int | None = None, device: str = "cpu") -> None:
         source = find_method("pyramid").weights_file(path)
@@ -143,6 +159,8 @@ class BlurReader:
             sizes_vary=True,  # tiles at the border are smaller
         )
         self.card = read_card(self._session.metadata, source)
+        self.completion_model = completion_model(self._session.metadata, source)
+        self.source = source
 
     @property
     def device(self) -> str:
@@ -455,13 +473,13 @@ def _summarise(logits: NDArray[np.floating], octaves: int, result: Readings) -> 
     place = bin_of_median - 0.5 + (0.5 - low) / np.maximum(high - low, 1e-12)
     result.log2_sigma[:] = LOG2_SHARPEST + octaves + place / BINS_PER_LEVEL
     result.coarser[:] = result.log2_sigma
-    sigma = np.exp2(result.log2_sigma)
+    sigma: _Floats = np.exp2(result.log2_sigma)
     off = tolerance(sigma)
     # A bin is a seventh of its sigma wide, about as wide as the tolerance, so the part of each within it is counted.
     within = _below(below, sigma + off, octaves) - _below(below, sigma - off, octaves)
     np.minimum(within, 1, out=result.certainty)
-    result.smaller[:] = _below(below, sigma / _HALF_AN_OCTAVE, octaves)
-    result.larger[:] = 1 - _below(below, sigma * _HALF_AN_OCTAVE, octaves)
+    result.smaller[:] = _below(below, np.divide(sigma, _HALF_AN_OCTAVE, dtype=np.float32), octaves)
+    result.larger[:] = 1 - _below(below, np.multiply(sigma, _HALF_AN_OCTAVE, dtype=np.float32), octaves)
 
 
 def _below(cumulative: _Floats, sigma: _Floats, octaves: int) -> _Floats:
@@ -527,7 +545,7 @@ def _length(squares: slice) -> int:
     return (squares.stop - squares.start) * _CELL
 
 
-def _repeated(planes: _Floats) -> _Floats:
+def _repeated(planes: NDArray[Any]) -> NDArray[Any]:
     return np.repeat(np.repeat(planes, 2, axis=-2), 2, axis=-1)
 
 

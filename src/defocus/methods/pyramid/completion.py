@@ -1,38 +1,38 @@
-"""Step 4 of the pyramid method: a network completes the readings from colours, likelihoods and what was propagated.
+"""Step 5 of the pyramid method: a network completes the readings from colours, likelihoods and what was propagated.
 
-A plain wall shows no blur, but its surroundings do: a blurred outline belongs to the nearer of two things, a wall ends
-where it ends, blur grows along a floor. Propagation along colours knows none of that. This network, a U-Net (Ronneberger
-et al., MICCAI 2015) on the readings' grid, a sixteenth of the pixels, has seen scenes with bare surfaces and learned it.
-It starts from the propagated map, and says of each of its values how probable it is to be right.
+A plain wall shows no blur, but its surroundings do: a blurred outline belongs to the nearer of two things, a wall
+ends where it ends, blur grows along a floor. Propagation along colours knows none of that. This network, a U-Net
+(Ronneberger et al., MICCAI 2015) on the readings' grid, a sixteenth of the pixels, has learned it from scenes with
+bare surfaces. It starts from the propagated map, and says of each of its values how probable it is to be right.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from defocus.errors import WeightsError
 from defocus.methods.pyramid.blur_reader import Readings
+from defocus.methods.pyramid.completion_weights import CHANNELS, COARSEST, read_completion_card
 from defocus.methods.pyramid.survey import colours
-from defocus.methods.session import Session
+from defocus.methods.session import open_session
+from defocus.runtime.cores import available_cores
 
-__all__ = ["CHANNELS", "Completion", "Evidence", "complete", "evidence_planes", "range_of"]
+__all__ = ["Completion", "Evidence", "evidence_planes", "range_of"]
 
-CHANNELS = 15
-"""Number of planes that the network takes."""
 _QUANTILES = (0.05, 0.5, 0.95)
 """Quantiles of the certain readings that stand for the range of a photograph's blur."""
 _HISTOGRAM = (-2.0, 5.5, 150)
 """Limits and number of bins of log2 of sigma from which the quantiles are computed."""
 _LEAST = 0.3
 """Certainty above which a reading counts for the range of a photograph's blur."""
-_COARSEST = 16
-"""Side, in readings, of the blocks of the network's coarsest level."""
-_TILE, _HALO = 512, 96
-"""Side in readings of the tiles that are completed at once, and width of the margin that is read with them."""
+_TILE, _HALO = 768, 192
+"""Side in readings of the tiles that are completed at once, and width of the margin that is read with them, as far as
+the network sees. Both are multiples of `COARSEST`, so that its blocks lie in the same places in all tiles."""
 
 
 @dataclass(frozen=True)
@@ -114,3 +114,77 @@ def evidence_planes(
     planes[11] = np.log2(np.maximum(evidence.detail[place].astype(np.float32), 0) * 255 + np.float32(0.05)) / 3
     planes[12:] = limits[:, None, None] * np.float32(0.5)
     return planes
+
+
+class Completion:
+    """The trained network of step 5.
+
+    Parameters
+    ----------
+    model : by `CompletionWeights.to_onnx`.
+    source : the weights file that it comes from.
+    threads : number of threads of ONNX Runtime; None for all cores that this process may use. It always runs on the
+        CPU, where it takes a sixteenth of the time of the reader.
+
+    Raises
+    ------
+    WeightsError
+        If the model is damaged.
+    """
+
+    def __init__(self, model: bytes, source: Path, threads: int | None = None) -> None:
+        self._session = open_session(
+            model, source, threads=available_cores() if threads is None else threads, sizes_vary=True
+        )
+        self._card = read_completion_card(self._session.metadata, source)
+
+    def complete(
+        self, evidence: Evidence, done: Callable[[float], None] = lambda _: None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return log2 of sigma in px of every reading, and the probability that it is right, h x w each.
+
+        Parameters
+        ----------
+        evidence : what is known of the photograph.
+        done : called with the fraction of the work that is done, 0..1.
+        """
+        shape = evidence.propagated.shape
+        limits = range_of(evidence.readings, evidence.readable)
+        log2, right = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        tiles = [(rows, columns) for rows in _spans(shape[0]) for columns in _spans(shape[1])]
+        for number, tile in enumerate(tiles):
+            rows, columns = (
+                slice(max(span.start - _HALO, 0), min(span.stop + _HALO, side))
+                for span, side in zip(tile, shape, strict=True)
+            )
+            planes = evidence_planes(evidence, limits, rows, columns)
+            borders = [(0, -side % COARSEST) for side in planes.shape[1:]]
+            padded = np.pad(planes, ((0, 0), *borders), mode="edge")[None]
+            found = self._session.run(["log2_sigma", "right"], {"planes": padded})
+            if not all(np.isfinite(each).all() for each in found):
+                raise WeightsError("The weights' numbers are so large that the network overflows; train them again.")
+            inner = (
+                slice(tile[0].start - rows.start, tile[0].stop - rows.start),
+                slice(tile[1].start - columns.start, tile[1].stop - columns.start),
+            )
+            log2[tile], right[tile] = (each[0, 0][inner] for each in found)
+            done((number + 1) / len(tiles))
+        return log2, self._confidence(right)
+
+    def _confidence(self, right: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return how often values that the network calls as probably right were right on held-out scenes."""
+        curve = self._card.get("calibration")
+        if curve is None:
+            return right
+        return np.interp(right, curve["certainty"], curve["confidence"]).astype(np.float32)
+
+
+def _spans(side: int) -> Iterator[slice]:
+    """Yield the tiles along one side of the readings; a last one of less than a halo belongs to the one before."""
+    first = 0
+    while first < side:
+        last = first + _TILE
+        if side - last < _HALO:
+            last = side
+        yield slice(first, last)
+        first = last

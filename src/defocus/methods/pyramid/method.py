@@ -9,10 +9,14 @@ edges, and the result is a probability over 37 sigmas from 0.27 to 39 px and not
    its evidence to the log-likelihoods of the coarser one. There is one reading per 4 x 4 px of the photograph
 3. median of log sigma, and certainty: the probability that it is right within a tenth or 0.15 px; 0 where the reading
    is no evidence of the lens (`defocus.evidence`)
-4. the matting Laplacian of the photograph propagates certain readings to where nothing could be read. This is done
-   three times, from the second time on with the result as one more colour, so that blur may also change where colour
-   does not
-5. guided upsampling to every pixel
+4. the matting Laplacian of the photograph propagates certain readings to where nothing could be read
+5. a second network, on the readings' grid, completes the map from colours, readings and what was propagated, and says
+   how probable each of its values is to be right (`defocus.methods.pyramid.completion`)
+6. guided upsampling to every pixel
+
+With `completion=False`, and with weights that have no second network, step 4 is done three times instead, from the
+second time on with the result as one more colour, so that blur may also change where colour does not; confidence is
+then how often readings of that certainty were right.
 
 docs/methods/pyramid.md describes where it fails, docs/research/pyramid.md what each step gains.
 """
@@ -31,6 +35,7 @@ from defocus.filters.guided import GuidedUpsampling
 from defocus.maps.defocus_map import DefocusMap, Seeds
 from defocus.maps.map_strips import MapStrip, MapStrips
 from defocus.methods.pyramid.blur_reader import BlurReader
+from defocus.methods.pyramid.completion import Completion, Evidence
 from defocus.methods.pyramid.filling import fill
 from defocus.methods.pyramid.luma import PhotographLuma
 from defocus.methods.pyramid.parameters import PyramidParameters
@@ -120,15 +125,27 @@ def estimate(
     )
     metadata["device"] = reader.device
     readable = readability(grey, survey.varying, survey.lamps(photograph), readings.log2_sigma, STRIDE)
-    guide, certainty = survey.guide, readings.certainty
+    guide, detail = survey.guide, survey.detail
     del survey  # what is not needed any more takes as much memory as the rest
     report("propagation", 0.7)
-    log2 = fill(readings, readable, guide, parameters)
-    del readings
+    model = reader.completion_model if parameters.completion else None
+    metadata["completed"] = model is not None
+    if model is not None:
+        propagated = fill(readings, readable, guide, parameters, rounds=1)
+        evidence = Evidence(readings, readable, guide, detail, propagated)
+        del readings, propagated
+        report("completion", 0.78)
+        log2, confidence = Completion(model, reader.source).complete(
+            evidence, lambda fraction: report("completion", 0.78 + 0.07 * fraction)
+        )
+        del evidence
+    else:
+        log2, confidence = fill(readings, readable, guide, parameters), reader.confidence(readings.certainty)
+        del readings
     report("upsampling", 0.85)
 
     def planes(rows: slice) -> NDArray[np.floating]:
-        return np.stack([log2[rows], reader.confidence(certainty[rows]) * readable[rows]])
+        return np.stack([log2[rows], confidence[rows] * readable[rows]])
 
     upsampling = GuidedUpsampling(
         planes,

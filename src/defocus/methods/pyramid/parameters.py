@@ -26,6 +26,8 @@ class PyramidParameters(Parameters):
     certainty_power : power of the excess over that certainty, as a fraction of the largest possible excess, that is the
         weight of a reading.
     octave_as_colour : difference of colour, of 0..1, that equals a doubling of sigma from the second round on.
+    completion : whether the network of the weights file that is trained for it completes the propagated map; without
+        it, and with weights that have none, propagation alone does, in three rounds.
     largest_grid : largest number of nodes of the propagation; with more readings it is solved on blocks of them.
     upsampling_radius : radius of the guided upsampling, in readings of 4 px.
     upsampling_eps : regularisation of the guided upsampling, in squared units of the photograph's 0..1.
@@ -40,6 +42,7 @@ class PyramidParameters(Parameters):
     least_certainty: Annotated[float, Ge(0), Lt(1)] = 0.3
     certainty_power: Positive = 1.5
     octave_as_colour: Positive = 0.4
+    completion: bool = True
     largest_grid: PositiveInt = 100_000
     upsampling_radius: NotNegativeInt = 2
     upsampling_eps: Positive = 1e-3

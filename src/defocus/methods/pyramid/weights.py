@@ -1,7 +1,12 @@
-"""Weights of the pyramid method's network, and the ONNX graph of one level that they make."""
+"""Weights of the pyramid method: of the network that reads blur, with the ONNX graph of one level that they make.
+
+The file of the reader holds the completion too, as a model within the metadata, so that one file is one set of weights.
+"""
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
 import os
 from collections.abc import Mapping
@@ -14,6 +19,7 @@ from numpy.typing import NDArray
 
 from defocus.errors import WeightsError
 from defocus.methods.onnx_file import OnnxContents, import_onnx, read_onnx
+from defocus.methods.pyramid.completion_weights import CompletionWeights, is_calibration
 from defocus.methods.weights_file import read_contents
 from defocus.runtime.atomic import write_bytes
 
@@ -26,6 +32,7 @@ __all__ = [
     "STRIDE",
     "PyramidWeights",
     "bin_sigmas",
+    "completion_model",
     "read_card",
     "rebuilt",
     "shapes",
@@ -44,7 +51,7 @@ LOG2_SHARPEST = -1.9
 STRIDE = 4
 """Side in px of the block of a level that one reading is for."""
 
-_METADATA_KEY = "defocus"
+_METADATA_KEY, _COMPLETION_KEY = "defocus", "completion"
 _KIND = "pyramid"
 
 
@@ -76,16 +83,18 @@ def shapes() -> dict[str, tuple[int, ...]]:
 
 @dataclass(frozen=True)
 class PyramidWeights:
-    """Parameters of the trained network.
+    """Parameters of the trained networks.
 
     Attributes
     ----------
-    parameters : float32 arrays by the names and in the shapes of `shapes`.
+    parameters : float32 arrays of the reader, by the names and in the shapes of `shapes`.
     card : where the weights come from: data, command, seed, figures.
+    completion : weights of the completion that was trained on what this reader reads; None if none was.
     """
 
     parameters: Mapping[str, NDArray[np.float32]]
     card: Mapping[str, Any] = field(default_factory=dict)
+    completion: CompletionWeights | None = None
 
     def __post_init__(self) -> None:
         for name, shape in shapes().items():
@@ -113,7 +122,7 @@ class PyramidWeights:
         card = read_card(contents.properties, source)
         stored = contents.parameters
         arrays = {name: stored[each] for name in shapes() for each in (name, name.partition(".")[2]) if each in stored}
-        return cls(arrays, card)
+        return cls(arrays, card, _completion(contents.properties, source))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the network as one ONNX file, complete under a temporary name and then renamed."""
@@ -148,7 +157,10 @@ class PyramidWeights:
         )
         # Opset 17 and IR 8 are read by every ONNX Runtime this package admits.
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-        helper.set_model_props(model, {_METADATA_KEY: json.dumps({"kind": _KIND, "card": dict(self.card)})})
+        properties = {_METADATA_KEY: json.dumps({"kind": _KIND, "card": dict(self.card)})}
+        if self.completion is not None:
+            properties[_COMPLETION_KEY] = base64.b64encode(self.completion.to_onnx()).decode()
+        helper.set_model_props(model, properties)
         onnx.checker.check_model(model)
         return bytes(model.SerializeToString())
 
@@ -226,9 +238,27 @@ def rebuilt(found: OnnxContents, path: Path) -> bytes:
     card = read_card(found.properties, path)
     if "finest" not in found.inputs:
         raise WeightsError(f"{path} is of an earlier version; train it further with defocus train --start {path}.")
-    return PyramidWeights(
-        {name: found.parameters[name] for name in shapes() if name in found.parameters}, card
-    ).to_onnx()
+    parameters = {name: found.parameters[name] for name in shapes() if name in found.parameters}
+    return PyramidWeights(parameters, card, _completion(found.properties, path)).to_onnx()
+
+
+def completion_model(properties: Mapping[str, str], path: Path) -> bytes | None:
+    """Return the ONNX model of the completion in the metadata of a reader's file; None if it has none.
+
+    Raises
+    ------
+    WeightsError : the metadata is damaged.
+    """
+    text = properties.get(_COMPLETION_KEY)
+    try:
+        return None if text is None else base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise WeightsError(f"{path} has a damaged completion; train it again.") from error
+
+
+def _completion(properties: Mapping[str, str], path: Path) -> CompletionWeights | None:
+    model = completion_model(properties, path)
+    return None if model is None else CompletionWeights.from_onnx(read_onnx(model, path), path)
 
 
 def read_card(properties: Mapping[str, str], path: Path) -> dict[str, Any]:
@@ -243,19 +273,8 @@ def read_card(properties: Mapping[str, str], path: Path) -> dict[str, Any]:
         if metadata["kind"] != _KIND:
             raise KeyError
         card = metadata["card"]
-        if not isinstance(card, dict) or not _is_calibration(card.get("calibration")):
+        if not isinstance(card, dict) or not is_calibration(card.get("calibration")):
             raise KeyError
         return card
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise WeightsError(f"{path} is not a network written by `defocus train --method pyramid`.") from error
-
-
-def _is_calibration(curve: Any) -> bool:
-    """Whether a card's calibration is none, or two lists of 0..1 of one length, certainty in ascending order."""
-    if curve is None:
-        return True
-    certainty, confidence = (np.asarray(curve[name], np.float64) for name in ("certainty", "confidence"))
-    if certainty.ndim != 1 or certainty.shape != confidence.shape or not certainty.size:
-        return False
-    within = all(((values >= 0) & (values <= 1)).all() for values in (certainty, confidence))
-    return bool(within and (np.diff(certainty) >= 0).all())
