@@ -6,6 +6,7 @@ from PIL import Image
 
 from defocus.errors import DefocusError
 from defocus.evaluation import datasets
+from defocus.evaluation.layouts import open_data
 from systems import needs_links
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data" / "dev"
@@ -30,6 +31,12 @@ def root(tmp_path):
     write(tmp_path / "multifocus/truth/m.png", truth)
     write(tmp_path / "pixel4/image/p.png", image[..., 0])
     write(tmp_path / "pixel4/truth/p.png", np.arange(24).reshape(4, 6))
+    for number in range(9):
+        write(tmp_path / f"camera/image/{number}.png", image + number)
+        sigma = np.full((4, 6), 1 + 1500 + number, np.uint16)
+        sigma[0] = 0
+        (tmp_path / "camera/truth").mkdir(exist_ok=True)
+        Image.fromarray(sigma).save(tmp_path / f"camera/truth/{number}.png")
     write(tmp_path / "depth/s.png", image)
     write(tmp_path / "depth/s_disparity.png", 3 * np.arange(24).reshape(4, 6))
     return tmp_path
@@ -54,6 +61,20 @@ def test_pixel4_is_grey_with_gaps(root):
     assert example.image.shape == (4, 6, 3)
     assert example.valid.sum() == 23
     assert example.truth[0, 5] == 5
+
+
+def test_camera_is_in_px_and_its_parts_share_no_photograph(root):
+    parts = {part: list(datasets.read_camera(root, part)) for part in ("reported", "choosing", "training")}
+    assert [e.name for e in parts["reported"]] == ["0", "4", "8"]
+    assert [e.name for e in parts["choosing"]] == ["1", "5"]
+    assert [e.name for e in parts["training"]] == ["2", "3", "6", "7"]
+    example = parts["choosing"][1]
+    assert example.truth[1, 0] == np.float32(1.505) and example.truth.dtype == np.float32
+    assert not example.valid[0].any() and example.valid[1:].all()
+    assert {d.name for d in open_data(root)} >= {"camera", "camera-choosing"}
+    (root / "camera/truth/4.png").unlink()
+    with pytest.raises(DefocusError, match=r"4\.png is missing"):
+        list(datasets.read_camera(root))
 
 
 def test_depth_is_in_px(root):
@@ -100,6 +121,10 @@ def test_development_sets_are_complete():
     a, b = multifocus[0], multifocus[1]
     both = a.valid & b.valid
     assert (a.truth[both] != b.truth[both]).mean() > 0.95
+    camera = list(datasets.read_camera(SHARED))
+    assert len(camera) == 21
+    # A lens of 35 mm at f/2.8 indoors: between its sharpest, 0.37 px, and the nearest things in a room.
+    assert all(e.truth[e.valid].min() > 0.36 and e.truth[e.valid].max() < 8 for e in camera)
     depth = list(datasets.read_depth(SHARED))
     assert len(depth) == 11
     # Middlebury 2006 at a third of full size: disparities of about 10 to 80 px.

@@ -1,7 +1,7 @@
 """Data sets with truth: photographs and their truth, one `Example` at a time.
 
-Here are `Example`, `DataSet` and the readers of the development sets: `masks/` and `multifocus/` (`image/`, `truth/`),
-`pixel4/` (`image/`, `truth/`) and `depth/` (`NAME.png`, `NAME_disparity.png`). `defocus.evaluation.layouts` opens other
+Here are `Example`, `DataSet` and the readers of the development sets: `masks/`, `multifocus/`, `pixel4/` and `camera/`
+(`image/` and `truth/` each) and `depth/` (`NAME.png`, `NAME_disparity.png`). `defocus.evaluation.layouts` opens other
 people's. Photographs are read as `defocus.estimate` reads them.
 """
 
@@ -21,11 +21,13 @@ from defocus.photograph import read_photograph
 from defocus.photograph.folders import photographs_below
 
 __all__ = [
+    "CameraPart",
     "DataSet",
     "Example",
     "Kind",
     "existing_folder",
     "photographs_in",
+    "read_camera",
     "read_depth",
     "read_masks",
     "read_multifocus",
@@ -36,6 +38,11 @@ __all__ = [
 ]
 
 Kind = Literal["mask", "sigma", "relative"]
+CameraPart = Literal["reported", "choosing", "training"]
+"""Part of the photographs of `camera/`: figures are reported on the first, settings are chosen on the second, and
+methods may be trained on the third."""
+_CAMERA_PARTS: tuple[CameraPart, ...] = ("reported", "choosing", "training", "training")
+"""Part of each photograph of `camera/`, by its number in the order of the names, over and over."""
 
 
 @dataclass(frozen=True)
@@ -128,10 +135,15 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
     return picture
 
 
-def _read_levels(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Read an 8-bit grey truth image of the photograph's size, values untouched."""
+def _present(path: Path) -> Path:
     if not path.is_file():
         raise DefocusError(f"The truth {path} is missing: every photograph needs one of the same name.")
+    return path
+
+
+def _read_levels(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Read an 8-bit grey truth image of the photograph's size, values untouched."""
+    _present(path)
     try:
         with Image.open(path) as opened:
             levels = np.asarray(opened)
@@ -221,6 +233,41 @@ def read_pixel4(root: str | Path) -> Iterator[Example]:
     """
     for name, image, levels, _ in _pairs(Path(root) / "pixel4"):
         yield Example(name, image, levels.astype(np.float32), levels != 0, name)
+
+
+def read_camera(root: str | Path, part: CameraPart = "reported") -> Iterator[Example]:
+    """Read one part of `root/camera`: a single-lens reflex camera's photographs with sigma in px.
+
+    The photographs are 81 of a Nikon D200 at f/2.8 (Carvalho et al., ECCV workshops 2018). Their truth is a thin lens
+    over the depths of a sensor, fitted to the same scenes at f/8. By the order of the names, every fourth photograph is
+    reported, the one after each of these is for choosing, and the other two are for training, so that no photograph
+    serves two purposes.
+
+    Parameters
+    ----------
+    root : folder of the development sets.
+    part : which of the photographs.
+
+    Yields
+    ------
+    Example
+        truth is the sigma of the Gaussian that fits best, px, float32 (the file holds 1 + 1000 sigma in 16 bits);
+        pixels without a value (0 in the file) are not valid.
+
+    Raises
+    ------
+    DefocusError
+        A folder or a truth is missing, or a truth cannot be read.
+    """
+    folder = Path(root) / "camera"
+    truths = existing_folder(folder / "truth")
+    for number, path in enumerate(photographs_in(folder / "image")):
+        if _CAMERA_PARTS[number % len(_CAMERA_PARTS)] != part:
+            continue
+        image = read_picture(path)
+        levels = read_values(_present(truths / f"{path.stem}.png"), image.shape[:2])
+        sigma = np.maximum(levels - 1, 0) / 1000
+        yield Example(path.stem, image, sigma.astype(np.float32), levels > 0, path.stem)
 
 
 def read_depth(root: str | Path) -> Iterator[Example]:

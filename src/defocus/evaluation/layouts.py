@@ -11,7 +11,7 @@ DUT                     `dut*_source/` or `-source/` and `-gt/`     mask, white 
 SYNDOF                  `image/` and `blur_map/`                    16 bit, sigma in px times 10
 RTF (D'Andres 2016)     a declaration with `like = "rtf"`           disc radius in px -> sigma by its table
 development sets        `masks/`, `multifocus/`, `pixel4/`,         see `read_masks` and its neighbours
-                        `depth/`, some or all
+                        `camera/`, `depth/`, some or all
 photographs alone       a folder of photographs                     none: they are blurred by known amounts
 public sets             the word `public`, where no folder has      sigma and masks; see `defocus.evaluation.public`
                         that name
@@ -40,6 +40,7 @@ from defocus.evaluation.datasets import (
     Kind,
     existing_folder,
     photographs_in,
+    read_camera,
     read_depth,
     read_masks,
     read_multifocus,
@@ -261,6 +262,21 @@ def _development_sets(root: Path) -> list[DataSet]:
                 "blur.",
                 lambda: read_pixel4(root),
             )
+        ],
+        "camera": lambda: [
+            DataSet(
+                "camera",
+                "sigma",
+                "Photographs of a single-lens reflex camera indoors, every fourth of 81; truth: a thin lens over "
+                "measured depths, fitted to a second photograph at a smaller aperture.",
+                lambda: read_camera(root),
+            ),
+            DataSet(
+                "camera-choosing",
+                "sigma",
+                "As the set camera, other photographs: settings may be chosen on these.",
+                lambda: read_camera(root, "choosing"),
+            ),
         ],
         "depth": lambda: [
             *_blurred_sets(lambda: generators.sharp_pictures(lambda: read_depth(root))),
