@@ -142,7 +142,7 @@ def shake_kernel(length: float, random: np.random.Generator) -> NDArray[np.float
     Examples
     --------
     >>> kernel = shake_kernel(12, np.random.default_rng(0))
-    >>> kernel.shape, round(kernel.sum(), 6)
+    >>> kernel.shape, round(float(kernel.sum()), 6)
     ((17, 17), 1.0)
     """
     angle, bend = random.uniform(0, np.pi), random.normal(0, 0.15)
