@@ -279,7 +279,8 @@ def test_confidence_is_pooled_over_pixels():
     assert of["share of confidence >= 0.8"].mean == pytest.approx(1000 / 1100)
     pooled = (900 * 0.05 + 100 * 0.15 + 100 * 0.85) / 1100
     assert of["calibration error, pooled"].mean == pytest.approx(pooled)
-    head = {"configurations": ["c"], "sets": {"s": {"description": ""}}, "costs": {}}
+    head = {"configurations": {"c": {"method": "pyramid"}}, "sets": {"s": {"kind": "sigma", "description": ""}}}
+    head["costs"] = {}
     text = figures.markdown(head, values, figures.figures(values))
     assert "| 0.8 and more | 0.900 (0.909) |" in text
     assert "| 0.9 to 1 | 1.000 (0.818) |" in text
@@ -299,8 +300,47 @@ def test_conditions_are_told_apart():
     assert of["MAE", ""] == 1.0
     assert list(dict.fromkeys(f.condition for f in made)) == ["", "1 px", "2 px", "10 px"]
     assert ("median reading", "") not in of  # over all conditions it means nothing
-    head = {"configurations": ["c"], "sets": {"s": {"description": ""}}, "costs": {}}
+    head = {"configurations": {"c": {"method": "pyramid"}}, "sets": {"s": {"kind": "sigma", "description": ""}}}
+    head["costs"] = {}
     assert "| 2 px | 2.250 ±" in figures.markdown(head, values, made)
+
+
+def test_the_worst_photographs_by_hand():
+    def head(kind):
+        methods = {"ours": "pyramid", "other": "zhuo2011", "peer": "hifst", "third": "dhde"}
+        return {
+            "configurations": {name: {"method": method} for name, method in methods.items()},
+            "sets": {"s": {"kind": kind, "description": ""}},
+        }
+
+    def values(metric, **of):
+        return [
+            record(photograph, **{"configuration": c, metric: value})
+            for c, found in of.items()
+            for photograph, value in found.items()
+        ]
+
+    errors = values(
+        "MAE",
+        ours={"a": 0.3, "b": 0.5, "c": 0.2},
+        other={"a": 0.1, "b": 0.4, "c": 0.0},
+        peer={"a": 0.01, "b": 0.01},
+        third={"a": 0.2},
+    )
+    header, rows = figures.worst_table(head("sigma"), errors, "s")
+    assert len(header) == 7
+    # Never compared with the peer, nor with an error of 0.
+    assert rows[0] == ["ours", "b", "0.500", "3.00", "a", "0.300", "0.100 (other)"]
+    assert rows[1] == ["other", "b", "0.400", "0.80", "b", "0.400", "0.500 (ours)"]
+    assert rows[3] == ["third", "a", "0.200", "2.00", "a", "0.200", "0.100 (other)"]
+    f = values("max F", ours={"a": 0.9, "b": 0.6}, other={"a": 0.95, "b": 0.9})
+    _, rows = figures.worst_table(head("mask"), f, "s")
+    assert rows[0] == ["ours", "b", "0.600", "1.50", "b", "0.600", "0.900 (other)"]
+    assert rows[1] == ["other", "b", "0.900", "0.95", "a", "0.950", "0.900 (ours)"]
+    _, rows = figures.worst_table(head("mask"), values("max F", ours={"a": 0.9}), "s")
+    assert rows == [["ours", "a", "0.900", "", "", "", ""]]
+    assert figures.worst_table(head("relative"), errors, "s") is None
+    assert figures.worst_table(head("sigma"), f, "s") is None
 
 
 def test_iou_boundary_error_and_rmse_by_hand():
@@ -416,7 +456,9 @@ def test_sigma_sets_in_the_command(tmp_path, run):
     assert {f["set"] for f in figures if f["configuration"] == "shi2014"} == {"rtf-like"}
     assert {f["condition"] for f in figures if f["set"] == "noise"} >= {"", "2 px, noise 5"}
     assert {"relative error at seeds", "relative error"} <= {f["metric"] for f in figures}
+    assert {"grossly wrong", "sure and wrong", "sure", "MAE of the surest 25%"} <= {f["metric"] for f in figures}
     summary = (tmp_path / "r/summary.md").read_text(encoding="utf-8")
     assert "noise: median reading" in summary
+    assert "noise: the worst photographs" in summary and "noise: confidence" in summary
     assert "Confidence, all sets of sigma together" in summary
     assert "<svg" in (tmp_path / "r/report.html").read_text(encoding="utf-8")

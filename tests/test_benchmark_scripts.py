@@ -287,3 +287,16 @@ def test_gigapixel_measures_whole_processes(tmp_path, monkeypatch, capsys):
     estimate, cpu, peak = (float(cell) for cell in row.split("|")[4:7])
     assert 0.1 < estimate < 60 and 0.1 < cpu < 60 and 50 < peak < 2000
     assert {path.suffix for path in (tmp_path / "files").iterdir()} == {".tif", ".tiff", ".png"}
+
+
+def test_a_tilted_plane_reads_its_own_blur_in_every_strip():
+    from defocus.evaluation import aperture
+
+    renderers = script("renderers")
+    picture, sigma = renderers.tilted(0.05)
+    errors = renderers.readings(picture, aperture.render_picture(picture, sigma), sigma, "gaussian")
+    assert len(errors) >= 4
+    assert np.abs(errors).max() < 0.03
+    # The reading can tell: a plane of another blur is not taken for this one.
+    other = renderers.readings(picture, aperture.render_picture(picture, 1.2 * sigma), sigma, "gaussian")
+    assert np.median(other) == pytest.approx(0.2, abs=0.03)

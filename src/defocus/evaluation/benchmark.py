@@ -42,6 +42,7 @@ from defocus.version import __version__
 
 __all__ = [
     "CONFIDENCE_BINS",
+    "COVERAGES",
     "CURVE_POINTS",
     "PX_THRESHOLDS",
     "SCORE_THRESHOLDS",
@@ -65,6 +66,8 @@ CURVE_POINTS = 101
 """Number of thresholds of a precision-recall curve."""
 CONFIDENCE_BINS = 10
 """Number of bins of the confidence."""
+COVERAGES = (0.25, 0.5, 0.75)
+"""Fractions of the pixels, the surest ones, whose error is told."""
 _GALLERY_SOURCES = 4
 """Number of sources of each set that are shown in the report."""
 _GALLERY_WIDTH = 240
@@ -250,6 +253,11 @@ def _estimation_values(outcome: Outcome, example: Example) -> dict[str, Any]:
     if not outcome.in_px or outcome.span is None:
         return values
     values["median reading"] = float(np.median(score))
+    if outcome.confidence is not None:
+        within = np.clip(truth, *outcome.span)
+        shares = _or_none(metrics.sure_and_wrong, score, within, outcome.confidence, valid, example.unreadable)
+        if shares is not None:
+            values["sure and wrong"], values["sure"] = shares
     if not valid.any():
         return values
     values |= {
@@ -259,6 +267,7 @@ def _estimation_values(outcome: Outcome, example: Example) -> dict[str, Any]:
         "MAE, truth clipped to the range": metrics.mean_absolute_error(score, np.clip(truth, *outcome.span), valid),
         "bias": float((score[valid] - truth[valid]).mean()),
         "median ratio": _or_none(metrics.median_ratio, score, truth, valid),
+        "grossly wrong": metrics.grossly_wrong(score, truth, valid),
     }
     edges = _or_none(metrics.boundary_error, score, truth, valid)
     if edges is not None:
@@ -272,6 +281,8 @@ def _estimation_values(outcome: Outcome, example: Example) -> dict[str, Any]:
         values["MAE at seeds"] = metrics.mean_absolute_error(outcome.seeds, truth, at)
         values["relative error at seeds"] = _or_none(metrics.relative_error, outcome.seeds, truth, at)
     if outcome.confidence is not None:
+        errors = metrics.error_by_coverage(score, truth, outcome.confidence, COVERAGES, valid)
+        values |= {f"MAE of the surest {share:.0%}": float(e) for share, e in zip(COVERAGES, errors, strict=True)}
         correct = is_right(score, truth)
         values["share right"] = float(correct[valid].mean())
         within = is_right(score, np.clip(truth, *outcome.span))

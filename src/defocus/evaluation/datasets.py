@@ -57,6 +57,8 @@ class Example:
     valid : H x W bool, False where the truth is not to be counted.
     source : what it was made from; examples of one source are not independent of each other.
     condition : what was done to the source ("2 px, noise 5"), the same text for every source; "" if nothing was.
+    unreadable : H x W bool, True where nobody can know the blur (a frame, camera shake), so that it is wrong to be
+        sure; not among the valid pixels. None means nowhere.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Example:
     valid: NDArray[np.bool_]
     source: str = ""
     condition: str = ""
+    unreadable: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)

@@ -22,17 +22,20 @@ from defocus.evaluation.benchmark import (
     PX_THRESHOLDS,
     SCORE_THRESHOLDS,
 )
+from defocus.methods.registry import METHODS
 
 __all__ = [
     "CONDITION_METRICS",
     "METRICS",
     "RELIABILITY_NOTE",
+    "WORST_NOTE",
     "Figure",
     "best_configurations",
     "condition_tables",
     "figures",
     "markdown",
     "reliability_table",
+    "worst_table",
 ]
 
 METRICS: dict[str, tuple[str, str]] = {
@@ -86,6 +89,7 @@ METRICS: dict[str, tuple[str, str]] = {
         "low",
         "The same where the method itself measured (the map's seeds), before propagation.",
     ),
+    "grossly wrong": ("low", "Fraction of pixels whose error is above 1 px and above the truth itself."),
     "bias": ("zero", "Mean of sigma - truth, px."),
     "MAE within 8 px of an edge": (
         "low",
@@ -108,6 +112,20 @@ METRICS: dict[str, tuple[str, str]] = {
         "to say sharp.",
     ),
     "share of confidence >= 0.8": ("none", "Share of the pixels of all images, pooled."),
+    "MAE of the surest 25%": (
+        "low",
+        "MAE, px, of the quarter of an image's pixels with the largest confidence; then averaged (risk against "
+        "coverage).",
+    ),
+    "MAE of the surest 50%": ("low", "The same of half of the pixels."),
+    "MAE of the surest 75%": ("low", "The same of three quarters; of all pixels it is MAE."),
+    "sure and wrong": (
+        "low",
+        "Fraction of pixels with a confidence of 0.5 and more whose sigma is off by more than half an octave, the "
+        "truth clipped to what the method can tell. Where nobody can know the blur (a frame, camera shake), whatever "
+        "is sure is wrong.",
+    ),
+    "sure": ("none", "Fraction of pixels with a confidence of 0.5 and more, of the same pixels."),
     "rank correlation": ("high", "Spearman's, map against truth, per image, then averaged."),
     "affine-invariant RMSE": (
         "low",
@@ -117,7 +135,7 @@ METRICS: dict[str, tuple[str, str]] = {
 }
 """Name to (what is better: high, low, zero or none; definition with its pooling)."""
 CONDITION_METRICS: dict[str, tuple[str, str]] = {
-    name: METRICS[name] for name in ("relative error at seeds", "relative error", "MAE")
+    name: METRICS[name] for name in ("relative error at seeds", "relative error", "MAE", "sure and wrong", "sure")
 } | {
     "median ratio": ("none", "Median of sigma / truth over the pixels of an image, then averaged: 1 is without bias."),
     "median reading": ("none", "Median of sigma over all pixels of an image, px, then averaged."),
@@ -329,6 +347,10 @@ def markdown(head: dict[str, Any], values: Sequence[dict[str, Any]], made: Seque
         lines.append("")
         for metric, header, rows in condition_tables(made, name, columns):
             lines += [f"{name}: {metric}", "", *_markdown_table(header, rows), ""]
+        if worst := worst_table(head, values, name):
+            lines += [f"{name}: the worst photographs. {WORST_NOTE}", "", *_markdown_table(*worst), ""]
+        if reliability := reliability_table(head, [v for v in values if v["set"] == name]):
+            lines += [f"{name}: confidence. {RELIABILITY_NOTE}", "", *_markdown_table(*reliability), ""]
     if reliability := reliability_table(head, values):
         lines += ["### Confidence, all sets of sigma together", "", RELIABILITY_NOTE, ""]
         lines += [*_markdown_table(*reliability), ""]
@@ -346,8 +368,62 @@ def markdown(head: dict[str, Any], values: Sequence[dict[str, Any]], made: Seque
 
 RELIABILITY_NOTE = (
     "Share of pixels right (within 0.15 px or a tenth of the truth, whichever is larger), by confidence; in brackets "
-    "the share of all pixels that have it. Pixels of all images of all these sets are pooled."
+    "the share of all pixels that have it. Pixels of all images are pooled."
 )
+WORST_NOTE = (
+    "The photograph on which a method is worst, and the one on which it falls farthest behind the best other method of "
+    "this package in the same run: how many times its MAE is that one's, or for masks how many times that one's max F "
+    "is its own."
+)
+_WORST = {"sigma": ("MAE", 1), "mask": ("max F", -1)}
+"""Kind of a set to the metric by which a photograph is the worst, and -1 where a large value is good, else 1."""
+
+
+def worst_table(
+    head: dict[str, Any], values: Sequence[dict[str, Any]], name: str
+) -> tuple[list[str], list[list[str]]] | None:
+    """Return header and rows of the table of the worst photographs of a set, one row for each configuration.
+
+    A photograph is an example: of a source that was blurred in several ways each way counts by itself. Peers are no
+    methods of the package, so that nothing is compared with theirs. Where either value is 0 there is no ratio, and the
+    photograph is left out of the comparison.
+
+    Parameters
+    ----------
+    head : what `benchmark.json` holds.
+    values : one record for each image and configuration.
+    name : of the set.
+
+    Returns
+    -------
+    None for sets of a kind that has no metric for it, and where nothing was measured by it.
+    """
+    if head["sets"][name]["kind"] not in _WORST:
+        return None
+    metric, sign = _WORST[head["sets"][name]["kind"]]
+    found: dict[str, dict[str, float]] = defaultdict(dict)
+    for v in values:
+        if v["set"] == name and v.get(metric) is not None:
+            found[v["configuration"]][v["name"]] = float(v[metric])
+    house = [c for c in found if head["configurations"][c]["method"] in METHODS]
+    rows = []
+    for configuration in (c for c in head["configurations"] if c in found):
+        worst, photograph = max((sign * value, photograph) for photograph, value in found[configuration].items())
+        row = [configuration, photograph, f"{abs(worst):.3f}"]
+        behind = []
+        for photograph, value in found[configuration].items():
+            others = [(sign * found[c][photograph], c) for c in house if c != configuration and photograph in found[c]]
+            best, other = min(others, default=(0.0, ""))
+            if value and best:
+                behind.append(((value / abs(best)) ** sign, photograph, f"{value:.3f}", f"{abs(best):.3f} ({other})"))
+        if behind:
+            ratio, *rest = max(behind)
+            row += [f"{ratio:.2f}", *rest]
+        rows.append(row + [""] * (7 - len(row)))
+    if not rows:
+        return None
+    header = ["method", "worst photograph", metric, "largest ratio", "photograph", metric, "best other there"]
+    return header, rows
 
 
 def condition_tables(
@@ -368,7 +444,7 @@ def condition_tables(
 def reliability_table(
     head: dict[str, Any], values: Sequence[dict[str, Any]]
 ) -> tuple[list[str], list[list[str]]] | None:
-    """Header and rows of the reliability table over all sets of sigma; None if nothing has a confidence."""
+    """Header and rows of the reliability table over the sets of `values`; None if nothing has a confidence."""
 
     def of_all(configuration: str, kept: str) -> NDArray[np.float64]:
         return _sums((v for v in values if v["configuration"] == configuration), kept)

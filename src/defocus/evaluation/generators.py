@@ -1,6 +1,7 @@
 """Data sets whose truth is exact because the blur was added: uniform, with noise, by regions, and by depth.
 
-They are rendered by `defocus.evaluation.render` with fixed seeds, so that every run uses the same pixels.
+They are rendered by `defocus.evaluation.render` and `defocus.evaluation.aperture` with fixed seeds, so that every run
+uses the same pixels.
 """
 
 from __future__ import annotations
@@ -14,15 +15,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from defocus.evaluation import render
+from defocus.evaluation import aperture, render
+from defocus.evaluation.bare_scenes import BARE_SCENES, bare_scene
 from defocus.evaluation.datasets import DataSet, Example, read_picture
 from defocus.evaluation.render import Kernel
 from defocus.optics.kernels import best_fitting_sigma, disc_kernel, disc_radius
+from defocus.units import disc_radius_from_sigma, sigma_from_disc_radius
 
 __all__ = [
     "DISC_RADII",
     "SENSORS",
     "SHARP_SCENES",
+    "aperture_rendered",
     "depth_rendered",
     "disc_depths",
     "disc_regions",
@@ -49,6 +53,12 @@ _DISC_PICTURE = (480, 640)
 """Largest height and width of the pictures of the set `rtf-like`, px; larger ones are cropped to their centre."""
 _DEPTH_LARGEST = (2.0, 4.0)
 """Sigmas of the surface farthest out of focus, px."""
+_APERTURE_SCENES = ("Aloe", "Baby2", "Cloth3", "Flowerpots", "Rocks1")
+"""Scenes of the development set `depth` that are rendered through an aperture, at half their size."""
+_APERTURE_LARGEST = (2.0, 4.0)
+"""Sigmas of what is farthest out of focus in them, px."""
+_BARE_SEEDS = range(3)
+"""Seeds of the drawn rooms, of each kind."""
 SENSORS: dict[str, tuple[float, int | None]] = {"clean": (0.0, None), "noise 2 + JPEG 92": (2 / 255, 92)}
 """Noise (a fraction of full scale) and JPEG quality that are applied to a rendering."""
 SHARP_SCENES = ("Aloe", "Baby1", "Baby2", "Baby3", "Cloth1", "Cloth2", "Cloth4")
@@ -276,6 +286,66 @@ def depth_rendered(
         f"{' or '.join(f'{s:g}' for s in largest)} px, clean and with noise of 2/255 and JPEG."
     )
     return DataSet(name, "sigma", description, examples)
+
+
+def aperture_rendered(name: str, disparities: Callable[[], Iterator[Example]]) -> DataSet:
+    """Return pictures with disparities, and drawn rooms, seen through an aperture.
+
+    Parameters
+    ----------
+    name : of the set.
+    disparities : gives pictures whose truth is disparity; five of the development set `depth` are taken, at half size.
+
+    Returns
+    -------
+    DataSet of kind "sigma", by discs, the rooms also by Gaussians. The truth is the sigma of the Gaussian that fits
+    best. Unknown disparities do not count.
+    """
+
+    def examples() -> Iterator[Example]:
+        for e in disparities():
+            if e.name not in _APERTURE_SCENES:
+                continue
+            picture = render.downscale(e.image, 2)
+            disparity, known = render.downscale_disparity(e.truth, e.valid, 2)
+            near = render.fill_unknown(disparity, known)
+            seed = zlib.crc32(f"{e.name}@aperture".encode())
+            signed = near - np.quantile(near[known], np.random.default_rng(seed).uniform(0.05, 0.95))
+            signed /= np.abs(signed[known]).max()
+            for largest in _APERTURE_LARGEST:
+                # The radius of the disc, and so half of it, is what a lens makes proportional to the inverse distance.
+                sigma = signed * disc_radius_from_sigma(largest) / 2
+                condition = f"depth 0..{largest:g} px"
+                image = aperture.render_picture(picture, sigma, "disc", noise=1.5 / 255, seed=seed)
+                label = f"{e.name}@0..{largest:g}px"
+                yield replace(_through_aperture(label, e.name, condition, image, sigma, "disc"), valid=known)
+        yield from _bare_examples()
+
+    description = (
+        "Five scenes with known disparities, by discs, sigma 0 to "
+        f"{' or '.join(f'{s:g}' for s in _APERTURE_LARGEST)} px, and drawn rooms with little texture, by Gaussians and "
+        "discs, all seen through 256 points of an aperture, noise of 1.5/255."
+    )
+    return DataSet(name, "sigma", description, examples)
+
+
+def _bare_examples() -> Iterator[Example]:
+    kernels: tuple[Kernel, ...] = ("gaussian", "disc")
+    for number, kind in enumerate(BARE_SCENES):
+        for seed in _BARE_SEEDS:
+            kernel = kernels[(number + seed) % 2]
+            scene = bare_scene(kind, seed, kernel)
+            yield _through_aperture(f"{kind} {seed + 1}, {kernel}", "", kind, scene.image, scene.signed_sigma, kernel)
+
+
+def _through_aperture(
+    name: str, source: str, condition: str, image: NDArray[np.uint8], signed: NDArray[np.float64], kernel: Kernel
+) -> Example:
+    """Return the example of a rendering by standard deviations of the aperture, `signed`."""
+    deviation = np.abs(signed)
+    truth = (sigma_from_disc_radius(2 * deviation) if kernel == "disc" else deviation).astype(np.float32)
+    everywhere = np.ones(truth.shape, bool)
+    return Example(name, image, truth, everywhere, source or name, condition)
 
 
 def sharp_pictures(scenes: Callable[[], Iterator[Example]] | None = None) -> Iterator[Example]:

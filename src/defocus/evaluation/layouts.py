@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 
 from defocus.errors import DefocusError
 from defocus.evaluation import generators, public
+from defocus.evaluation.content import content
 from defocus.evaluation.datasets import (
     DataSet,
     Example,
@@ -62,6 +63,8 @@ _UNITS: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
     "circle of confusion": sigma_from_circle_of_confusion,
     "circle of confusion (SYNDOF)": lambda values: sigma_from_circle_of_confusion(values, "syndof"),
 }
+_CONTENT_PICTURES = ("Aloe", "Baby1", "Cloth1", "astronaut", "coffee", "camera")
+"""Sharp pictures of the set `content`: of the development set `depth`, and of scikit-image where it is installed."""
 _TRUTH_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".jpg", ".npy", ".mat")
 
 
@@ -281,9 +284,15 @@ def _development_sets(root: Path) -> list[DataSet]:
         "depth": lambda: [
             *_blurred_sets(lambda: generators.sharp_pictures(lambda: read_depth(root))),
             generators.depth_rendered("depth", lambda: read_depth(root)),
+            generators.aperture_rendered("aperture", lambda: read_depth(root)),
+            content("content", lambda: _of_content(root)),
         ],
     }
     return [data for name, make in makers.items() if (root / name).is_dir() for data in make()]
+
+
+def _of_content(root: Path) -> Iterator[Example]:
+    return (e for e in generators.sharp_pictures(lambda: read_depth(root)) if e.name in _CONTENT_PICTURES)
 
 
 def _blurred_sets(sharp: Callable[[], Iterator[Example]]) -> list[DataSet]:

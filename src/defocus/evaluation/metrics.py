@@ -26,6 +26,7 @@ from scipy import ndimage
 from scipy.stats import bootstrap, spearmanr
 
 from defocus.errors import DefocusError, UndefinedMetricError
+from defocus.maps.accuracy import CONFIDENT
 
 __all__ = [
     "AffineError",
@@ -39,9 +40,11 @@ __all__ = [
     "bootstrap_interval",
     "boundary_error",
     "calibration",
+    "error_by_coverage",
     "error_by_size",
     "f_at_threshold",
     "f_beta",
+    "grossly_wrong",
     "iou_at_threshold",
     "leave_one_out",
     "max_f",
@@ -51,6 +54,7 @@ __all__ = [
     "relative_error",
     "root_mean_square_error",
     "spearman",
+    "sure_and_wrong",
 ]
 
 _Floats = NDArray[np.float64]
@@ -550,6 +554,74 @@ def boundary_error(
     return BoundaryError(float(error[near].mean()), float(error[far].mean()) if far.any() else float("nan"))
 
 
+def grossly_wrong(estimate: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None) -> float:
+    """Return the fraction of the valid pixels whose error is above 1 px and above the truth itself.
+
+    Parameters
+    ----------
+    estimate, truth : H x W, sigma in px.
+    valid : H x W, True = counts; None = all.
+
+    Returns
+    -------
+    float, 0..1.
+
+    Raises
+    ------
+    UndefinedMetricError
+        No valid pixel, or NaN at valid pixels.
+
+    Examples
+    --------
+    >>> grossly_wrong([[1.4, 1.6, 7.0, 9.0]], [[0.5, 0.5, 4.0, 4.0]])
+    0.5
+    """
+    values, wanted = _estimation(estimate, truth, valid)
+    return float(np.mean(np.abs(values - wanted) > np.maximum(1.0, wanted)))
+
+
+def error_by_coverage(
+    estimate: ArrayLike,
+    truth: ArrayLike,
+    confidence: ArrayLike,
+    coverages: Sequence[float],
+    valid: ArrayLike | None = None,
+) -> _Floats:
+    """Return the mean absolute error of the surest pixels, for several fractions of all pixels (risk against coverage).
+
+    Of pixels of equal confidence, of which only a part is taken, all count with that part as their weight (El-Yaniv and
+    Wiener, JMLR 2010, define risk and coverage).
+
+    Parameters
+    ----------
+    estimate, truth : H x W, sigma in px (or any one unit).
+    confidence : H x W, larger = surer.
+    coverages : fractions of the valid pixels, above 0 and up to 1.
+    valid : H x W, True = counts; None = all.
+
+    Returns
+    -------
+    One error for each coverage, in the unit of the maps; that of 1 is the mean absolute error.
+
+    Raises
+    ------
+    UndefinedMetricError
+        No valid pixel, or NaN at valid pixels.
+
+    Examples
+    --------
+    >>> error_by_coverage([[1.0, 2.0, 3.0, 4.0]], [[1.1, 2.3, 4.0, 4.0]], [[0.9, 0.8, 0.1, 0.1]], (0.5, 1.0)).round(3)
+    array([0.2 , 0.35])
+    """
+    values, wanted = _estimation(estimate, truth, valid)
+    sure = _finite(_counted(confidence, valid=valid)[0], "confidence")
+    _, group, pixels = np.unique(-sure, return_inverse=True, return_counts=True)
+    taken = np.concatenate([[0], np.cumsum(pixels)])
+    error = np.concatenate([[0], np.cumsum(np.bincount(group, weights=np.abs(values - wanted)))])
+    wanted_pixels = np.asarray(coverages, dtype=np.float64) * sure.size
+    return np.asarray(np.interp(wanted_pixels, taken, error) / wanted_pixels)
+
+
 def relative_error(estimate: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None) -> float:
     """Return the mean of |estimate - truth| / truth over the valid pixels whose truth is above 0.
 
@@ -648,6 +720,52 @@ def error_by_size(
         SizeBin(float(bounds[k]), float(bounds[k + 1]), int(pixels[k]), float(absolute[k]), float(signed[k]))
         for k in range(count)
     ]
+
+
+def sure_and_wrong(
+    estimate: ArrayLike,
+    truth: ArrayLike,
+    confidence: ArrayLike,
+    valid: ArrayLike | None = None,
+    unreadable: ArrayLike | None = None,
+) -> tuple[float, float]:
+    """Return the fraction of pixels that are sure and wrong, and the fraction that are sure.
+
+    Sure is a confidence of `CONFIDENT` (0.5) and more; wrong is an estimate that differs from the truth by more than
+    half an octave, |log2(estimate / truth)| > 0.5. Where nobody can know the truth, whatever is sure is wrong.
+
+    Parameters
+    ----------
+    estimate, truth : H x W, sigma in px; truths of 0 are matched by an estimate of 0 only, so clip them to what the
+        method can tell.
+    confidence : H x W, 0..1.
+    valid : H x W, True = the truth counts; None = all.
+    unreadable : H x W, True = nobody can know the truth, so the pixel counts whether it is valid or not; None = none.
+
+    Returns
+    -------
+    wrong, sure : fractions of all pixels that count, 0..1. The first is never larger than the second.
+
+    Raises
+    ------
+    UndefinedMetricError
+        No pixel counts, or NaN at pixels that do.
+
+    Examples
+    --------
+    >>> sure_and_wrong([[1.0, 1.0, 1.0, 1.0]], [[1.2, 4.0, 4.0, 0.0]], [[0.9, 0.8, 0.1, 0.2]])
+    (0.25, 0.5)
+    """
+    expected = np.asarray(truth, dtype=np.float64)
+    unknowable = np.zeros(expected.shape, bool) if unreadable is None else np.asarray(unreadable, dtype=bool)
+    counted = np.ones(expected.shape, bool) if valid is None else np.asarray(valid, dtype=bool)
+    values, sure, blank = _counted(estimate, confidence, unknowable, valid=counted | unknowable)
+    wanted = _counted(expected, valid=counted | unknowable)[0]
+    values, sure = _finite(values, "estimate"), _finite(sure, "confidence") >= CONFIDENT
+    wanted = _finite(np.where(blank, 0.0, wanted), "truth")
+    half_octave = 2**0.5
+    wrong = blank | (values > half_octave * wanted) | (half_octave * values < wanted)
+    return float(np.mean(sure & wrong)), float(np.mean(sure))
 
 
 def spearman(score_map: ArrayLike, truth: ArrayLike, valid: ArrayLike | None = None) -> float:

@@ -12,6 +12,7 @@ public-disc             blurred as a whole by discs of 1 to 4 px; the sigma of t
 public-ramp             a plane that runs through the focus, 0 to 6 px, by Gaussians, and by discs under noise and JPEG
 public-layers           a shape of one picture before another, one of the two blurred by 1.5 or 4 px
 public-masks            the pictures of `public-layers`; which layer is the blurred one (True = blurred)
+public-content          grain, frames, lamps, captions, camera shake and others (`content`); the blur under them
 ======================  ==========================================================================================
 
 Truths are sigmas of best-fitting Gaussians in px of the picture. They hold the blur that was added, not what a
@@ -32,6 +33,7 @@ from numpy.typing import NDArray
 
 from defocus.errors import DefocusError
 from defocus.evaluation import generators, render
+from defocus.evaluation.content import content
 from defocus.evaluation.datasets import DataSet, Example, read_picture
 from defocus.evaluation.render import Kernel
 
@@ -126,6 +128,7 @@ def public_sets() -> list[DataSet]:
             "The pictures of public-layers; blurred is the layer that is out of focus.",
             masks,
         ),
+        content("public-content", sharp_pictures),
     ]
 
 

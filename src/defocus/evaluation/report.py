@@ -25,12 +25,14 @@ from defocus.evaluation.figures import (
     CONDITION_METRICS,
     METRICS,
     RELIABILITY_NOTE,
+    WORST_NOTE,
     Figure,
     best_configurations,
     condition_tables,
     figures,
     markdown,
     reliability_table,
+    worst_table,
 )
 from defocus.maps.preview import preview
 from defocus.pages import fill_page
@@ -124,6 +126,7 @@ def report_page(folder: Path, head: dict[str, Any], values: Sequence[dict[str, A
         costs=[(name, cost.get("seconds", ""), cost.get("megabytes", "")) for name, cost in head["costs"].items()],
         reliability=reliability_table(head, values),
         reliability_note=RELIABILITY_NOTE,
+        worst_note=WORST_NOTE,
         definitions=[(metric, definition) for metric, (_, definition) in (METRICS | CONDITION_METRICS).items()],
     )
 
@@ -153,6 +156,8 @@ def _set(
             (metric, CONDITION_METRICS[metric][1], header, rows)
             for metric, header, rows in condition_tables(made, name, order)
         ],
+        "worst": worst_table(head, values, name),
+        "reliability": reliability_table(head, of_set),
         "plots": [plot for plot in plots if plot is not None],
         "gallery": _gallery(folder, kind, of_set),
         "error_colours": _ERROR_COLOURS[kind],

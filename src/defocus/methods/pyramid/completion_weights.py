@@ -32,7 +32,7 @@ CHANNELS = 15
 WIDTHS = (24, 48, 64, 96, 96)
 """Number of channels of each level of the U-Net; the first has half of the readings across."""
 OUTPUTS = 3
-"""Values for each reading: a correction of log2 of sigma, log odds of the reading itself, and log odds of being right."""
+"""Values for each reading: a correction of log2 of sigma, log odds of the reading itself, log odds of being right."""
 COARSEST = 2 ** len(WIDTHS)
 """Side in readings of the blocks of the coarsest level: height and width of the planes have to be multiples of it."""
 _METADATA_KEY = "card"
