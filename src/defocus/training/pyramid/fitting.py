@@ -22,6 +22,7 @@ from defocus.maps.accuracy import CONFIDENT, is_right
 from defocus.methods.pyramid.weights import BINS, BINS_PER_LEVEL, LOG2_SHARPEST, STRIDE, PyramidWeights
 from defocus.runtime.atomic import atomic_write, write_text
 from defocus.training.photographs import find_photographs, split_photographs
+from defocus.training.pyramid.calibration import calibrate
 from defocus.training.pyramid.network import PyramidNetwork
 from defocus.training.pyramid.scenes import (
     CROP,
@@ -49,8 +50,6 @@ HELD_OUT_SCENES = 2048
 """Number of scenes for calibration and evaluation."""
 _PART = 4096
 """Number of scenes in one file."""
-_KNOTS = 21
-"""Number of points of the curve from the network's certainty to confidence."""
 
 
 @dataclass(frozen=True)
@@ -222,12 +221,7 @@ def _render(
 def _calibrate(
     weights: Path, held_out: SceneSet, report: TrainingProgress
 ) -> tuple[dict[str, list[float]], PyramidScores]:
-    """The curve from certainty to confidence, fitted to every other scene, and scores on the scenes in between.
-
-    Isotonic regression of whether the map's sigma is right on the network's certainty (Zadrozny & Elkan, KDD 2002).
-    """
-    from sklearn.isotonic import IsotonicRegression
-
+    """The curve from certainty to confidence, fitted to every other scene, and scores on the scenes in between."""
     from defocus.estimation import estimate
 
     certain, correct, sigma, truth, scene = [], [], [], [], []
@@ -247,27 +241,18 @@ def _calibrate(
         report("calibration", (number + 1) / len(held_out.pixels), "")
     confidence, hit = np.concatenate(certain), np.concatenate(correct)
     estimate_, true = np.concatenate(sigma), np.maximum(np.concatenate(truth), 0.3)
-    even = np.concatenate(scene) % 2 == 0
-    curve = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(confidence[even], hit[even])
-    knots = np.linspace(0, 1, _KNOTS)
-    values = curve.predict(knots)
-    calibrated = np.interp(confidence[~even], knots, values)
-    bins = np.minimum((calibrated * 10).astype(int), 9)
-    gaps = [
-        abs(calibrated[bins == b].mean() - hit[~even][bins == b].mean()) * (bins == b).mean() for b in np.unique(bins)
-    ]
+    curve = calibrate(confidence, hit, np.concatenate(scene) % 2 == 0)
     relative = np.abs(estimate_ / true - 1)
-    seeds = np.interp(confidence, knots, values) >= CONFIDENT
+    seeds = curve(confidence) >= CONFIDENT
     scores = PyramidScores(
         scenes=len(held_out.pixels),
         relative_error=round(float(relative.mean()), 4),
         seeds_relative_error=round(float(relative[seeds].mean()), 4) if seeds.any() else None,
         absolute_error=round(float(np.abs(estimate_ - true).mean()), 4),
         right=round(float(hit.mean()), 4),
-        calibration_error=round(float(sum(gaps)), 4),
+        calibration_error=round(curve.error, 4),
     )
-    rounded = {"certainty": [round(float(k), 3) for k in knots], "confidence": [round(float(v), 4) for v in values]}
-    return rounded, scores
+    return curve.for_card(), scores
 
 
 def _model_card(card: dict[str, Any]) -> str:

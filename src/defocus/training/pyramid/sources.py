@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from defocus.estimation import estimate
+from defocus.methods.pyramid.parameters import PyramidParameters
 from defocus.optics.light import luma
-from defocus.photograph import read_photograph
+from defocus.photograph import Photograph, read_photograph
 from defocus.runtime.atomic import atomic_write
 from defocus.runtime.processes import run_in_order
 from defocus.training.trainer import TrainingProgress
@@ -71,9 +72,10 @@ def read_source(path: Path) -> Source:
 
 
 def read_colour_source(path: Path) -> Source:
-    """Return a photograph in colour, with the map of its own blur by the method `pyramid`."""
+    """Return a photograph in colour, with the map of its own blur by the method `pyramid` without its completion."""
     photograph = read_photograph(path)
-    return Source(_as_bytes(photograph.as_float(np.float32)), _own_blur(photograph, "pyramid"))
+    own_blur = _own_blur(photograph, "pyramid", PyramidParameters(completion=False))
+    return Source(_as_bytes(photograph.as_float(np.float32)), own_blur)
 
 
 def read_sources(
@@ -109,10 +111,10 @@ def _as_bytes(display: NDArray[np.floating]) -> NDArray[np.uint8]:
     return np.rint(display * 255).astype(np.uint8)
 
 
-def _own_blur(photograph: Any, method: str) -> NDArray[np.float16]:
+def _own_blur(photograph: Photograph, method: str, parameters: PyramidParameters | None = None) -> NDArray[np.float16]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a photograph without edges is a source all the same
-        sigma = estimate(photograph, method=method).sigma
+        sigma = estimate(photograph, method=method, parameters=parameters).sigma
     height, width = (side // _BLOCK for side in sigma.shape)
     blocks = sigma[: _BLOCK * height, : _BLOCK * width].reshape(height, _BLOCK, width, _BLOCK)
     return blocks.mean((1, 3)).astype(np.float16)

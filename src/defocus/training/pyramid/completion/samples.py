@@ -29,7 +29,7 @@ from defocus.training.pyramid.completion.recipe import SCENE, ColourSceneRecipe
 from defocus.training.pyramid.completion.scenes import KNOWN, SMALLEST, UNKNOWN, render_colour_scene
 from defocus.training.pyramid.sources import Source
 
-__all__ = ["CROP", "Sample", "Samples", "example_sample", "planes_of", "save_scene_samples"]
+__all__ = ["CROP", "Sample", "Samples", "example_sample", "planes_of", "save_scene_samples", "stacked"]
 
 CROP = 96
 """Side in readings of the part of a sample that a step of the training sees, a multiple of `COARSEST`."""
@@ -44,7 +44,7 @@ _CHUNK = 8
 
 @dataclass(frozen=True)
 class Sample:
-    """The evidence in a picture and the truth about it, on the grid of readings of 4 x 4 px.
+    """The evidence in a picture and the truth about it, on the grid of readings of 4 x 4 px; n of them by `stacked`.
 
     Attributes
     ----------
@@ -61,6 +61,18 @@ class Sample:
         """Return a part."""
         place = (rows, columns)
         return Sample(self.planes[:, rows, columns], self.log2_sigma[place], self.state[place])
+
+    def mirrored(self) -> Sample:
+        """Return the mirror image, left for right."""
+        return Sample(self.planes[..., ::-1], self.log2_sigma[..., ::-1], self.state[..., ::-1])
+
+    def upside_down(self) -> Sample:
+        """Return the mirror image, top for bottom."""
+        return Sample(self.planes[..., ::-1, :], self.log2_sigma[..., ::-1, :], self.state[..., ::-1, :])
+
+    def transposed(self) -> Sample:
+        """Return rows as columns."""
+        return Sample(*(np.swapaxes(each, -1, -2) for each in (self.planes, self.log2_sigma, self.state)))
 
 
 class Samples:
@@ -154,9 +166,7 @@ def _share_sources(sources: Sequence[Source]) -> None:
     _shared[:] = sources
 
 
-def _render_chunk(
-    chunk: range, recipe: ColourSceneRecipe, reader: Path | None, seed: int
-) -> NDArray[np.void]:
+def _render_chunk(chunk: range, recipe: ColourSceneRecipe, reader: Path | None, seed: int) -> NDArray[np.void]:
     records = np.empty(len(chunk), _RECORD)
     network = BlurReader(reader)
     with single_blas_thread():
