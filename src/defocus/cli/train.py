@@ -85,7 +85,7 @@ def train_command(
         typer.Option(
             metavar="N",
             min=1,
-            help="Scenes to render; if not given, 32,768 for pyramid (114 kB each on disk) and 8,192 for its completion "
+            help="Scenes to render; if not given, 32,768 for pyramid (114 kB each on disk), 8,192 for its completion "
             "(414 kB each).",
         ),
     ] = None,
