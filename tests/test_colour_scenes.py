@@ -128,6 +128,23 @@ def test_blur_of_a_blurred_photograph_is_not_known(monkeypatch, own_blur, state)
     assert (scene.state == state).all()
 
 
+@pytest.mark.parametrize("night", [0.0, 1.0])
+def test_surfaces_of_one_picture_differ_in_blur_alone(monkeypatch, night):
+    # Everything in focus: where the surfaces lie must then be invisible, if and only if they show the same picture.
+    monkeypatch.setattr(scenes, "_sigmas", lambda count, random: [0.0] * count)
+    differences = []
+    for share in (0.0, 1.0):
+        recipe, shown = replace(PLAIN, single=0.0, one_picture=share, night=night), []
+        for covered in (0, 300):
+            mask = np.zeros((CANVAS, CANVAS), np.float32)
+            mask[:, :covered] = 1
+            monkeypatch.setattr(scenes, "outline", lambda random, mask=mask: mask)
+            shown.append(render_colour_scene(coffee(0.5), recipe, np.random.default_rng(5)).pixels.astype(int))
+        differences.append(np.abs(shown[0] - shown[1]).max())
+    assert differences[0] > 10
+    assert differences[1] <= 1
+
+
 def test_kinds_of_content_come_in_their_shares():
     for share, kinds in (("bare", 0), ("drawn", 0)):
         shown = content(coffee(5.0), 2.0, replace(PLAIN, **{share: 1.0}), np.random.default_rng(0))

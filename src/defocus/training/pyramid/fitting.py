@@ -36,7 +36,7 @@ from defocus.training.run_folder import open_run_folder
 from defocus.training.trainer import TrainingProgress
 from defocus.version import __version__
 
-__all__ = ["HELD_OUT_SCENES", "PyramidScores", "PyramidTraining", "fit", "train_network"]
+__all__ = ["HELD_OUT_SCENES", "PyramidScores", "PyramidTraining", "fit", "model_card", "train_network"]
 
 _LEVELS = 5
 """Number of levels of the pyramid of a scene; the coarsest is 16 px wide."""
@@ -187,7 +187,7 @@ def train_network(
     card["calibration"], scores = _calibrate(raw, SceneSet.load(held_out), report)
     card["figures"] = asdict(scores)
     network.weights(card).save(out)
-    write_text(out.with_suffix(".md"), _model_card(card))
+    write_text(out.with_suffix(".md"), model_card(card))
     return scores
 
 
@@ -255,8 +255,8 @@ def _calibrate(
     return curve.for_card(), scores
 
 
-def _model_card(card: dict[str, Any]) -> str:
-    """The model card as Markdown."""
+def model_card(card: dict[str, Any]) -> str:
+    """Return the card of a reader, of `PyramidWeights.card`, as Markdown."""
     figures, parameters = card["figures"], card["parameters"]
     at_seeds = figures["seeds_relative_error"]
     lines = [

@@ -42,6 +42,7 @@ from defocus.training.pyramid.completion.samples import (
     stacked,
 )
 from defocus.training.pyramid.completion.scenes import KNOWN, NEVER, UNKNOWN
+from defocus.training.pyramid.fitting import model_card
 from defocus.training.pyramid.sources import read_colour_source, read_sources
 from defocus.training.run_folder import open_run_folder
 from defocus.training.trainer import TrainingProgress
@@ -198,7 +199,9 @@ def train_completion(
         "figures": asdict(scores),
     }
     replace(begun, completion=network.weights(card)).save(out)
-    write_text(out.with_suffix(".md"), _model_card(card))
+    # A reader that was not trained by this package's command has no figures to show.
+    of_reader = f"{model_card(begun.card)}\n" if "figures" in begun.card else ""
+    write_text(out.with_suffix(".md"), of_reader + _model_card(card))
     return scores
 
 
@@ -414,9 +417,9 @@ def _model_card(card: dict[str, Any]) -> str:
     figures, parameters, photographs = card["figures"], card["parameters"], card["photographs"]
     confident = figures["confident_error_octaves"]
     lines = [
-        f"# {card['name']}",
+        f"# {card['name']}: completion",
         "",
-        f"Weights of the pyramid method with a completion; trained by defocus {card['defocus']}.",
+        f"Weights of the completion of the pyramid method; trained by defocus {card['defocus']}.",
         "",
         *([card["note"], ""] if card["note"] else []),
         "| what | value |",
@@ -424,7 +427,7 @@ def _model_card(card: dict[str, Any]) -> str:
         f"| command | `defocus train --part completion --photos DIR --out {card['name']}.onnx "
         f"--scenes {parameters['scenes']} --steps {parameters['steps']} --seed {parameters['seed']} --start FILE"
         f"{' --truths DIR' if photographs['truths'] else ''}` |",
-        f"| FILE with the reader, SHA-256 | {parameters['reader']} |",
+        f"| FILE, whose reader is kept, SHA-256 | {parameters['reader']} |",
         f"| photographs | {photographs['training']} to train, {photographs['held-out']} held out |",
         f"| photographs with measured sigma to train | {photographs['truths']} |",
         f"| scenes | {parameters['scenes']:,} of {SCENE} x {SCENE} px to train, {figures['scenes']} held out |",

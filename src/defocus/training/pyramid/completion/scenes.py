@@ -164,10 +164,12 @@ def _composed(
     back = surfaces[0].content
     truth = _Truth(np.zeros((CANVAS, CANVAS), np.float32), back.own_blur, np.zeros((CANVAS, CANVAS), bool))
     composed = np.zeros((3, CANVAS, CANVAS), np.float32)
+    light = srgb_to_linear(back.colours, by_table=True).astype(np.float32)
+    if night:
+        light = _with_lamps(light * np.float32(log_uniform(0.005, 0.3, random)), random)
     for number, surface in enumerate(surfaces):
-        light = srgb_to_linear(surface.content.colours, by_table=True).astype(np.float32)
-        if night and number == 0:
-            light = _with_lamps(light * np.float32(log_uniform(0.005, 0.3, random)), random)
+        if surface.content is not back:  # surfaces of one picture show the same night
+            light = srgb_to_linear(surface.content.colours, by_table=True).astype(np.float32)
         mask = np.ones((CANVAS, CANVAS), np.float32) if surface.mask is None else surface.mask
         planes = np.concatenate([np.moveaxis(light, 2, 0) * mask, mask[None]])
         planes = _through_lens(planes, surface.sigma, aperture)
