@@ -119,12 +119,12 @@ def test_unknown_truth_teaches_nothing_and_unreadable_truth_teaches_doubt():
 
 
 def test_steps_lower_the_loss_and_the_same_seed_gives_the_same(scenes):
-    parameters = replace(SMALL, steps=30)
+    parameters = replace(SMALL, steps=30, learning_rate=1e-2)
     fixed = fitting._batch(scenes, [], replace(parameters, batch=4), np.random.default_rng(9))
     network = fitting.fit(scenes, [], parameters)
     with torch.no_grad():
         before, after = (float(fitting._loss(each, *fixed)) for each in (CompletionNetwork(), network))
-    assert after < before - 0.02
+    assert after < before - 0.05
     again = fitting.fit(scenes, [], parameters)
     for name, value in network.state_dict().items():
         torch.testing.assert_close(again.state_dict()[name], value, rtol=0, atol=0)

@@ -255,7 +255,7 @@ def _calibrate(
     return curve.for_card(), scores
 
 
-def model_card(card: dict[str, Any]) -> str:
+def model_card(card: Mapping[str, Any]) -> str:
     """Return the card of a reader, of `PyramidWeights.card`, as Markdown."""
     figures, parameters = card["figures"], card["parameters"]
     at_seeds = figures["seeds_relative_error"]
