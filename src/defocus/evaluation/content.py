@@ -92,6 +92,14 @@ def content(name: str, sharp: Callable[[], Iterator[Example]]) -> DataSet:
     -------
     DataSet of kind "sigma"; the condition of an example is its kind, and its name "KIND: PICTURE", from which all that
     is drawn at random follows.
+
+    Examples
+    --------
+    >>> grey = np.full((90, 120, 3), 128, np.uint8)
+    >>> sharp = Example("grey", grey, np.zeros((90, 120), np.float32), np.ones((90, 120), bool))
+    >>> example = next(content("content", lambda: iter([sharp])).examples())
+    >>> example.name, example.condition, example.truth.max()
+    ('grain 1.5 px: grey', 'grain 1.5 px', np.float32(4.0))
     """
 
     def examples() -> Iterator[Example]:
