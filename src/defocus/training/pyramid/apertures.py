@@ -66,6 +66,11 @@ class Aperture:
         Returns
         -------
         n x n float64, n odd, sum 1.
+
+        Examples
+        --------
+        >>> Aperture("disc").kernel(0.1)
+        array([[1.]])
         """
         if sigma < SHARPEST:
             return np.ones((1, 1))

@@ -53,6 +53,13 @@ def with_sensor_noise(
     largest : largest standard deviation, of 255; small ones are more frequent.
     demosaiced_share : how often it is correlated, 0..1.
     random : source of the randomness.
+
+    Examples
+    --------
+    >>> grey = np.full((64, 64), 0.5, np.float32)
+    >>> noisy = with_sensor_noise(grey, 10.0, 0.4, np.random.default_rng(0))
+    >>> 0 < float(noisy.std()) < 10 / 255
+    True
     """
     size = largest / 255 * random.random() ** 2
     noise = random.standard_normal(picture.shape, np.float32)
@@ -66,7 +73,14 @@ def with_sensor_noise(
 
 
 def with_film_grain(picture: _Floats, random: np.random.Generator) -> _Floats:
-    """Return a colour picture with grain of 0.7 to 3 px and 2 to 11 of 255, of one colour or of three."""
+    """Return a colour picture with grain of 0.7 to 3 px and 2 to 11 of 255, of one colour or of three.
+
+    Examples
+    --------
+    >>> grainy = with_film_grain(np.full((64, 64, 3), 0.5, np.float32), np.random.default_rng(0))
+    >>> 2 / 255 < float(grainy.std()) < 11 / 255
+    True
+    """
     size = log_uniform(0.7, 3, random)
     colours = 3 if random.random() < 0.4 else 1
     noise = grain((*picture.shape[:2], colours), size, random)
@@ -74,19 +88,40 @@ def with_film_grain(picture: _Floats, random: np.random.Generator) -> _Floats:
 
 
 def sharpened(picture: _Floats, random: np.random.Generator) -> _Floats:
-    """Return a picture with an unsharp mask of 0.5 to 1.2 px over it, as cameras and editors leave it."""
+    """Return a picture with an unsharp mask of 0.5 to 1.2 px over it, as cameras and editors leave it.
+
+    Examples
+    --------
+    >>> step = np.float32([[0, 0, 0, 0.5, 1, 1, 1]] * 7)
+    >>> float(sharpened(step, np.random.default_rng(0)).max()) > 1  # the bright line beside an edge
+    True
+    """
     soft = ndimage.gaussian_filter(picture, random.uniform(0.5, 1.2), mode="reflect", axes=(0, 1))
     return np.asarray(picture + np.float32(log_uniform(0.15, 1.2, random)) * (picture - soft), np.float32)
 
 
 def in_few_levels(picture: _Floats, random: np.random.Generator) -> _Floats:
-    """Return a picture with 8 to 33 levels of each colour."""
+    """Return a picture with 8 to 33 levels of each colour.
+
+    Examples
+    --------
+    >>> ramp = np.linspace(0, 1, 1000, dtype=np.float32)[:, None]
+    >>> 8 <= np.unique(in_few_levels(ramp, np.random.default_rng(0))).size <= 33
+    True
+    """
     steps = int(random.integers(7, 33))
     return np.asarray(np.rint(np.clip(picture, 0, 1) * steps) / steps, np.float32)
 
 
 def in_grey(picture: _Floats, random: np.random.Generator) -> _Floats:
-    """Return a colour picture in grey, H x W x 3: by the mean of its colours or by its luma."""
+    """Return a colour picture in grey, H x W x 3: by the mean of its colours or by its luma.
+
+    Examples
+    --------
+    >>> grey = in_grey(np.float32([[[1, 0, 0]]]), np.random.default_rng(0))
+    >>> bool(grey[0, 0, 0] == grey[0, 0, 2])
+    True
+    """
     weights = np.asarray([1 / 3] * 3 if random.random() < 0.5 else [0.3, 0.59, 0.11], np.float32)
     return np.repeat((picture @ weights)[..., None], 3, axis=2)
 
@@ -102,6 +137,13 @@ def with_captions(pixels: _Bytes, random: np.random.Generator) -> tuple[_Bytes, 
     Returns
     -------
     The picture, and H x W bool.
+
+    Examples
+    --------
+    >>> plain = np.zeros((200, 300, 3), np.uint8)
+    >>> pixels, covered = with_captions(plain, np.random.default_rng(0))
+    >>> bool(pixels[covered].any()), bool(pixels[~covered].any())
+    (True, False)
     """
     height, width = pixels.shape[:2]
     picture = Image.fromarray(pixels)
@@ -119,7 +161,14 @@ def with_captions(pixels: _Bytes, random: np.random.Generator) -> tuple[_Bytes, 
 
 
 def with_halftone(picture: _Floats, random: np.random.Generator) -> _Floats:
-    """Return a picture under a grid of dots with a period of 2.2 to 5 px, as of print, a screen or moiré."""
+    """Return a colour picture under a grid of dots with a period of 2.2 to 5 px, as of print, a screen or moiré.
+
+    Examples
+    --------
+    >>> dotted = with_halftone(np.full((64, 64, 3), 0.5, np.float32), np.random.default_rng(0))
+    >>> 0.02 < float(np.ptp(dotted)) < 0.5
+    True
+    """
     period, angle = log_uniform(2.2, 5, random), random.uniform(0, np.pi)
     y, x = np.indices(picture.shape[:2])
     along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)

@@ -147,6 +147,13 @@ def save_scene_samples(
     seed : scene number i follows from the seed and i alone.
     processes : number of scenes rendered at once.
     done : called with the number of scenes that were finished since the last call.
+
+    Examples
+    --------
+    >>> sources = [Source(np.full((200, 300, 3), 99, np.uint8), np.full((50, 75), 0.5, np.float16))]
+    >>> save_scene_samples(sources, 1, ColourSceneRecipe(), Path("scenes.npy"), reader=None, seed=1)
+    >>> Samples([Path("scenes.npy")])[0].planes.shape
+    (15, 112, 112)
     """
     chunks = [range(start, min(start + _CHUNK, count)) for start in range(0, count, _CHUNK)]
     render = partial(_render_chunk, recipe=recipe, reader=reader, seed=seed)
@@ -189,6 +196,14 @@ def example_sample(example: Example, reader: BlurReader) -> Sample:
     ------
     DefocusError
         If the photograph is smaller than what a step of the training sees, 384 px.
+
+    Examples
+    --------
+    >>> noise = np.random.default_rng(0).integers(0, 256, (384, 400, 3), np.uint8)
+    >>> sigma = np.full((384, 400), 0.5)
+    >>> sample = example_sample(Example("noise", noise, sigma, sigma > 0), BlurReader())
+    >>> sample.planes.shape, float(sample.log2_sigma[0, 0]), int(sample.state[0, 0])
+    ((15, 96, 100), -1.0, 1)
     """
     height, width = example.truth.shape
     if min(height, width) < CROP * STRIDE:
