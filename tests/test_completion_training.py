@@ -19,6 +19,7 @@ from defocus.training.pyramid.completion.recipe import ColourSceneRecipe
 from defocus.training.pyramid.completion.samples import Sample, Samples, example_sample, save_scene_samples, stacked
 from defocus.training.pyramid.completion.scenes import KNOWN, NEVER, UNKNOWN, render_colour_scene
 from defocus.training.pyramid.sources import Source, load_sources, read_colour_source, save_sources
+from defocus.training.trainer import TrainingOptions
 
 torch = pytest.importorskip("torch", reason="training needs the extra `train` (PyTorch)")
 pytest.importorskip("sklearn")
@@ -202,11 +203,9 @@ def test_training_writes_weights_that_estimate_and_resumes(tmp_path, monkeypatch
         Image.fromarray(getattr(data, name)()).resize((240, 200)).save(photos / f"{name}.png")
     truths, out = camera_set(tmp_path), tmp_path / "new.onnx"
     reported = []
-    scores = fitting.train_completion(
-        photos, out, SMALL, truths=truths, note="Three.", report=lambda step, *rest: reported.append(step)
-    )
-    assert scores.scenes == 2
-    assert np.isfinite([scores.error_octaves, scores.propagated_error_octaves, scores.calibration_error]).all()
+    options = TrainingOptions(scenes=4, steps=3, truths=truths, note="Three.")
+    trainer = find_method("pyramid").load_trainer("completion")
+    said = trainer.train(photos, out, options, lambda step, *rest: reported.append(step))
     assert {"training scenes", "held-out scenes", "training", "calibration"} <= set(reported)
     made, shipped = (PyramidWeights.load(path) for path in (out, find_method("pyramid").weights_file()))
     for name, value in shipped.parameters.items():
@@ -216,7 +215,10 @@ def test_training_writes_weights_that_estimate_and_resumes(tmp_path, monkeypatch
     m = defocus.estimate(data.coffee(), weights=out)
     assert m.metadata["completed"]
     assert np.isfinite(m.sigma).all()
-    resumed = fitting.train_completion(photos, out, SMALL, truths=truths, resume=True)
-    assert resumed == scores
+    parameters = fitting.CompletionTraining(scenes=4, steps=3)
+    scores = fitting.train_completion(photos, out, parameters, truths=truths, resume=True)
+    assert scores.scenes == 2
+    assert f"mean error {scores.error_octaves:.3f} octaves" in said
+    assert np.isfinite([scores.propagated_error_octaves, scores.right, scores.calibration_error]).all()
     with pytest.raises(DefocusError, match="belongs to a training"):
-        fitting.train_completion(photos, out, SMALL, resume=True)
+        fitting.train_completion(photos, out, parameters, resume=True)
