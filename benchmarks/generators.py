@@ -33,8 +33,10 @@ from defocus.evaluation import metrics
 from defocus.methods.pyramid.method import SIGMA_RANGE
 from defocus.runtime.atomic import write_text
 from defocus.training.photographs import find_photographs, split_photographs
+from defocus.training.pyramid.apertures import APERTURES
 from defocus.training.pyramid.fitting import PyramidTraining, train_network
-from defocus.training.pyramid.scenes import APERTURES, LABEL_STEP, SceneRecipe, SceneSet, make_scenes, read_source
+from defocus.training.pyramid.scenes import LABEL_STEP, SceneRecipe, SceneSet, make_scenes
+from defocus.training.pyramid.sources import read_source
 
 TRAININGS = {name: (name,) for name in APERTURES} | {"all three": APERTURES}
 TEST_SHARE = 0.2

@@ -381,6 +381,13 @@ def test_bar_on_a_terminal_only_and_json_stays_clean(tmp_path):
         (["--method", "shi2014", "--out", "x.onnx"], "must end in .npz"),
         (["--method", "shi2014", "--out", "x.npz", "--epochs", "3"], "The training of shi2014 has no --epochs"),
         (["--method", "shi2014", "--out", "x.npz"], "There is no folder"),
+        (["--part", "readings", "--out", "x.onnx"], "have no part 'readings': choose completion, or leave it out"),
+        (["--method", "dhde", "--part", "completion", "--out", "x.onnx"], "have no part 'completion': leave it out"),
+        (
+            ["--part", "completion", "--out", "x.onnx", "--epochs", "3"],
+            "The training of the completion of pyramid has no",
+        ),
+        (["--out", "x.onnx", "--steps", "3"], "The training of pyramid has no --steps"),
     ],
 )
 def test_training_of_a_method_says_what_it_cannot_take(run, tmp_path, monkeypatch, arguments, words):

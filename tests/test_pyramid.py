@@ -17,6 +17,7 @@ from defocus.methods.pyramid.method import PyramidParameters
 from defocus.methods.pyramid.weights import BINS, bin_sigmas
 from defocus.optics.kernels import best_fitting_sigma, disc_radius
 from defocus.training.pyramid import scenes
+from defocus.training.pyramid.apertures import APERTURES, Aperture
 
 
 @pytest.fixture(scope="module")
@@ -41,11 +42,11 @@ def test_known_blur_in_known_sigma_out(gravel, sigma, lens):
     assert np.median(m.sigma) == pytest.approx(sigma, rel=0.3)
 
 
-@pytest.mark.parametrize("kind", scenes.APERTURES)
+@pytest.mark.parametrize("kind", APERTURES)
 @pytest.mark.parametrize("sigma", [0.3, 1.0, 3.7, 12.0])
 def test_every_aperture_of_training_has_the_sigma_of_its_label(kind, sigma):
     for seed in range(3):
-        kernel = scenes._Aperture(kind, sigma, np.random.default_rng(seed)).kernel
+        kernel = Aperture.drawn(kind, np.random.default_rng(seed)).kernel(sigma)
         assert best_fitting_sigma(kernel) == pytest.approx(sigma, rel=0.01)
 
 
@@ -248,7 +249,8 @@ def test_saved_weights_read_back(tmp_path):
 
 
 def test_scenes_follow_from_their_seed():
-    from defocus.training.pyramid.scenes import SceneRecipe, Source, make_scenes
+    from defocus.training.pyramid.scenes import SceneRecipe, make_scenes
+    from defocus.training.pyramid.sources import Source
 
     grey = data.camera()
     sources = [Source(grey, np.full((128, 128), 0.5, np.float16))]
@@ -261,7 +263,8 @@ def test_scenes_follow_from_their_seed():
 
 
 def test_a_scene_of_one_even_blur_reads_as_rendered():
-    from defocus.training.pyramid.scenes import SceneRecipe, Source, render_scene
+    from defocus.training.pyramid.scenes import SceneRecipe, render_scene
+    from defocus.training.pyramid.sources import Source
 
     sources = [Source(data.gravel(), np.full((128, 128), 0.5, np.float16))]
     recipe = SceneRecipe(layered_share=0, ramp_share=0, noise_share=0, jpeg_share=0)
@@ -272,11 +275,11 @@ def test_a_scene_of_one_even_blur_reads_as_rendered():
 
 @pytest.mark.parametrize("share", [0, 1])
 def test_layers_of_one_picture_differ_in_blur_alone(share, monkeypatch):
-    from defocus.training.pyramid import scenes
+    from defocus.training.pyramid.sources import Source
 
     # Everything in focus: where the occluders lie must then be invisible, if and only if they show the same picture.
     monkeypatch.setattr(scenes, "_layer_sigmas", lambda count, random: [0.0] * count)
-    sources = [scenes.Source(data.camera(), np.full((128, 128), 0.5, np.float16))]
+    sources = [Source(data.camera(), np.full((128, 128), 0.5, np.float16))]
     recipe = scenes.SceneRecipe(layered_share=1, one_picture_share=share, ramp_share=0, noise_share=0, jpeg_share=0)
     shown = []
     for covered in (0, 200):
@@ -295,7 +298,6 @@ def test_a_reduced_scene_is_as_blurred_as_it_says(share, monkeypatch):
     from scipy.stats import norm
 
     from defocus.optics.light import srgb_to_linear
-    from defocus.training.pyramid import scenes
 
     monkeypatch.setattr(scenes, "_layer_sigmas", lambda count, random: [6.0])
     # Means (BOX) leave out a whole pixel here and there, within the edge or not.

@@ -203,11 +203,11 @@ def test_only_networks_of_one_s_own_need_the_package_onnx(tmp_path):
     assert done.stdout.splitlines() == ["Networks of your own need one more package: pip install onnx."] * 4
 
 
-@pytest.mark.parametrize("method", ["pyramid", "dhde"])
-def test_a_training_asks_for_the_package_onnx_before_it_begins(tmp_path, monkeypatch, method):
+@pytest.mark.parametrize(("method", "part"), [("pyramid", None), ("pyramid", "completion"), ("dhde", None)])
+def test_a_training_asks_for_the_package_onnx_before_it_begins(tmp_path, monkeypatch, method, part):
     pytest.importorskip("torch")
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(WeightsError, match="pip install onnx"):
-        find_method(method).load_trainer().train(
+        find_method(method).load_trainer(part).train(
             tmp_path, tmp_path / "w.onnx", TrainingOptions(), lambda step, fraction, figures: None
         )

@@ -22,6 +22,8 @@ defocus train --photos sharp/ --out pyramid.onnx --processes 2
 
 defocus train --photos sharp/ --out pyramid.onnx --processes 2 --resume
 
+defocus train --part completion --photos sharp/ --start pyramid.onnx --out completed.onnx --processes 2
+
 defocus train --method dhde --photos sharp/ --out dhde.onnx
 
 defocus train --method shi2015jnb --photos sharp/ --out jnb.npz
@@ -61,6 +63,14 @@ def train_command(
         str,
         typer.Option(metavar="NAME", help=f"{TRAINED}."),
     ] = "pyramid",
+    part: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Train a further network instead of the first one: pyramid has completion, which is trained for the "
+            "readings of a first one that is finished.",
+        ),
+    ] = None,
     device: Device = "cpu",
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue from the checkpoint of a training that was stopped.")
@@ -71,8 +81,20 @@ def train_command(
     ] = None,
     patches: Patches = DEFAULTS.patches,
     scenes: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Scenes to render for pyramid, 114 kB each on disk.")
-    ] = DEFAULTS.scenes,
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Scenes to render; if not given, 32,768 for pyramid (114 kB each on disk), 8,192 for its completion "
+            "(414 kB each).",
+        ),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="Steps of the training of the completion, 16 scenes each; 12,000 if not given."
+        ),
+    ] = None,
     start: Annotated[
         Path | None,
         typer.Option(
@@ -81,7 +103,20 @@ def train_command(
             exists=True,
             dir_okay=False,
             help="Fine-tune these weights of pyramid instead of starting from random ones: at a lower learning rate, "
-            "on scenes that they were not trained on. Saves the average of the starting and the fine-tuned weights.",
+            "on scenes that they were not trained on. Saves the average of the starting and the fine-tuned weights. "
+            "For the completion: weights whose first network is kept and gets a new completion; the package's if not "
+            "given.",
+        ),
+    ] = None,
+    truths: Annotated[
+        Path | None,
+        typer.Option(
+            "--truths",
+            metavar="DIR",
+            exists=True,
+            file_okay=False,
+            help="Folder with the data set camera/, photographs whose blur was measured; a tenth of the steps of the "
+            "completion then learns from the half of them that is for training.",
         ),
     ] = None,
     seed: Seed = DEFAULTS.seed,
@@ -96,8 +131,8 @@ def train_command(
     """Train a method's weights on sharp photographs, blurred with known sigma; a tenth is held out for validation.
 
     For pyramid and dhde, a folder FILE.run beside FILE keeps scenes or patches and checkpoints; it can be deleted when
-    the training is done. These two need PyTorch, the extra `train`, and an hour or two on a CPU. The other methods need
-    neither, are trained in minutes, and take only the options --seed and --note.
+    the training is done. These two need PyTorch, the extra `train`, and an hour or two on a CPU for each network. The
+    other methods need neither, are trained in minutes, and take only the options --seed and --note.
     """
     options = TrainingOptions(
         seed=seed,
@@ -109,14 +144,16 @@ def train_command(
         patches=patches,
         released_recipe=released_recipe,
         scenes=scenes,
+        steps=steps,
         start=start,
+        truths=truths,
     )
     with _progress() as report:
         try:
             chosen = find_method(method)
-            trainer = chosen.load_trainer()
+            trainer = chosen.load_trainer(part)
         except ParameterError as error:
-            raise typer.BadParameter(str(error), param_hint="--method") from error
+            raise typer.BadParameter(str(error), param_hint="--method or --part") from error
         ending = Path(str(chosen.weights)).suffix
         if out.suffix != ending:
             raise typer.BadParameter(f"{out} must end in {ending}.", param_hint="--out")
@@ -124,7 +161,8 @@ def train_command(
             source = context.get_parameter_source(field.name)
             if field.name not in {"seed", "note", *trainer.OPTIONS} and source is not None and source.name != "DEFAULT":
                 option = "--" + field.name.replace("_", "-")
-                raise typer.BadParameter(f"The training of {method} has no {option}: leave it out.")
+                trained = method if part is None else f"the {part} of {method}"
+                raise typer.BadParameter(f"The training of {trained} has no {option}: leave it out.")
         out.parent.mkdir(parents=True, exist_ok=True)
         figures = trainer.train(photos, out, options, report)
     typer.echo(f"{out}: {figures} The model card is {out.with_suffix('.md')}.")

@@ -192,13 +192,14 @@ def add_noise(image: _Picture, sigma: float, seed: int) -> _Picture:
     return _like(values + np.random.default_rng(seed).normal(0.0, sigma, values.shape), image)
 
 
-def jpeg_round_trip(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+def jpeg_round_trip(image: NDArray[np.uint8], quality: int, *, halved_chroma: bool = True) -> NDArray[np.uint8]:
     """Return a picture as it looks after being stored as JPEG.
 
     Parameters
     ----------
     image : H x W or H x W x 3 uint8.
-    quality : 1..100, with chroma at half the resolution (4:2:0).
+    quality : 1..100.
+    halved_chroma : store chroma at half the resolution of luma (4:2:0), or at the same (4:4:4).
 
     Returns
     -------
@@ -210,7 +211,7 @@ def jpeg_round_trip(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]
     np.uint8(100)
     """
     stored = io.BytesIO()
-    Image.fromarray(image).save(stored, "JPEG", quality=quality)
+    Image.fromarray(image).save(stored, "JPEG", quality=quality, subsampling="4:2:0" if halved_chroma else "4:4:4")
     stored.seek(0)
     with Image.open(stored) as opened:
         return np.asarray(opened)

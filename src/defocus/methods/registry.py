@@ -3,7 +3,8 @@
 A method is the module `defocus.methods.NAME`, which has `PRESETS` (parameters by name, one of them "default") and
 `estimate(photograph, parameters, weights, progress) -> DefocusMap`. That of a method with a network has `device` as its
 last parameter, and writes the device that was used into the map's metadata. Its folder contains the trained weights.
-The module that trains them is `defocus.training.NAME` (see `defocus.training.trainer`).
+The module that trains them is `defocus.training.NAME` (see `defocus.training.trainer`), that of a further network in
+them `defocus.training.NAME.PART`.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ class Method:
     unit : unit of the map's values: "px" for the standard deviation of a Gaussian in pixels of the photograph,
         "score" for a blur score from 0 to 1 without a physical unit.
     weights : name of the file in the method's folder with its trained weights; None if the method is not trained.
+    parts : further networks in the weights, each of which is trained by itself when the first one is finished.
     has_network : whether it has a network, which can be run on other devices than the CPU.
     tells_depth : whether its maps have a `relative_depth`.
     module : dotted name of its module, for a method of another package; empty for `defocus.methods.NAME`.
@@ -71,6 +73,7 @@ class Method:
     summary: str
     unit: str
     weights: str | None = None
+    parts: tuple[str, ...] = ()
     has_network: bool = False
     tells_depth: bool = False
     module: str = ""
@@ -117,13 +120,17 @@ class Method:
         """
         return cast(MethodModule, importlib.import_module(self.module or f"defocus.methods.{self.name}"))
 
-    def load_trainer(self) -> Trainer:
+    def load_trainer(self, part: str | None = None) -> Trainer:
         """Import the module that trains the method's weights.
+
+        Parameters
+        ----------
+        part : one of `parts`; None for the first network, or for all that the weights are.
 
         Raises
         ------
         ParameterError
-            If the method has no weights.
+            If the method has no weights, or no such part.
 
         Examples
         --------
@@ -136,7 +143,11 @@ shi2015jnb, shi2015tog.
         if self.weights is None:
             trained = ", ".join(method.name for method in METHODS.values() if method.weights)
             raise ParameterError(f"{self.name} has no weights to train: choose one of {trained}.")
-        return cast("Trainer", importlib.import_module(f"defocus.training.{self.name}"))
+        if part is not None and part not in self.parts:
+            parts = f"choose {' or '.join(self.parts)}, or leave it out" if self.parts else "leave it out"
+            raise ParameterError(f"The weights of {self.name} have no part {part!r}: {parts}.")
+        name = self.name if part is None else f"{self.name}.{part}"
+        return cast("Trainer", importlib.import_module(f"defocus.training.{name}"))
 
 
 METHODS: dict[str, Method] = {
@@ -147,6 +158,7 @@ METHODS: dict[str, Method] = {
             "This package's own: DHDE extended to blur of any size, read at every pixel and at five resolutions",
             "px",
             weights="pyramid.onnx",
+            parts=("completion",),
             has_network=True,
         ),
         Method(

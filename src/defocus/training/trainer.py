@@ -1,4 +1,7 @@
-"""The interface of the modules that train the weights of a method: one module for each, named like the method."""
+"""The interface of the modules that train the weights of a method: one for each, named like the method.
+
+A further network of a method has a module within that one, named like the part.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +30,10 @@ class TrainingOptions:
     epochs : number of passes over the data; None for the method's own number.
     patches : number of patches of each photograph, for each label and patch size.
     released_recipe : make patches as the authors' scripts do.
-    scenes : number of scenes to render.
-    start : weights to continue training from, instead of random ones.
+    scenes : number of scenes to render; None for the method's own number.
+    steps : number of steps of the optimiser; None for the method's own number.
+    start : weights to continue from, instead of random ones; for a further network, those with the first one.
+    truths : folder of data sets whose photographs with measured blur are learned from too; None for none.
     """
 
     seed: int = 2017
@@ -39,12 +44,14 @@ class TrainingOptions:
     epochs: int | None = None
     patches: int = 32
     released_recipe: bool = False
-    scenes: int = 32768
+    scenes: int | None = None
+    steps: int | None = None
     start: Path | None = None
+    truths: Path | None = None
 
 
 class Trainer(Protocol):
-    """The interface of the module `defocus.training.NAME`."""
+    """The interface of the module `defocus.training.NAME`, or `defocus.training.NAME.PART`."""
 
     @property
     def OPTIONS(self) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""Train the network of the pyramid method on rendered scenes."""
+"""Train the network of the pyramid method that reads blur on rendered scenes; `completion` trains the other one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ def train(photos: Path, out: Path, options: TrainingOptions, report: TrainingPro
     from defocus.training.pyramid.fitting import PyramidTraining, train_network
 
     import_onnx()  # before hours of work whose result could not be saved
-    parameters = PyramidTraining(scenes=options.scenes, seed=options.seed)
+    parameters = PyramidTraining(seed=options.seed)
+    if options.scenes is not None:
+        parameters = replace(parameters, scenes=options.scenes)
     if options.epochs is not None:
         parameters = replace(parameters, epochs=options.epochs)
     scores = train_network(

@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,25 +21,22 @@ from defocus.errors import ParameterError
 from defocus.maps.accuracy import CONFIDENT, is_right
 from defocus.methods.pyramid.weights import BINS, BINS_PER_LEVEL, LOG2_SHARPEST, STRIDE, PyramidWeights
 from defocus.runtime.atomic import atomic_write, write_text
-from defocus.runtime.processes import run_in_order
 from defocus.training.photographs import find_photographs, split_photographs
+from defocus.training.pyramid.calibration import calibrate
 from defocus.training.pyramid.network import PyramidNetwork
 from defocus.training.pyramid.scenes import (
     CROP,
     LABEL_STEP,
     SceneRecipe,
     SceneSet,
-    Source,
-    load_sources,
     make_scenes,
-    read_source,
-    save_sources,
 )
+from defocus.training.pyramid.sources import Source, read_source, read_sources
 from defocus.training.run_folder import open_run_folder
 from defocus.training.trainer import TrainingProgress
 from defocus.version import __version__
 
-__all__ = ["HELD_OUT_SCENES", "PyramidScores", "PyramidTraining", "fit", "train_network"]
+__all__ = ["HELD_OUT_SCENES", "PyramidScores", "PyramidTraining", "fit", "model_card", "train_network"]
 
 _LEVELS = 5
 """Number of levels of the pyramid of a scene; the coarsest is 16 px wide."""
@@ -53,8 +50,6 @@ HELD_OUT_SCENES = 2048
 """Number of scenes for calibration and evaluation."""
 _PART = 4096
 """Number of scenes in one file."""
-_KNOTS = 21
-"""Number of points of the curve from the network's certainty to confidence."""
 
 
 @dataclass(frozen=True)
@@ -165,13 +160,17 @@ def train_network(
     parts = [run / f"scenes-{first + number}.npz" for number in range(-(-parameters.scenes // _PART))]
     held_out = run / "scenes-held-out.npz"
     if not all(path.exists() for path in parts):
-        sources = _read_sources(photographs[0], "training photographs", processes, run / "sources.npz", report)
+        sources = read_sources(
+            photographs[0], read_source, "training photographs", processes, run / "sources.npz", report
+        )
         for number, path in enumerate(parts):
             count = min(_PART, parameters.scenes - number * _PART)
             seed = parameters.seed * 1000 + first + number
             _render(sources, count, parameters, seed, processes, path, number * _PART / parameters.scenes, report)
     if not held_out.exists():
-        sources = _read_sources(photographs[1], "held-out photographs", processes, run / "sources-held-out.npz", report)
+        sources = read_sources(
+            photographs[1], read_source, "held-out photographs", processes, run / "sources-held-out.npz", report
+        )
         _render(sources, HELD_OUT_SCENES, parameters, parameters.seed, processes, held_out, 1.0, report)
     checkpoint = run / "checkpoint.pt"
     network = fit(parts, parameters, begun, device=device, checkpoint=checkpoint, report=report).cpu()
@@ -188,7 +187,7 @@ def train_network(
     card["calibration"], scores = _calibrate(raw, SceneSet.load(held_out), report)
     card["figures"] = asdict(scores)
     network.weights(card).save(out)
-    write_text(out.with_suffix(".md"), _model_card(card))
+    write_text(out.with_suffix(".md"), model_card(card))
     return scores
 
 
@@ -196,19 +195,6 @@ def _scenes_seen(card: Mapping[str, Any]) -> int:
     """Number of the first scene, of whole files, that the training of a card has not seen."""
     seen = card.get("parameters", {})
     return -(-(seen.get("first", 0) + seen.get("scenes", 0)) // _PART) * _PART
-
-
-def _read_sources(
-    paths: Sequence[Path], step: str, processes: int, kept: Path, report: TrainingProgress
-) -> list[Source]:
-    if kept.exists():
-        return load_sources(kept)
-    sources = []
-    for number, source in enumerate(run_in_order(paths, read_source, processes), 1):
-        sources.append(source)
-        report(step, number / len(paths), f"{number} of {len(paths)}")
-    save_sources(sources, kept)
-    return sources
 
 
 def _render(
@@ -235,12 +221,7 @@ def _render(
 def _calibrate(
     weights: Path, held_out: SceneSet, report: TrainingProgress
 ) -> tuple[dict[str, list[float]], PyramidScores]:
-    """The curve from certainty to confidence, fitted to every other scene, and scores on the scenes in between.
-
-    Isotonic regression of whether the map's sigma is right on the network's certainty (Zadrozny & Elkan, KDD 2002).
-    """
-    from sklearn.isotonic import IsotonicRegression
-
+    """The curve from certainty to confidence, fitted to every other scene, and scores on the scenes in between."""
     from defocus.estimation import estimate
 
     certain, correct, sigma, truth, scene = [], [], [], [], []
@@ -260,31 +241,22 @@ def _calibrate(
         report("calibration", (number + 1) / len(held_out.pixels), "")
     confidence, hit = np.concatenate(certain), np.concatenate(correct)
     estimate_, true = np.concatenate(sigma), np.maximum(np.concatenate(truth), 0.3)
-    even = np.concatenate(scene) % 2 == 0
-    curve = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(confidence[even], hit[even])
-    knots = np.linspace(0, 1, _KNOTS)
-    values = curve.predict(knots)
-    calibrated = np.interp(confidence[~even], knots, values)
-    bins = np.minimum((calibrated * 10).astype(int), 9)
-    gaps = [
-        abs(calibrated[bins == b].mean() - hit[~even][bins == b].mean()) * (bins == b).mean() for b in np.unique(bins)
-    ]
+    curve = calibrate(confidence, hit, np.concatenate(scene) % 2 == 0)
     relative = np.abs(estimate_ / true - 1)
-    seeds = np.interp(confidence, knots, values) >= CONFIDENT
+    seeds = curve(confidence) >= CONFIDENT
     scores = PyramidScores(
         scenes=len(held_out.pixels),
         relative_error=round(float(relative.mean()), 4),
         seeds_relative_error=round(float(relative[seeds].mean()), 4) if seeds.any() else None,
         absolute_error=round(float(np.abs(estimate_ - true).mean()), 4),
         right=round(float(hit.mean()), 4),
-        calibration_error=round(float(sum(gaps)), 4),
+        calibration_error=round(curve.error, 4),
     )
-    rounded = {"certainty": [round(float(k), 3) for k in knots], "confidence": [round(float(v), 4) for v in values]}
-    return rounded, scores
+    return curve.for_card(), scores
 
 
-def _model_card(card: dict[str, Any]) -> str:
-    """The model card as Markdown."""
+def model_card(card: Mapping[str, Any]) -> str:
+    """Return the card of a reader, of `PyramidWeights.card`, as Markdown."""
     figures, parameters = card["figures"], card["parameters"]
     at_seeds = figures["seeds_relative_error"]
     lines = [

@@ -8,40 +8,35 @@ is drawn from a seed.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from scipy import fft, ndimage
 
-from defocus.optics.kernels import disc_kernel, disc_radius, gaussian_kernel, polygon_kernel
-from defocus.optics.light import linear_to_srgb, luma, srgb_to_linear
-from defocus.photograph import read_photograph
+from defocus.evaluation.render import jpeg_round_trip
+from defocus.optics.light import linear_to_srgb, srgb_to_linear
 from defocus.runtime.atomic import atomic_write
 from defocus.runtime.cores import single_blas_thread
 from defocus.runtime.processes import run_in_order
+from defocus.training.pyramid.apertures import APERTURES, SHARPEST, Aperture, blurred, blurred_by_field
+from defocus.training.pyramid.camera import as_bytes, sharpened, with_sensor_noise
+from defocus.training.pyramid.drawing import (
+    DRAWN,
+    log_uniform,
+    mirrored_window,
+    outline_of,
+    overlapping_shapes,
+    ring,
+    smooth_noise,
+)
+from defocus.training.pyramid.sources import RESAMPLING, Source
 
-__all__ = [
-    "APERTURES",
-    "CANVAS",
-    "CROP",
-    "LABEL_STEP",
-    "RESAMPLING",
-    "SceneRecipe",
-    "SceneSet",
-    "Source",
-    "load_sources",
-    "make_scenes",
-    "read_source",
-    "render_scene",
-    "save_sources",
-]
+__all__ = ["CANVAS", "CROP", "LABEL_STEP", "SceneRecipe", "SceneSet", "make_scenes", "render_scene"]
 
 _Floats = NDArray[np.float32]
 
@@ -53,18 +48,16 @@ _MARGIN = 64
 """Width in px of the margin around a scene that is rendered too, so that blur reaches in from outside."""
 CANVAS = CROP + 2 * _MARGIN
 """Side of a scene with its margin, px."""
-_SHARPEST, _SMALLEST, _LARGEST = 0.2, 0.3, 26.0
-"""Sigma in px up to which a layer counts as in focus, and smallest and largest sigma of other layers."""
+_SMALLEST, _LARGEST = 0.3, 26.0
+"""Smallest and largest sigma in px of layers that are not in focus."""
+_RAMP_STEPS = 8
+"""Number of even blurs from which blur that changes along a layer is mixed."""
 _OWN_BLUR_FLOOR = 0.5
 """Sigma in px that is measured at the sharpest edges of sources."""
 _TOLERATED_OWN_BLUR = 1.08
 """Largest factor by which the source's own blur may increase the total blur of a pixel that is used."""
-APERTURES = ("gaussian", "disc", "polygon")
-"""Kernels of the blur."""
 _LARGEST_REDUCTION = 1.375
 """Largest factor by which a picture is reduced afterwards; the canvas then has 16 px left around the scene."""
-RESAMPLING = (Image.Resampling.BOX, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS)
-"""Filters of the reduction, none wider than a pixel (second moment), so that sharp pictures stay sharp."""
 
 
 @dataclass(frozen=True)
@@ -101,34 +94,6 @@ class SceneRecipe:
 
 
 @dataclass(frozen=True)
-class Source:
-    """A photograph to cut layers from.
-
-    Attributes
-    ----------
-    grey : H x W uint8, luma.
-    own_blur : h x w float16, sigma in px of blocks of 4 px a side: what the photograph is blurred by itself.
-    """
-
-    grey: NDArray[np.uint8]
-    own_blur: NDArray[np.float16]
-
-
-def save_sources(sources: Sequence[Source], path: Path) -> None:
-    """Write sources to one .npz file, whole or not at all."""
-    arrays: dict[str, NDArray[Any]] = {f"grey{i}": source.grey for i, source in enumerate(sources)}
-    arrays |= {f"own_blur{i}": source.own_blur for i, source in enumerate(sources)}
-    with atomic_write(path) as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]  # the stub takes the names for its own options
-
-
-def load_sources(path: Path) -> list[Source]:
-    """Read what `save_sources` wrote."""
-    with np.load(path) as stored:
-        return [Source(stored[f"grey{i}"], stored[f"own_blur{i}"]) for i in range(len(stored.files) // 2)]
-
-
-@dataclass(frozen=True)
 class SceneSet:
     """Scenes with their truth; n of each.
 
@@ -153,22 +118,6 @@ class SceneSet:
         """Read what `save` wrote."""
         with np.load(path) as stored:
             return SceneSet(stored["pixels"], stored["log2_sigma"], stored["valid"])
-
-
-def read_source(path: Path) -> Source:
-    """A photograph as luma, with the map of its own blur by the method `dhde`."""
-    import warnings
-
-    from defocus.estimation import estimate
-
-    photograph = read_photograph(path)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # a photograph without edges is a source all the same
-        sigma = estimate(photograph, method="dhde").sigma
-    height, width = (side // 4 for side in sigma.shape)
-    own = sigma[: 4 * height, : 4 * width].reshape(height, 4, width, 4).mean((1, 3))
-    grey = np.rint(luma(photograph.as_float()) * 255).astype(np.uint8)
-    return Source(grey, own.astype(np.float16))
 
 
 def make_scenes(
@@ -230,15 +179,14 @@ def render_scene(
     blur = np.full(light.shape, sigmas[0], np.float32)
     if random.random() < recipe.ramp_share:
         blur = _ramp(sigmas[0], random)
-        composed = _blur_by_map(light, blur, kernel, random)
+        composed = blurred_by_field(light[None], blur, Aperture.drawn(kernel, random), _RAMP_STEPS)[0]
     else:
-        composed = _Aperture(kernel, sigmas[0], random).blur(light)
+        (composed,) = blurred(light[None], [_drawn_kernel(kernel, sigmas[0], random)])[0]
     for sigma in sigmas[1:]:
         light, own_here = far if one_picture else _layer(sources, sigma, random)
         mask = _shape(light, random)
-        aperture = _Aperture(kernel, sigma, random)
-        opacity = np.clip(aperture.blur(mask), 0, 1)
-        composed = aperture.blur(light * mask) + (1 - opacity) * composed
+        shown, opacity = blurred(np.stack([light * mask, mask]), [_drawn_kernel(kernel, sigma, random)])[0]
+        composed = shown + (1 - np.clip(opacity, 0, 1)) * composed
         inside = mask > 0.5
         blur = np.where(inside, np.float32(sigma), blur)
         own = np.where(inside, own_here, own)
@@ -254,7 +202,7 @@ def render_scene(
     known = whole < _TOLERATED_OWN_BLUR * np.maximum(blur, _SMALLEST)
     step = LABEL_STEP
     blocks = (CROP // step, step, CROP // step, step)
-    log2 = np.log2(np.maximum(np.where(known, np.hypot(blur, own), blur), _SHARPEST))
+    log2 = np.log2(np.maximum(np.where(known, np.hypot(blur, own), blur), SHARPEST))
     return (
         _camera(linear_to_srgb(composed[crop], by_table=True), recipe, random),
         log2.reshape(blocks)[:, 0, :, 0].astype(np.float16),
@@ -273,20 +221,15 @@ def _sides_before_reduction(recipe: SceneRecipe, random: np.random.Generator) ->
 def _layer_sigmas(count: int, random: np.random.Generator) -> list[float]:
     """Blur of the layers, the farthest first: each at random, or by its distance from a plane of focus."""
     if count == 1:
-        return [0.0 if random.random() < 0.06 else _between(_SMALLEST, _LARGEST, random)]
-    largest = _between(0.8, _LARGEST * 0.7, random)
+        return [0.0 if random.random() < 0.06 else log_uniform(_SMALLEST, _LARGEST, random)]
+    largest = log_uniform(0.8, _LARGEST * 0.7, random)
     if random.random() < 0.4:
-        drawn = [_between(_SMALLEST, largest, random) for _ in range(count)]
+        drawn = [log_uniform(_SMALLEST, largest, random) for _ in range(count)]
         return [0.0 if random.random() < 0.25 else sigma for sigma in drawn]
     inverse_depths = np.sort(random.random(count))
     focus = inverse_depths[random.integers(count)] if random.random() < 0.7 else random.random()
     distance = np.abs(inverse_depths - focus)
     return [float(d) * largest / max(float(distance.max()), 1e-6) for d in distance]
-
-
-def _between(low: float, high: float, random: np.random.Generator) -> float:
-    """A draw whose logarithm is uniform."""
-    return float(np.exp(random.uniform(np.log(low), np.log(high))))
 
 
 def _layer(sources: Sequence[Source], sigma: float, random: np.random.Generator) -> tuple[_Floats, _Floats]:
@@ -299,10 +242,10 @@ def _layer(sources: Sequence[Source], sigma: float, random: np.random.Generator)
     else:
         display, own = _smooth_surface(random), np.zeros((CANVAS, CANVAS), np.float32)
     if random.random() < 0.3:  # a dim or a faint subject
-        middle, contrast = float(random.uniform(0.1, 0.9)), _between(0.08, 1.0, random)
+        middle, contrast = float(random.uniform(0.1, 0.9)), log_uniform(0.08, 1.0, random)
         display = np.float32(middle) + np.float32(contrast) * (display - display.mean())
     if random.random() < 0.4:
-        display = np.clip(display, 0, 1) ** np.float32(_between(0.6, 1.7, random))
+        display = np.clip(display, 0, 1) ** np.float32(log_uniform(0.6, 1.7, random))
     return srgb_to_linear(display, by_table=True), own
 
 
@@ -317,11 +260,11 @@ def _photograph_texture(
         shrink = random.uniform(1.0, 2.2)
     else:
         shrink = random.uniform(0.6, 2.2)
-    height, width = source.grey.shape
+    height, width = source.pixels.shape
     shrink = min(shrink, min(height, width) / 130)
     size = (round(width / shrink), round(height / shrink))
     how = RESAMPLING[random.integers(len(RESAMPLING))]
-    display = np.asarray(Image.fromarray(source.grey).resize(size, how), np.float32) / 255
+    display = np.asarray(Image.fromarray(source.pixels).resize(size, how), np.float32) / 255
     sigma_map = Image.fromarray(source.own_blur.astype(np.float32)).resize(size, Image.Resampling.BILINEAR)
     beyond = np.maximum(np.asarray(sigma_map, np.float32) ** 2 - _OWN_BLUR_FLOOR**2, 0)
     # The estimator's range ends at 2 px: what reads nearly that may be anything.
@@ -331,45 +274,15 @@ def _photograph_texture(
     offset = random.integers(0, 4096, 2)
     for plane in (display, own):
         turned = np.rot90(plane[:, ::-1] if mirror else plane, turn)
-        planes.append(_mirrored_window(turned, offset))
+        planes.append(mirrored_window(turned, offset, CANVAS))
     return planes[0], planes[1]
-
-
-def _mirrored_window(plane: NDArray[np.floating], offset: NDArray[np.integer]) -> _Floats:
-    """CANVAS x CANVAS px of a plane continued by mirroring, from an offset on."""
-    index = []
-    for side, start in zip(plane.shape, offset, strict=True):
-        free = side - CANVAS
-        first = int(start) % (free + 1) if free > 0 else int(start) % (2 * side)
-        place = (first + np.arange(CANVAS)) % (2 * side)
-        index.append(np.minimum(place, 2 * side - 1 - place))
-    return np.ascontiguousarray(plane[np.ix_(*index)], np.float32)
 
 
 def _made_texture(random: np.random.Generator) -> _Floats:
     """Overlapping shapes, letters' strokes, stripes or noise: sharp to the pixel."""
     kind = random.random()
     if kind < 0.6:
-        scale = 3  # shapes are drawn large and averaged down: each pixel holds the area it shares with them
-        picture = Image.new("L", (CANVAS * scale,) * 2, int(random.integers(256)))
-        draw = ImageDraw.Draw(picture)
-        strokes = random.random() < 0.3
-        smallest = _between(2, 12, random)
-        for _ in range(int(_between(30, 500, random))):
-            x, y = random.uniform(0, CANVAS * scale, 2)
-            radius = scale * smallest * random.pareto(2.0) + scale
-            radius = min(radius, CANVAS * scale / 3)
-            corners = int(random.integers(3, 9))
-            angles = np.sort(random.uniform(0, 2 * np.pi, corners))
-            ring = [(x + radius * np.cos(a), y + radius * np.sin(a)) for a in angles]
-            grey = int(random.integers(256))
-            if strokes:
-                draw.line(ring[:3], grey, width=int(scale * _between(1, 6, random)))
-            elif corners == 8:
-                draw.ellipse((x - radius, y - radius, x + radius, y + radius), grey)
-            else:
-                draw.polygon(ring, grey)
-        return np.asarray(picture.reduce(scale), np.float32) / np.float32(255)
+        return overlapping_shapes(CANVAS, "L", random)
     if kind < 0.8:
         slope = random.uniform(0.5, 1.6)
         white = fft.rfft2(random.standard_normal((CANVAS, CANVAS), np.float32))
@@ -377,7 +290,7 @@ def _made_texture(random: np.random.Generator) -> _Floats:
         noise = fft.irfft2(white / np.maximum(np.hypot(x, y), 1 / CANVAS) ** slope, s=(CANVAS, CANVAS))
         return np.asarray(0.5 + random.uniform(0.05, 0.25) * noise / noise.std(), np.float32)
     y, x = np.mgrid[:CANVAS, :CANVAS]
-    angle, period = random.uniform(0, np.pi), _between(4, 60, random)
+    angle, period = random.uniform(0, np.pi), log_uniform(4, 60, random)
     along = (x * np.cos(angle) + y * np.sin(angle)) / period
     if random.random() < 0.5:
         along = np.hypot(x - random.uniform(0, CANVAS), y - random.uniform(0, CANVAS)) / period
@@ -389,7 +302,7 @@ def _made_texture(random: np.random.Generator) -> _Floats:
 def _smooth_surface(random: np.random.Generator) -> _Floats:
     """A wall, a sky, a cheek: nothing to read blur from."""
     y, x = np.mgrid[:CANVAS, :CANVAS] / CANVAS - 0.5
-    slopes = random.normal(0, _between(0.01, 0.4, random), 5)
+    slopes = random.normal(0, log_uniform(0.01, 0.4, random), 5)
     surface = slopes[0] * x + slopes[1] * y + slopes[2] * x * y + slopes[3] * x**2 + slopes[4] * y**2
     return np.asarray(random.uniform(0.05, 0.95) + surface, np.float32)
 
@@ -399,31 +312,25 @@ def _shape(light: _Floats, random: np.random.Generator) -> _Floats:
     kind = random.random()
     if kind < 0.4:
         knots = int(random.integers(4, 14))
-        coarse = Image.fromarray(random.standard_normal((knots, knots), np.float32))
-        soft = np.asarray(coarse.resize((CANVAS, CANVAS), Image.Resampling.BICUBIC))
-        smooth = ndimage.gaussian_filter(soft, _between(1, 12, random))
-        threshold = np.quantile(smooth, random.uniform(0.3, 0.8))
-        slope = np.hypot(*np.gradient(smooth))
-        return np.asarray(np.clip((smooth - threshold) / np.maximum(slope, 1e-6) + 0.5, 0, 1), np.float32)
+        smooth = ndimage.gaussian_filter(smooth_noise(knots, CANVAS, random), log_uniform(1, 12, random))
+        return outline_of(smooth, np.quantile(smooth, random.uniform(0.3, 0.8)))
     if kind < 0.6:
-        smooth = ndimage.gaussian_filter(light, _between(2, 8, random))
-        edge = smooth - np.quantile(smooth, random.uniform(0.3, 0.7))
-        slope = np.hypot(*np.gradient(smooth))
-        mask = np.clip(edge / np.maximum(slope, 1e-6) + 0.5, 0, 1)
-        return np.asarray(mask if random.random() < 0.5 else 1 - mask, np.float32)
-    scale = 3
+        smooth = ndimage.gaussian_filter(light, log_uniform(2, 8, random))
+        mask = outline_of(smooth, np.quantile(smooth, random.uniform(0.3, 0.7)))
+        return mask if random.random() < 0.5 else 1 - mask
+    scale = DRAWN
     picture = Image.new("L", (CANVAS * scale,) * 2, 0)
     draw = ImageDraw.Draw(picture)
     for _ in range(int(random.integers(1, 6))):
         x, y = random.uniform(0, CANVAS * scale, 2)
-        radius = scale * _between(15, 150, random)
+        radius = scale * log_uniform(15, 150, random)
         angles = np.sort(random.uniform(0, 2 * np.pi, int(random.integers(3, 10))))
         reach = radius * random.uniform(0.5, 1.2, len(angles))
-        ring = [(x + r * np.cos(a), y + r * np.sin(a)) for r, a in zip(reach, angles, strict=True)]
+        corners = ring(x, y, reach, angles)
         if kind < 0.85:
-            draw.polygon(ring, 255)
+            draw.polygon(corners, 255)
         else:  # twigs, wires, railings
-            draw.line(ring, 255, width=int(scale * _between(2, 24, random)), joint="curve")
+            draw.line(corners, 255, width=int(scale * log_uniform(2, 24, random)), joint="curve")
     return np.asarray(picture.reduce(scale), np.float32) / np.float32(255)
 
 
@@ -432,82 +339,26 @@ def _ramp(sigma: float, random: np.random.Generator) -> _Floats:
     y, x = np.mgrid[:CANVAS, :CANVAS] / CANVAS - 0.5
     angle = random.uniform(0, 2 * np.pi)
     along = (x * np.cos(angle) + y * np.sin(angle)) / np.sqrt(2) + 0.5
-    other = min(_between(_SMALLEST, 10.0, random), 4 * max(sigma, 1))
+    other = min(log_uniform(_SMALLEST, 10.0, random), 4 * max(sigma, 1))
     signed = random.random() < 0.3  # through the plane of focus
     return np.asarray(np.abs(sigma + along * ((-other if signed else other) - sigma)), np.float32)
-
-
-def _blur_by_map(light: _Floats, blur: _Floats, kernel: str, random: np.random.Generator) -> _Floats:
-    """Blur by a smooth map: between the two of eight even blurs that enclose a pixel's sigma."""
-    low, high = float(blur.min()), float(blur.max())
-    sigmas = np.linspace(low, high, 8)
-    state = random.bit_generator.state
-    stack = []
-    for sigma in sigmas:
-        random.bit_generator.state = state  # one aperture, only its size changes
-        stack.append(_Aperture(kernel, float(sigma), random).blur(light))
-    place = (blur - low) / max(high - low, 1e-6) * 7
-    below = np.clip(place.astype(int), 0, 6)
-    fraction = place - below
-    planes = np.stack(stack)
-    first, second = (np.take_along_axis(planes, (below + i)[None], 0)[0] for i in (0, 1))
-    return np.asarray((1 - fraction) * first + fraction * second, np.float32)
-
-
-class _Aperture:
-    """A blur kernel that the Gaussian of `sigma` px explains best, applied with mirrored borders."""
-
-    def __init__(self, kind: str, sigma: float, random: np.random.Generator) -> None:
-        self.sigma = sigma
-        if sigma < _SHARPEST:
-            self.kernel = np.ones((1, 1))
-        elif kind == "gaussian":
-            line = gaussian_kernel(min(sigma, 40.0))
-            self.kernel = np.outer(line, line)
-        elif kind == "disc":
-            self.kernel = disc_kernel(disc_radius(sigma))
-        else:
-            blades, turn, rim = int(random.integers(5, 10)), random.uniform(0, 2 * np.pi), random.uniform(-0.5, 1.0)
-            self.kernel = polygon_kernel(sigma, blades, turn, rim)
-
-    def blur(self, plane: _Floats) -> _Floats:
-        kernel = self.kernel
-        if kernel.size == 1:
-            return plane
-        if kernel.shape[0] > CANVAS - 1:
-            cut = (kernel.shape[0] - CANVAS) // 2 + 1
-            kernel = kernel[cut:-cut, cut:-cut]
-            kernel = kernel / kernel.sum()
-        reach = kernel.shape[0] // 2
-        if reach <= 4:
-            return ndimage.convolve(plane, kernel.astype(np.float32), mode="reflect")
-        side = fft.next_fast_len(CANVAS + 2 * reach, real=True)
-        padded = np.pad(plane, reach, mode="symmetric")
-        transformed = fft.rfft2(padded, (side, side)) * fft.rfft2(kernel.astype(np.float32), (side, side))
-        whole = fft.irfft2(transformed, (side, side))
-        return np.asarray(whole[2 * reach : 2 * reach + CANVAS, 2 * reach : 2 * reach + CANVAS], np.float32)
 
 
 def _camera(picture: _Floats, recipe: SceneRecipe, random: np.random.Generator) -> NDArray[np.uint8]:
     """Sensor noise, white or as demosaicing leaves it, a reduction to CROP x CROP px, an unsharp mask, and JPEG."""
     if random.random() < recipe.noise_share:
-        size = recipe.noise / 255 * random.random() ** 2
-        noise = random.standard_normal(picture.shape, np.float32)
-        if random.random() < recipe.demosaiced_share:
-            noise = ndimage.gaussian_filter(noise, random.uniform(0.4, 0.8), mode="reflect")
-            noise /= noise.std()
-        # Photon noise grows with the light, and the display curve shrinks it again: a little more in the shadows.
-        picture = picture + size * noise * (1.3 - 0.6 * picture) if random.random() < 0.5 else picture + size * noise
+        picture = with_sensor_noise(picture, recipe.noise, recipe.demosaiced_share, random)
     if picture.shape != (CROP, CROP):
         how = RESAMPLING[random.integers(len(RESAMPLING))]
         picture = np.asarray(Image.fromarray(np.clip(picture, 0, 1)).resize((CROP, CROP), how))
     if random.random() < recipe.sharpened_share:
-        soft = ndimage.gaussian_filter(picture, random.uniform(0.5, 1.2), mode="reflect")
-        picture = picture + np.float32(_between(0.15, 1.2, random)) * (picture - soft)
-    grey = np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+        picture = sharpened(picture, random)
+    grey = as_bytes(picture)
     if random.random() < recipe.jpeg_share:
-        stored = io.BytesIO()
-        Image.fromarray(grey).save(stored, "JPEG", quality=int(random.integers(50, 99)))
-        with Image.open(stored) as opened:
-            grey = np.asarray(opened)
+        grey = jpeg_round_trip(grey, int(random.integers(50, 99)))
     return grey
+
+
+def _drawn_kernel(kind: str, sigma: float, random: np.random.Generator) -> NDArray[np.float64]:
+    """Kernel of an aperture that is drawn for one layer; what is in focus needs none."""
+    return Aperture.drawn(kind, random).kernel(sigma) if sigma >= SHARPEST else np.ones((1, 1))
