@@ -30,6 +30,9 @@ _HISTOGRAM = (-2.0, 5.5, 150)
 """Limits and number of bins of log2 of sigma from which the quantiles are computed."""
 _LEAST = 0.3
 """Certainty above which a reading counts for the range of a photograph's blur."""
+_BELIEVED = (0.3, 0.55)
+"""Certainty of a reading up to which the network's value counts alone, and from which on the propagated one does, which
+is then the reading but for its noise. The network adds nothing to good readings of even blur."""
 _TILE, _HALO = 768, 192
 """Side in readings of the tiles that are completed at once, and width of the margin that is read with them, as far as
 the network sees. Both are multiples of `COARSEST`, so that its blocks lie in the same places in all tiles."""
@@ -168,6 +171,10 @@ class Completion:
                 slice(tile[1].start - columns.start, tile[1].stop - columns.start),
             )
             log2[tile], right[tile] = (each[0, 0][inner] for each in found)
+            certainty = evidence.readings.certainty[tile] * evidence.readable[tile]
+            low, high = _BELIEVED
+            believed = np.clip((certainty - np.float32(low)) / np.float32(high - low), 0, 1)
+            log2[tile] += believed * (evidence.propagated[tile] - log2[tile])
             done((number + 1) / len(tiles))
         return log2, self._confidence(right)
 
