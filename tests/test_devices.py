@@ -98,7 +98,8 @@ def same(one, other):
 def test_the_cpu_is_used_without_a_word_where_there_is_nothing_else(photo, runtime):
     for device in ("auto", "cpu"):
         assert defocus.estimate(photo, device=device).metadata["device"] == "cpu"
-    assert [provider for provider, *_ in runtime.opened] == ["CPUExecutionProvider"]  # once for both
+    # The reader and the completion, once for both estimates.
+    assert [provider for provider, *_ in runtime.opened] == ["CPUExecutionProvider"] * 2
 
 
 @pytest.mark.parametrize("device", PROVIDERS)
@@ -140,7 +141,8 @@ def test_auto_takes_what_was_installed_for_its_speed(photo, runtime, offers, cho
 def test_cuda_computes_in_float32(photo, runtime):
     runtime.offers = ("cuda",)
     defocus.estimate(photo)
-    ((_, options, fallback),) = runtime.opened
+    (_, options, fallback), (provider, *_) = runtime.opened
+    assert provider == "CPUExecutionProvider"  # the completion's, which is small
     assert options[0]["use_tf32"] == "0"
     assert fallback == 0  # else ONNX Runtime prints and goes over to the CPU by itself
 
@@ -149,7 +151,7 @@ def test_openvino_computes_in_float32_and_heeds_the_limit_of_cores(photo, runtim
     runtime.offers = ("openvino",)
     with limited_cores(1):
         defocus.estimate(photo, device="openvino")
-    ((_, options, _),) = runtime.opened
+    (_, options, _), _ = runtime.opened
     assert options[0]["precision"] == "ACCURACY"
     assert options[0]["num_of_threads"] == "1"
 

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 _SUBJECT_AREA = 0x9214  # Pillow has no name for it
 THRESHOLD = 1.0
 """px; blur of this sigma begins to show when a photograph is looked at pixel for pixel."""
-READABLE = 0.25
-"""Confidence from which on a pixel counts. Sky and noise alone have 0.1 to 0.23; 0.5 and more would leave out
+READABLE = 0.35
+"""Confidence from which on a pixel counts. Sky and noise alone have 0.1 to 0.3; 0.5 and more would leave out
 most of what is blurred, which is read less surely, and so call every photograph sharp."""
 LEAST_READABLE = 0.005
 """Least fraction of a region that must be readable for its figures to mean anything."""
@@ -67,7 +67,7 @@ class Sharpness:
     Attributes
     ----------
     in_focus : 0..1, fraction in focus of what can be read in the frame.
-    readable : 0..1, fraction of the frame in which blur can be read: confidence 0.25 or more.
+    readable : 0..1, fraction of the frame in which blur can be read: confidence 0.35 or more.
     sharpest_sigma : px, the 2nd percentile of sigma of what can be read.
     subject : the subject region's bounds; None where there is no detail to find one by.
     subject_by : "given"; or "sharpest": the largest connected region about as sharp as the sharpest there is, what

@@ -32,7 +32,7 @@ _LEAST = 0.3
 """Certainty above which a reading counts for the range of a photograph's blur."""
 _BELIEVED = (0.3, 0.55)
 """Certainty of a reading up to which the network's value counts alone, and from which on the propagated one does, which
-is then the reading but for its noise. The network adds nothing to good readings of even blur."""
+is then the reading but for its noise. The network adds nothing to good readings, and is less sure of fine detail."""
 _TILE, _HALO = 768, 192
 """Side in readings of the tiles that are completed at once, and width of the margin that is read with them, as far as
 the network sees. Both are multiples of `COARSEST`, so that its blocks lie in the same places in all tiles."""
@@ -142,13 +142,17 @@ class Completion:
         self._card = read_completion_card(self._session.metadata, source)
 
     def complete(
-        self, evidence: Evidence, done: Callable[[float], None] = lambda _: None
+        self,
+        evidence: Evidence,
+        confidence_of: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+        done: Callable[[float], None] = lambda _: None,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return log2 of sigma in px of every reading, and the probability that it is right, h x w each.
 
         Parameters
         ----------
         evidence : what is known of the photograph.
+        confidence_of : gives how often readings of a certainty were right.
         done : called with the fraction of the work that is done, 0..1.
         """
         shape = evidence.propagated.shape
@@ -170,13 +174,15 @@ class Completion:
                 slice(tile[0].start - rows.start, tile[0].stop - rows.start),
                 slice(tile[1].start - columns.start, tile[1].stop - columns.start),
             )
-            log2[tile], right[tile] = (each[0, 0][inner] for each in found)
+            log2[tile] = found[0][0, 0][inner]
+            right[tile] = self._confidence(found[1][0, 0][inner])
             certainty = evidence.readings.certainty[tile] * evidence.readable[tile]
             low, high = _BELIEVED
             believed = np.clip((certainty - np.float32(low)) / np.float32(high - low), 0, 1)
             log2[tile] += believed * (evidence.propagated[tile] - log2[tile])
+            right[tile] += believed * (confidence_of(certainty) - right[tile])
             done((number + 1) / len(tiles))
-        return log2, self._confidence(right)
+        return log2, right
 
     def _confidence(self, right: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return how often values that the network calls as probably right were right on held-out scenes."""

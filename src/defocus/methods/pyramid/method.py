@@ -139,7 +139,7 @@ def estimate(
         del readings, propagated
         report("completion", 0.78)
         log2, confidence = Completion(model, reader.source).complete(
-            evidence, lambda fraction: report("completion", 0.78 + 0.07 * fraction)
+            evidence, reader.confidence, lambda fraction: report("completion", min(0.78 + 0.07 * fraction, 0.85))
         )
         del evidence
     else:
