@@ -408,3 +408,16 @@ def test_the_onnx_graph_computes_what_torch_trained():
     with torch.no_grad():
         expected = network(torch.from_numpy(pixels), 2)[0].numpy()
     np.testing.assert_allclose(logits, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(3, 9), (9, 3), (1, 5), (5, 5)])
+def test_a_kernel_of_any_sides_blurs_as_a_convolution(shape):
+    from scipy import ndimage
+
+    from defocus.training.pyramid.apertures import blurred
+
+    random = np.random.default_rng(0)
+    plane, kernel = random.random((20, 30), np.float32), random.random(shape)
+    expected = ndimage.convolve(plane.astype(float), kernel, mode="reflect")
+    for first in (np.ones((1, 1)), np.ones((11, 11))):  # whatever other kernels are applied together with it
+        np.testing.assert_allclose(blurred(plane[None], [first, kernel])[1][0], expected, rtol=1e-4)

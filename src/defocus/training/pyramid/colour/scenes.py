@@ -17,22 +17,22 @@ from PIL import Image
 
 from defocus.evaluation.render import jpeg_round_trip
 from defocus.methods.pyramid.weights import STRIDE
+from defocus.optics.kernels import movement_kernel
 from defocus.optics.light import linear_to_srgb, srgb_to_linear
 from defocus.training.pyramid.apertures import APERTURES, Aperture, blurred, blurred_by_field
 from defocus.training.pyramid.camera import (
     as_bytes,
     in_few_levels,
     in_grey,
-    shake_kernel,
     sharpened,
     with_captions,
     with_film_grain,
     with_halftone,
     with_sensor_noise,
 )
-from defocus.training.pyramid.completion.recipe import CANVAS, SCENE, ColourSceneRecipe
-from defocus.training.pyramid.completion.rooms import room
-from defocus.training.pyramid.completion.surfaces import Surface, content, outline
+from defocus.training.pyramid.colour.recipe import CANVAS, SCENE, ColourSceneRecipe
+from defocus.training.pyramid.colour.rooms import room
+from defocus.training.pyramid.colour.surfaces import Surface, content, outline
 from defocus.training.pyramid.drawing import log_uniform
 from defocus.training.pyramid.sources import RESAMPLING, Source
 
@@ -49,6 +49,8 @@ _TOLERATED_OWN_BLUR = 1.1
 """Largest factor by which a source's own blur may increase the total blur of a pixel whose blur counts as known."""
 _LARGEST_REDUCTION = 1.2
 """Largest factor by which a scene is made smaller; the canvas then has 11 px left around it."""
+_SHAKES, _SHAKE_TURN = (6.0, 36.0), 17.0
+"""Shortest and longest path of a movement, px, and standard deviation of the angle in degrees by which it bends."""
 _SLANT_STEPS, _LEVEL_STEPS = 6, 3
 """Number of even blurs from which blur that changes along a surface is mixed, where it changes much and little."""
 
@@ -106,13 +108,18 @@ def render_colour_scene(
     aperture = Aperture.drawn(str(random.choice(APERTURES, p=recipe.apertures)), random)
     surfaces = room(sources, recipe, random) if random.random() < recipe.rooms else _layers(sources, recipe, random)
     night = random.random() < recipe.night
-    shake = shake_kernel(log_uniform(6, 36, random), random) if random.random() < recipe.shaken else None
+    shake = _shake(random) if random.random() < recipe.shaken else None
     moving = None
     if shake is not None and len(surfaces) > 1 and random.random() < 0.5:
         moving = int(random.integers(len(surfaces)))
     light, truth = _composed(surfaces, aperture, night, shake, moving, random)
     picture = np.moveaxis(linear_to_srgb(light, by_table=True), 0, 2)
     return _photographed(picture, truth, recipe, random)
+
+
+def _shake(random: np.random.Generator) -> NDArray[np.float64]:
+    """Blur of a point by a movement of the camera or of what it sees: a slightly bent line."""
+    return movement_kernel(log_uniform(*_SHAKES, random), random.uniform(0, 180), random.normal(0, _SHAKE_TURN))
 
 
 def _layers(sources: Sequence[Source], recipe: ColourSceneRecipe, random: np.random.Generator) -> list[Surface]:
