@@ -51,7 +51,7 @@ def test_known_blur_in_edges_of_that_blur_out(edge):
 
 
 def test_a_reduced_scene_is_as_blurred_as_it_says(edge, monkeypatch):
-    monkeypatch.setattr(scenes, "_sides_before_reduction", lambda recipe, random: (SCENE, round(1.15 * SCENE)))
+    monkeypatch.setattr(scenes, "sides_before_reduction", lambda *given: (SCENE, round(1.15 * SCENE)))
     scene = render_colour_scene([], PLAIN, np.random.default_rng(0))
     assert width_of_edge(scene.pixels) == pytest.approx(4.0 / 1.15, rel=0.02)
     # The truth is the geometric mean of the blur across and down, which was not reduced here.

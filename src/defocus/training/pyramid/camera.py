@@ -17,6 +17,7 @@ __all__ = [
     "in_few_levels",
     "in_grey",
     "sharpened",
+    "sides_before_reduction",
     "with_captions",
     "with_film_grain",
     "with_halftone",
@@ -84,6 +85,27 @@ def with_film_grain(picture: _Floats, random: np.random.Generator) -> _Floats:
     colours = 3 if random.random() < 0.4 else 1
     noise = grain((*picture.shape[:2], colours), size, random)
     return np.asarray(picture + np.float32(random.uniform(2, 11) / 255) * noise, np.float32)
+
+
+def sides_before_reduction(side: int, share: float, largest: float, random: np.random.Generator) -> tuple[int, int]:
+    """Return height and width in px of what becomes a square picture, perhaps by other factors across than down.
+
+    Parameters
+    ----------
+    side : of the square, px.
+    share : how often a picture is reduced at all, 0..1; half of these by other factors across than down.
+    largest : factor, 1 or more.
+    random : source of the randomness.
+
+    Examples
+    --------
+    >>> sides_before_reduction(448, 0.0, 1.2, np.random.default_rng(0))
+    (448, 448)
+    """
+    if random.random() >= share:
+        return side, side
+    down, across = random.uniform(1, largest, 2)
+    return round(side * down), round(side * (across if random.random() < 0.5 else down))
 
 
 def sharpened(picture: _Floats, random: np.random.Generator) -> _Floats:

@@ -27,11 +27,12 @@ from defocus.runtime.atomic import atomic_write
 from defocus.runtime.cores import single_blas_thread
 from defocus.runtime.processes import run_in_order
 from defocus.training.pyramid.apertures import APERTURES, SHARPEST, Aperture, blurred, blurred_by_field
-from defocus.training.pyramid.camera import as_bytes, sharpened, with_sensor_noise
+from defocus.training.pyramid.camera import as_bytes, sharpened, sides_before_reduction, with_sensor_noise
 from defocus.training.pyramid.colour.recipe import ColourSceneRecipe
 from defocus.training.pyramid.colour.scenes import KNOWN, UNKNOWN, render_colour_scene
 from defocus.training.pyramid.drawing import (
     DRAWN,
+    distances_from_focus,
     log_uniform,
     mirrored_window,
     outline_of,
@@ -283,7 +284,7 @@ def render_scene(sources: Sequence[Source], recipe: SceneRecipe, random: np.rand
         inside = mask > 0.5
         blur = np.where(inside, np.float32(sigma), blur)
         own = np.where(inside, own_here, own)
-    height, width = _sides_before_reduction(recipe, random)
+    height, width = sides_before_reduction(CROP, recipe.reduced_share, _LARGEST_REDUCTION, random)
     top, left = (CANVAS - height) // 2, (CANVAS - width) // 2
     crop = slice(top, top + height), slice(left, left + width)
     shrink = np.float32(np.sqrt(height * width) / CROP)
@@ -303,14 +304,6 @@ def render_scene(sources: Sequence[Source], recipe: SceneRecipe, random: np.rand
     )
 
 
-def _sides_before_reduction(recipe: SceneRecipe, random: np.random.Generator) -> tuple[int, int]:
-    """Height and width (px) of what becomes a scene."""
-    if random.random() >= recipe.reduced_share:
-        return CROP, CROP
-    down, across = random.uniform(1, _LARGEST_REDUCTION, 2)
-    return round(CROP * down), round(CROP * (across if random.random() < 0.5 else down))
-
-
 def _layer_sigmas(count: int, random: np.random.Generator) -> list[float]:
     """Blur of the layers, the farthest first: each at random, or by its distance from a plane of focus."""
     if count == 1:
@@ -319,10 +312,7 @@ def _layer_sigmas(count: int, random: np.random.Generator) -> list[float]:
     if random.random() < 0.4:
         drawn = [log_uniform(_SMALLEST, largest, random) for _ in range(count)]
         return [0.0 if random.random() < 0.25 else sigma for sigma in drawn]
-    inverse_depths = np.sort(random.random(count))
-    focus = inverse_depths[random.integers(count)] if random.random() < 0.7 else random.random()
-    distance = np.abs(inverse_depths - focus)
-    return [float(d) * largest / max(float(distance.max()), 1e-6) for d in distance]
+    return [abs(float(each)) * largest for each in distances_from_focus(count, random)]
 
 
 def _layer(sources: Sequence[Source], sigma: float, random: np.random.Generator) -> tuple[_Floats, _Floats]:

@@ -25,6 +25,7 @@ from defocus.training.pyramid.camera import (
     in_few_levels,
     in_grey,
     sharpened,
+    sides_before_reduction,
     with_captions,
     with_film_grain,
     with_halftone,
@@ -33,7 +34,7 @@ from defocus.training.pyramid.camera import (
 from defocus.training.pyramid.colour.recipe import CANVAS, SCENE, ColourSceneRecipe
 from defocus.training.pyramid.colour.rooms import room
 from defocus.training.pyramid.colour.surfaces import Surface, content, outline
-from defocus.training.pyramid.drawing import log_uniform
+from defocus.training.pyramid.drawing import distances_from_focus, log_uniform
 from defocus.training.pyramid.sources import RESAMPLING, Source
 
 __all__ = ["KNOWN", "NEVER", "SMALLEST", "UNKNOWN", "ColourScene", "render_colour_scene"]
@@ -145,10 +146,7 @@ def _sigmas(count: int, random: np.random.Generator) -> list[float]:
     largest = log_uniform(0.6, 9, random)
     if random.random() < 0.25:
         return [0.0 if random.random() < 0.25 else log_uniform(SMALLEST, largest, random) for _ in range(count)]
-    inverse_depths = np.sort(random.random(count))
-    focus = inverse_depths[random.integers(count)] if random.random() < 0.7 else random.random()
-    distance = inverse_depths - focus
-    return [float(each) for each in distance * largest / max(float(np.abs(distance).max()), 1e-6)]
+    return [float(each) for each in distances_from_focus(count, random) * largest]
 
 
 def _slant(sigma: float, largest: float, random: np.random.Generator) -> _Floats:
@@ -219,7 +217,7 @@ def _photographed(
     picture: _Floats, truth: _Truth, recipe: ColourSceneRecipe, random: np.random.Generator
 ) -> ColourScene:
     """What a camera, an editor and a file make of the picture behind a lens, `CANVAS` px wide."""
-    height, width = _sides_before_reduction(recipe, random)
+    height, width = sides_before_reduction(SCENE, recipe.reduced, _LARGEST_REDUCTION, random)
     top, left = (CANVAS - height) // 2, (CANVAS - width) // 2
     rows, columns = slice(top, top + height), slice(left, left + width)
     picture, truth = picture[rows, columns], truth.at(rows, columns)
@@ -251,13 +249,6 @@ def _photographed(
         pixels, covered = with_captions(pixels, random)
         never = never | covered
     return _labelled(_stored(pixels, recipe, random), truth._replace(never=never))
-
-
-def _sides_before_reduction(recipe: ColourSceneRecipe, random: np.random.Generator) -> tuple[int, int]:
-    if random.random() >= recipe.reduced:
-        return SCENE, SCENE
-    down, across = random.uniform(1, _LARGEST_REDUCTION, 2)
-    return round(SCENE * down), round(SCENE * (across if random.random() < 0.5 else down))
 
 
 def _nearest(plane: NDArray[Any]) -> NDArray[Any]:
