@@ -3,8 +3,9 @@
     python benchmarks/generators.py --photos ../shared/data/train -o generators --processes 2
 
 Four networks of the pyramid method are trained by the package's own training, alike but for the kernels that blur their
-scenes: Gaussian, disc, polygon, or all three. Each then reads the same test scenes of every kernel. The photographs of
-the test scenes are set aside before any training: no network, and no curve of confidence, has seen them.
+scenes: Gaussian, disc, polygon, or all three. None is cut from a colour scene. Each network then reads the same test
+scenes of every kernel. The photographs of the test scenes are set aside before any training: no network, and no curve
+of confidence, has seen them.
 
 A cell: relative error at seeds / over the full map, and the median of sigma / truth. Relative error is the mean of
 |sigma / truth - 1| over the pixels of a scene whose truth is known (truths below 0.3 px count as 0.3, where the
@@ -34,6 +35,7 @@ from defocus.methods.pyramid.method import SIGMA_RANGE
 from defocus.runtime.atomic import write_text
 from defocus.training.photographs import find_photographs, split_photographs
 from defocus.training.pyramid.apertures import APERTURES
+from defocus.training.pyramid.colour.scenes import KNOWN
 from defocus.training.pyramid.fitting import PyramidTraining, train_network
 from defocus.training.pyramid.scenes import LABEL_STEP, SceneRecipe, SceneSet, make_scenes
 from defocus.training.pyramid.sources import read_source
@@ -64,12 +66,12 @@ class Score:
 def score(weights: Path, scenes: SceneSet) -> Score:
     """Read every scene with the given weights."""
     at_seeds, full, ratio = [], [], []
-    for pixels, log2, valid in zip(scenes.pixels, scenes.log2_sigma, scenes.valid, strict=True):
-        if not valid.any():
+    for pixels, log2, state in zip(scenes.pixels, scenes.log2_sigma, scenes.state, strict=True):
+        if not (state == KNOWN).any():
             continue
         blocks = (LABEL_STEP, LABEL_STEP)
         truth = np.kron(np.maximum(np.exp2(log2.astype(np.float32)), SIGMA_RANGE[0]), np.ones(blocks, np.float32))
-        known = np.kron(valid, np.ones(blocks, bool))
+        known = np.kron(state == KNOWN, np.ones(blocks, bool))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # a scene may be a bare wall
             found = defocus.estimate(pixels, method="pyramid", weights=weights)
@@ -135,8 +137,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     scenes = {
         kernel: make_scenes(
             sources,
+            [],
             options.test_scenes,
-            SceneRecipe(kernels=(kernel,)),
+            SceneRecipe(kernels=(kernel,), colour_share=0),
             seed=TEST_SEED,
             processes=options.processes,
         )
@@ -146,7 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     scores: dict[str, dict[str, Score]] = {}
     for name, kernels in TRAININGS.items():
         weights = options.output / f"{name.replace(' ', '-')}.onnx"
-        parameters = replace(standard, recipe=SceneRecipe(kernels=kernels))
+        parameters = replace(standard, recipe=SceneRecipe(kernels=kernels, colour_share=0))
         resume = weights.with_suffix(".run").exists()
         report = partial(say, name)
         train_network(links, weights, parameters, processes=options.processes, resume=resume, report=report)

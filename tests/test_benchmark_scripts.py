@@ -183,6 +183,7 @@ def test_steps_prints_every_step_of_an_estimate():
 
 def test_generators_share_no_photograph_and_read_known_blur(tmp_path):
     pytest.importorskip("torch")
+    from defocus.training.pyramid.colour.scenes import KNOWN, UNKNOWN
     from defocus.training.pyramid.scenes import SceneSet
 
     generators = script("generators")
@@ -196,9 +197,9 @@ def test_generators_share_no_photograph_and_read_known_blur(tmp_path):
 
     grey = gaussian_blur(data.gravel()[:256, :256], 2.0)
     scenes = SceneSet(
-        np.stack([grey, grey]), np.full((2, 128, 128), 1, np.float16), np.stack([np.ones((128, 128), bool)] * 2)
+        np.stack([grey, grey]), np.full((2, 128, 128), 1, np.float16), np.full((2, 128, 128), KNOWN, np.uint8)
     )
-    scenes.valid[1] = False
+    scenes.state[1] = UNKNOWN
     from defocus.methods import find_method
 
     found = generators.score(find_method("pyramid").weights_file(), scenes)

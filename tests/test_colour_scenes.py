@@ -1,4 +1,4 @@
-"""Colour scenes that train the completion of the pyramid method: their blur is what their truth says."""
+"""Colour scenes that train both networks of the pyramid method: their blur is what their truth says."""
 
 from dataclasses import fields, replace
 
@@ -7,14 +7,12 @@ import pytest
 from scipy.stats import norm
 from skimage import data
 
-from defocus.optics.kernels import best_fitting_sigma
 from defocus.optics.light import srgb_to_linear
-from defocus.training.pyramid.camera import shake_kernel
-from defocus.training.pyramid.completion import scenes
-from defocus.training.pyramid.completion.recipe import CANVAS, SCENE, ColourSceneRecipe
-from defocus.training.pyramid.completion.rooms import room
-from defocus.training.pyramid.completion.scenes import KNOWN, NEVER, UNKNOWN, render_colour_scene
-from defocus.training.pyramid.completion.surfaces import Content, content, outline
+from defocus.training.pyramid.colour import scenes
+from defocus.training.pyramid.colour.recipe import CANVAS, SCENE, ColourSceneRecipe
+from defocus.training.pyramid.colour.rooms import room
+from defocus.training.pyramid.colour.scenes import KNOWN, NEVER, UNKNOWN, render_colour_scene
+from defocus.training.pyramid.colour.surfaces import Content, content, outline
 from defocus.training.pyramid.sources import Source
 
 _SHARES = {field.name: 0.0 for field in fields(ColourSceneRecipe) if field.name not in ("apertures", "noise")}
@@ -53,7 +51,7 @@ def test_known_blur_in_edges_of_that_blur_out(edge):
 
 
 def test_a_reduced_scene_is_as_blurred_as_it_says(edge, monkeypatch):
-    monkeypatch.setattr(scenes, "_sides_before_reduction", lambda recipe, random: (SCENE, round(1.15 * SCENE)))
+    monkeypatch.setattr(scenes, "sides_before_reduction", lambda *given: (SCENE, round(1.15 * SCENE)))
     scene = render_colour_scene([], PLAIN, np.random.default_rng(0))
     assert width_of_edge(scene.pixels) == pytest.approx(4.0 / 1.15, rel=0.02)
     # The truth is the geometric mean of the blur across and down, which was not reduced here.
@@ -158,16 +156,3 @@ def test_outlines_cover_a_part():
     assert min(shares) < 0.2
     assert max(shares) > 0.3
     assert all(0 < share < 1 for share in shares)
-
-
-def test_a_shake_is_a_line_of_its_length():
-    for seed in range(5):
-        kernel = shake_kernel(20.0, np.random.default_rng(seed))
-        assert kernel.sum() == pytest.approx(1)
-        y, x = np.indices(kernel.shape) - kernel.shape[0] // 2
-        moments = np.array([[(kernel * a * b).sum() for a in (x, y)] for b in (x, y)])
-        across, along = np.sqrt(np.linalg.eigvalsh(moments))
-        # The standard deviation of an even line is its length by the square root of 12.
-        assert along == pytest.approx(20 / 12**0.5, rel=0.03)
-        assert across < 2.5
-        assert best_fitting_sigma(kernel) > 1

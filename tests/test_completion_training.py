@@ -15,9 +15,9 @@ from defocus.methods import find_method
 from defocus.methods.pyramid.blur_reader import BlurReader
 from defocus.methods.pyramid.completion_weights import CHANNELS
 from defocus.methods.pyramid.weights import PyramidWeights
-from defocus.training.pyramid.completion.recipe import ColourSceneRecipe
+from defocus.training.pyramid.colour.recipe import ColourSceneRecipe
+from defocus.training.pyramid.colour.scenes import KNOWN, NEVER, UNKNOWN, render_colour_scene
 from defocus.training.pyramid.completion.samples import Sample, Samples, example_sample, save_scene_samples, stacked
-from defocus.training.pyramid.completion.scenes import KNOWN, NEVER, UNKNOWN, render_colour_scene
 from defocus.training.pyramid.sources import Source, load_sources, read_colour_source, save_sources
 from defocus.training.trainer import TrainingOptions
 

@@ -11,6 +11,7 @@ from defocus.optics.kernels import (
     disc_kernel,
     disc_radius,
     gaussian_kernel,
+    movement_kernel,
     polygon_kernel,
 )
 from defocus.units import sigma_from_disc_radius
@@ -199,3 +200,17 @@ def test_gaussian_kernel_has_the_sigma_it_was_asked_for(sigma):
     assert kernel.sum() == pytest.approx(1, abs=1e-12)
     # Aliasing of the sampled Gaussian at 0.65 px costs 1 %; above 0.8 px it is below 0.1 %.
     assert np.sqrt(np.sum(kernel * x**2)) == pytest.approx(sigma, rel=0.02 if sigma < 0.8 else 0.001)
+
+
+@pytest.mark.parametrize("turn", [0.0, 25.0])
+def test_a_movement_is_a_line_of_its_length(turn):
+    for direction in (0, 35, 90, 150):
+        kernel = movement_kernel(20.0, direction, turn)
+        assert kernel.sum() == pytest.approx(1)
+        y, x = (place - (side - 1) / 2 for place, side in zip(np.indices(kernel.shape), kernel.shape, strict=True))
+        x, y = x - (kernel * x).sum(), y - (kernel * y).sum()
+        moments = np.array([[(kernel * a * b).sum() for a in (x, y)] for b in (x, y)])
+        across, along = np.sqrt(np.linalg.eigvalsh(moments))
+        # The standard deviation of an even line is its length by the square root of 12.
+        assert along == pytest.approx(20 / 12**0.5, rel=0.03)
+        assert across < 1

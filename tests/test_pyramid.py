@@ -14,7 +14,7 @@ from defocus.methods.pyramid import blur_reader
 from defocus.methods.pyramid.blur_reader import BlurReader, padded_sides, summarise
 from defocus.methods.pyramid.luma import mirrored, reduced
 from defocus.methods.pyramid.method import PyramidParameters
-from defocus.methods.pyramid.weights import BINS, bin_sigmas
+from defocus.methods.pyramid.weights import BINS, BINS_PER_LEVEL, LOG2_SHARPEST, bin_sigmas
 from defocus.optics.kernels import best_fitting_sigma, disc_radius
 from defocus.training.pyramid import scenes
 from defocus.training.pyramid.apertures import APERTURES, Aperture
@@ -249,17 +249,68 @@ def test_saved_weights_read_back(tmp_path):
 
 
 def test_scenes_follow_from_their_seed():
+    from defocus.training.pyramid.colour.scenes import KNOWN
     from defocus.training.pyramid.scenes import SceneRecipe, make_scenes
     from defocus.training.pyramid.sources import Source
 
-    grey = data.camera()
-    sources = [Source(grey, np.full((128, 128), 0.5, np.float16))]
-    scenes, again = (make_scenes(sources, 3, SceneRecipe(), seed=7) for _ in range(2))
-    np.testing.assert_array_equal(scenes.pixels, again.pixels)
-    assert scenes.pixels.shape == (3, 256, 256)
-    assert scenes.valid.any()
-    assert np.isfinite(scenes.log2_sigma.astype(float)).all()
-    assert not np.array_equal(scenes.pixels, make_scenes(sources, 3, SceneRecipe(), seed=8).pixels)
+    grey, colour = (
+        Source(pixels, np.full((128, 128), 0.5, np.float16)) for pixels in (data.camera(), data.astronaut())
+    )
+    made, again = (make_scenes([grey], [colour], 7, SceneRecipe(), seed=7) for _ in range(2))
+    for one, same in ((made.pixels, again.pixels), (made.log2_sigma, again.log2_sigma), (made.state, again.state)):
+        np.testing.assert_array_equal(one, same)
+    assert made.pixels.shape == (7, 256, 256)
+    assert made.log2_sigma.shape == made.state.shape == (7, 128, 128)
+    assert (made.state == KNOWN).any()
+    assert np.isfinite(made.log2_sigma.astype(float)).all()
+    other = make_scenes([grey], [colour], 7, SceneRecipe(), seed=8)
+    assert not any(np.array_equal(one, its) for one, its in zip(made.pixels, other.pixels, strict=True))
+
+
+def test_scenes_are_corners_of_colour_scenes_in_their_share():
+    from defocus.training.pyramid.colour.recipe import ColourSceneRecipe
+    from defocus.training.pyramid.colour.scenes import render_colour_scene
+    from defocus.training.pyramid.scenes import SceneRecipe, make_scenes, render_scene
+    from defocus.training.pyramid.sources import Source
+
+    grey, colour = (
+        Source(pixels, np.full((128, 128), 0.5, np.float16)) for pixels in (data.camera(), data.astronaut())
+    )
+    made = make_scenes([grey], [colour], 6, SceneRecipe(colour_share=0.9), seed=7)
+    whole = render_colour_scene([colour], ColourSceneRecipe(), np.random.default_rng((7, 0, 1)))
+    luma = whole.pixels @ np.array([0.299, 0.587, 0.114])
+    corners = [luma[:256, :256], luma[:256, 192:], luma[192:, :256], luma[192:, 192:]]
+    np.testing.assert_allclose(made.pixels[:4], corners, atol=0.51)
+    for plane, of_whole in ((made.log2_sigma, whole.log2_sigma), (made.state, whole.state)):
+        np.testing.assert_array_equal(plane[0, ::2, 1::2], of_whole[:64, :64])
+        np.testing.assert_array_equal(plane[1, 1::2, ::2], of_whole[:64, -64:])
+        np.testing.assert_array_equal(plane[2, ::2, ::2], of_whole[-64:, :64])
+    np.testing.assert_array_equal(made.pixels[5], render_scene([grey], SceneRecipe(), np.random.default_rng((7, 5)))[0])
+    (alone,) = make_scenes([grey], [], 1, SceneRecipe(colour_share=0), seed=7).pixels
+    np.testing.assert_array_equal(alone, render_scene([grey], SceneRecipe(), np.random.default_rng((7, 0)))[0])
+
+
+def test_unknown_truth_teaches_nothing_and_unreadable_truth_teaches_doubt():
+    torch = pytest.importorskip("torch")
+    from defocus.training.pyramid import fitting
+    from defocus.training.pyramid.colour.scenes import KNOWN, NEVER, UNKNOWN
+    from defocus.training.pyramid.scenes import SceneSet
+
+    state = np.full((1, 128, 128), UNKNOWN, np.uint8)
+    state[:, :64], state[:, 64:96] = KNOWN, NEVER
+    log2_sigma = np.full((1, 128, 128), LOG2_SHARPEST + 15 / BINS_PER_LEVEL, np.float16)
+    made = SceneSet(np.zeros((1, 256, 256), np.uint8), log2_sigma, state)
+    _, targets, weights = fitting._read_batch(made, np.array([0]))
+    known, never, unknown = slice(32), slice(32, 48), slice(48, None)
+    assert (weights[:, :, known] == 1).all()
+    expected = torch.zeros(BINS, 32, 64)
+    expected[15] = 1
+    torch.testing.assert_close(targets[0, :, known], expected, atol=0.01, rtol=0)  # the truth is kept as float16
+    assert (weights[:, :, never] > 0).all()
+    assert (weights[:, :, never] < 0.5).all()
+    torch.testing.assert_close(targets[0, :, never], torch.full((BINS, 16, 64), 1 / BINS))
+    assert (weights[:, :, unknown] == 0).all()
+    assert (targets[:, :, unknown] == 0).all()
 
 
 def test_a_scene_of_one_even_blur_reads_as_rendered():
@@ -298,6 +349,7 @@ def test_a_reduced_scene_is_as_blurred_as_it_says(share, monkeypatch):
     from scipy.stats import norm
 
     from defocus.optics.light import srgb_to_linear
+    from defocus.training.pyramid.colour.scenes import KNOWN
 
     monkeypatch.setattr(scenes, "_layer_sigmas", lambda count, random: [6.0])
     # Means (BOX) leave out a whole pixel here and there, within the edge or not.
@@ -310,11 +362,11 @@ def test_a_reduced_scene_is_as_blurred_as_it_says(share, monkeypatch):
             half = np.zeros((scenes.CANVAS, scenes.CANVAS), np.float32)
             half[(slice(None),) * axis + (slice(scenes.CANVAS // 2, None),)] = 1
             monkeypatch.setattr(scenes, "_layer", lambda *given, half=half: (half, np.zeros_like(half)))
-            pixels, log2, known = scenes.render_scene([], recipe, np.random.default_rng(seed))
+            pixels, log2, state = scenes.render_scene([], recipe, np.random.default_rng(seed))
             rise = srgb_to_linear(pixels.astype(np.float32) / 255, by_table=True).mean(1 - axis)
             low, high = np.interp(norm.cdf([-1, 1]), rise, np.arange(rise.size))
             widths.append((high - low) / 2)
-        assert known.all()
+        assert (state == KNOWN).all()
         # Rounding to 1/255 moves either end of a width by a hundredth of a pixel or two.
         assert np.sqrt(widths[0] * widths[1]) == pytest.approx(2 ** float(log2.mean()), rel=0.01)
         assert (max(widths) < 5.9) == bool(share)
@@ -331,10 +383,10 @@ def tiny_training(tmp_path, monkeypatch):
 
     from defocus.training.pyramid import fitting as pyramid
 
-    monkeypatch.setattr(pyramid, "HELD_OUT_SCENES", 4)
+    monkeypatch.setattr(pyramid, "HELD_OUT_SCENES", 8)
     folder = tmp_path / "photos"
     folder.mkdir()
-    for name in ("camera", "gravel", "brick"):
+    for name in ("astronaut", "gravel", "brick"):
         Image.fromarray(getattr(data, name)()).resize((320, 320)).save(folder / f"{name}.png")
     return folder, tmp_path, pyramid.PyramidTraining(scenes=8, epochs=2, batch=4)
 
@@ -345,7 +397,7 @@ def test_training_writes_weights_that_estimate_and_resumes(tiny_training, gravel
 
     folder, place, parameters = tiny_training
     scores = train_network(folder, place / "one.onnx", parameters, note="Three textures.")
-    assert scores.scenes == 4
+    assert scores.scenes == 8
     assert "Three textures." in (place / "one.md").read_text(encoding="utf-8")
     m = defocus.estimate(gravel, method="pyramid", weights=place / "one.onnx")
     assert np.isfinite(m.sigma).all()
@@ -408,3 +460,16 @@ def test_the_onnx_graph_computes_what_torch_trained():
     with torch.no_grad():
         expected = network(torch.from_numpy(pixels), 2)[0].numpy()
     np.testing.assert_allclose(logits, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(3, 9), (9, 3), (1, 5), (5, 5)])
+def test_a_kernel_of_any_sides_blurs_as_a_convolution(shape):
+    from scipy import ndimage
+
+    from defocus.training.pyramid.apertures import blurred
+
+    random = np.random.default_rng(0)
+    plane, kernel = random.random((20, 30), np.float32), random.random(shape)
+    expected = ndimage.convolve(plane.astype(float), kernel, mode="reflect")
+    for first in (np.ones((1, 1)), np.ones((11, 11))):  # whatever other kernels are applied together with it
+        np.testing.assert_allclose(blurred(plane[None], [first, kernel])[1][0], expected, rtol=1e-4)

@@ -88,7 +88,7 @@ def blurred(planes: _Floats, kernels: Sequence[NDArray[np.float64]]) -> list[_Fl
     Parameters
     ----------
     planes : n x H x W.
-    kernels : each m x m, m odd.
+    kernels : each of odd sides.
 
     Returns
     -------
@@ -102,7 +102,7 @@ def blurred(planes: _Floats, kernels: Sequence[NDArray[np.float64]]) -> list[_Fl
     >>> as_a_disc[0, 2, 1:4].round(2)
     array([0.14, 0.14, 0.14], dtype=float32)
     """
-    reach = max(kernel.shape[0] for kernel in kernels) // 2
+    reach = max(side for kernel in kernels for side in kernel.shape) // 2
     if reach == 0:
         return [planes for _ in kernels]
     height, width = planes.shape[1:]
@@ -114,8 +114,8 @@ def blurred(planes: _Floats, kernels: Sequence[NDArray[np.float64]]) -> list[_Fl
             results.append(planes)
             continue
         whole = fft.irfft2(transformed * fft.rfft2(kernel.astype(np.float32), sides), sides)
-        first = reach + kernel.shape[0] // 2
-        results.append(np.asarray(whole[:, first : first + height, first : first + width], np.float32))
+        top, left = (reach + side // 2 for side in kernel.shape)
+        results.append(np.asarray(whole[:, top : top + height, left : left + width], np.float32))
     return results
 
 

@@ -16,8 +16,8 @@ __all__ = [
     "as_bytes",
     "in_few_levels",
     "in_grey",
-    "shake_kernel",
     "sharpened",
+    "sides_before_reduction",
     "with_captions",
     "with_film_grain",
     "with_halftone",
@@ -85,6 +85,27 @@ def with_film_grain(picture: _Floats, random: np.random.Generator) -> _Floats:
     colours = 3 if random.random() < 0.4 else 1
     noise = grain((*picture.shape[:2], colours), size, random)
     return np.asarray(picture + np.float32(random.uniform(2, 11) / 255) * noise, np.float32)
+
+
+def sides_before_reduction(side: int, share: float, largest: float, random: np.random.Generator) -> tuple[int, int]:
+    """Return height and width in px of what becomes a square picture, perhaps by other factors across than down.
+
+    Parameters
+    ----------
+    side : of the square, px.
+    share : how often a picture is reduced at all, 0..1; half of these by other factors across than down.
+    largest : factor, 1 or more.
+    random : source of the randomness.
+
+    Examples
+    --------
+    >>> sides_before_reduction(448, 0.0, 1.2, np.random.default_rng(0))
+    (448, 448)
+    """
+    if random.random() >= share:
+        return side, side
+    down, across = random.uniform(1, largest, 2)
+    return round(side * down), round(side * (across if random.random() < 0.5 else down))
 
 
 def sharpened(picture: _Floats, random: np.random.Generator) -> _Floats:
@@ -174,37 +195,3 @@ def with_halftone(picture: _Floats, random: np.random.Generator) -> _Floats:
     along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
     dots = np.cos(2 * np.pi * along / period) + np.cos(2 * np.pi * across / period)
     return np.asarray(picture + random.uniform(0.02, 0.12) * dots[..., None], np.float32)
-
-
-def shake_kernel(length: float, random: np.random.Generator) -> NDArray[np.float64]:
-    """Return the blur of a point by a movement of the camera or of what it sees: a slightly bent line.
-
-    Parameters
-    ----------
-    length : of the line, px.
-    random : source of its direction and bend.
-
-    Returns
-    -------
-    n x n float64, n odd, sum 1.
-
-    Examples
-    --------
-    >>> kernel = shake_kernel(12, np.random.default_rng(0))
-    >>> kernel.shape, round(float(kernel.sum()), 6)
-    ((17, 17), 1.0)
-    """
-    angle, bend = random.uniform(0, np.pi), random.normal(0, 0.15)
-    along = np.linspace(-0.5, 0.5, 8 * (int(np.ceil(length)) + 2))
-    aside = bend * (along**2 - 1 / 12)
-    x = length * (along * np.cos(angle) - aside * np.sin(angle))
-    y = length * (along * np.sin(angle) + aside * np.cos(angle))
-    reach = int(np.ceil(length / 2)) + 2
-    kernel = np.zeros((2 * reach + 1, 2 * reach + 1))
-    rows, columns = np.floor(y).astype(int), np.floor(x).astype(int)
-    down, right = y - rows, x - columns
-    for below in (0, 1):
-        for beside in (0, 1):  # a point between four pixels belongs to each by its distance from it
-            share = np.abs(1 - below - down) * np.abs(1 - beside - right)
-            np.add.at(kernel, (reach + rows + below, reach + columns + beside), share)
-    return kernel / kernel.sum()

@@ -12,6 +12,7 @@ from scipy import ndimage
 
 __all__ = [
     "DRAWN",
+    "distances_from_focus",
     "grain",
     "log_uniform",
     "mirrored_window",
@@ -41,6 +42,31 @@ def log_uniform(low: float, high: float, random: np.random.Generator) -> float:
     True
     """
     return float(np.exp(random.uniform(np.log(low), np.log(high))))
+
+
+def distances_from_focus(count: int, random: np.random.Generator) -> NDArray[np.float64]:
+    """Return how far layers are from a plane of focus, the farthest first, as blur grows with it: the largest is 1.
+
+    Layers lie at random inverse depths. The plane of focus is at one of them, or anywhere.
+
+    Parameters
+    ----------
+    count : number of layers, 2 or more.
+    random : source of the randomness.
+
+    Returns
+    -------
+    `count` numbers from -1 to 1; the sign is the side of the plane of focus.
+
+    Examples
+    --------
+    >>> float(abs(distances_from_focus(3, np.random.default_rng(0))).max())
+    1.0
+    """
+    inverse_depths = np.sort(random.random(count))
+    focus = inverse_depths[random.integers(count)] if random.random() < 0.7 else random.random()
+    distance = inverse_depths - focus
+    return np.asarray(distance / max(float(np.abs(distance).max()), 1e-6))
 
 
 def ring(x: float, y: float, reach: ArrayLike, angles: NDArray[np.floating]) -> list[tuple[float, float]]:

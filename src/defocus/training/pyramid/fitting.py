@@ -1,4 +1,9 @@
-"""Train the pyramid method's network on rendered scenes, so that it can be killed at any time and resumed."""
+"""Train the pyramid method's reader on rendered scenes, so that it can be killed at any time and resumed.
+
+The network says of every reading how probable each bin of sigma is. The loss is the cross entropy with the true bin.
+Where no blur of the lens is seen, it is that with equal probabilities of all bins, at less weight, so that certainty is
+low there.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +11,9 @@ import hashlib
 import json
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +29,17 @@ from defocus.methods.pyramid.weights import BINS, BINS_PER_LEVEL, LOG2_SHARPEST,
 from defocus.runtime.atomic import atomic_write, write_text
 from defocus.training.photographs import find_photographs, split_photographs
 from defocus.training.pyramid.calibration import calibrate
+from defocus.training.pyramid.colour.scenes import KNOWN, NEVER, UNKNOWN
 from defocus.training.pyramid.network import PyramidNetwork
 from defocus.training.pyramid.scenes import (
+    CORNERS,
     CROP,
     LABEL_STEP,
     SceneRecipe,
     SceneSet,
     make_scenes,
 )
-from defocus.training.pyramid.sources import Source, read_source, read_sources
+from defocus.training.pyramid.sources import Source, read_colour_source, read_source, read_sources
 from defocus.training.run_folder import open_run_folder
 from defocus.training.trainer import TrainingProgress
 from defocus.version import __version__
@@ -46,6 +54,8 @@ _FURTHER_RATE = 0.4
 """Learning rate of a training that continues from finished weights, as a fraction of that of a new one."""
 _WINDOW, _RIM = 144, 8
 """Side in px of the window of a scene's finest level that a step reads, and width of its border that has no loss."""
+_NEVER_WEIGHT = 0.3
+"""Weight in the loss of places where no blur of the lens is seen, relative to those whose sigma is known."""
 HELD_OUT_SCENES = 2048
 """Number of scenes for calibration and evaluation."""
 _PART = 4096
@@ -85,7 +95,7 @@ class PyramidTraining:
 
 @dataclass(frozen=True)
 class PyramidScores:
-    """How well whole maps of held-out scenes agree with their truth.
+    """How well whole maps of held-out scenes agree with their truth, wherever sigma is known.
 
     Attributes
     ----------
@@ -95,7 +105,7 @@ class PyramidScores:
     absolute_error : mean of |sigma - truth|, px.
     right : fraction of pixels within a tenth of the truth, or 0.15 px.
     calibration_error : mean gap between confidence and how often it is right (10 bins), on scenes that the curve was
-        not fitted to.
+        not fitted to. Pixels that show no blur of the lens count as wrong.
     """
 
     scenes: int
@@ -159,19 +169,11 @@ def train_network(
     first = parameters.first // _PART
     parts = [run / f"scenes-{first + number}.npz" for number in range(-(-parameters.scenes // _PART))]
     held_out = run / "scenes-held-out.npz"
-    if not all(path.exists() for path in parts):
-        sources = read_sources(
-            photographs[0], read_source, "training photographs", processes, run / "sources.npz", report
-        )
-        for number, path in enumerate(parts):
-            count = min(_PART, parameters.scenes - number * _PART)
-            seed = parameters.seed * 1000 + first + number
-            _render(sources, count, parameters, seed, processes, path, number * _PART / parameters.scenes, report)
-    if not held_out.exists():
-        sources = read_sources(
-            photographs[1], read_source, "held-out photographs", processes, run / "sources-held-out.npz", report
-        )
-        _render(sources, HELD_OUT_SCENES, parameters, parameters.seed, processes, held_out, 1.0, report)
+    counts = [min(_PART, parameters.scenes - number * _PART) for number in range(len(parts))]
+    seeds = [parameters.seed * 1000 + first + number for number in range(len(parts))]
+    render = partial(_render, parameters=parameters, processes=processes, report=report)
+    render(photographs[0], "training", parts, counts, seeds)
+    render(photographs[1], "held-out", [held_out], [HELD_OUT_SCENES], [parameters.seed])
     checkpoint = run / "checkpoint.pt"
     network = fit(parts, parameters, begun, device=device, checkpoint=checkpoint, report=report).cpu()
     card: dict[str, Any] = {
@@ -198,58 +200,77 @@ def _scenes_seen(card: Mapping[str, Any]) -> int:
 
 
 def _render(
-    sources: list[Source],
-    count: int,
+    photographs: Sequence[Path],
+    name: str,
+    parts: Sequence[Path],
+    counts: Sequence[int],
+    seeds: Sequence[int],
+    *,
     parameters: PyramidTraining,
-    seed: int,
     processes: int,
-    path: Path,
-    before: float,
     report: TrainingProgress,
 ) -> None:
-    scenes_made = 0
+    """Render the parts that are not there yet."""
+    if all(part.exists() for part in parts):
+        return
+
+    def sources(kind: str, read: Callable[[Path], Source]) -> list[Source]:
+        kept = parts[0].parent / f"sources-{name}-{kind}.npz"
+        return read_sources(photographs, read, f"{name} photographs in {kind}", processes, kept, report)
+
+    share = parameters.recipe.colour_share
+    grey = sources("grey", read_source) if share < 1 else []
+    colour = sources("colour", read_colour_source) if share > 0 else []
+    made = 0
 
     def done(step: int) -> None:
-        nonlocal scenes_made
-        scenes_made += step
-        fraction = min(1.0, before + scenes_made / parameters.scenes)
-        report("scenes", fraction, f"{path.stem}: {scenes_made} of {count}")
+        nonlocal made
+        made += step
+        report(f"{name} scenes", made / sum(counts), f"{made} of {sum(counts)}")
 
-    make_scenes(sources, count, parameters.recipe, seed=seed, processes=processes, done=done).save(path)
+    for part, count, seed in zip(parts, counts, seeds, strict=True):
+        if part.exists():
+            done(count)
+            continue
+        make_scenes(grey, colour, count, parameters.recipe, seed=seed, processes=processes, done=done).save(part)
 
 
 def _calibrate(
     weights: Path, held_out: SceneSet, report: TrainingProgress
 ) -> tuple[dict[str, list[float]], PyramidScores]:
-    """The curve from certainty to confidence, fitted to every other scene, and scores on the scenes in between."""
+    """The curve from certainty to confidence, fitted to half of the scenes, and scores; its error is of the others."""
     from defocus.estimation import estimate
 
-    certain, correct, sigma, truth, scene = [], [], [], [], []
+    certain, correct, sigma, truth, known, scene = [], [], [], [], [], []
     for number, pixels in enumerate(held_out.pixels):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # a scene may be a bare wall
             defocus_map = estimate(pixels, method="pyramid", weights=weights)
         middle = slice(LABEL_STEP // 2, None, LABEL_STEP)
-        known = held_out.valid[number]
-        true = np.exp2(held_out.log2_sigma[number][known].astype(np.float32))
-        here = defocus_map.sigma[middle, middle][known]
-        certain.append(defocus_map.confidence[middle, middle][known])
+        counted = held_out.state[number] != UNKNOWN
+        readable = held_out.state[number][counted] == KNOWN
+        true = np.exp2(held_out.log2_sigma[number][counted].astype(np.float32))
+        here = defocus_map.sigma[middle, middle][counted]
+        certain.append(defocus_map.confidence[middle, middle][counted])
         sigma.append(here)
         truth.append(true)
-        correct.append(is_right(here, true))
-        scene.append(np.full(len(true), number))
+        known.append(readable)
+        correct.append(is_right(here, true) & readable)
+        # The scenes of one colour scene stay together.
+        scene.append(np.full(len(true), number // CORNERS))
         report("calibration", (number + 1) / len(held_out.pixels), "")
     confidence, hit = np.concatenate(certain), np.concatenate(correct)
-    estimate_, true = np.concatenate(sigma), np.maximum(np.concatenate(truth), 0.3)
+    readable = np.concatenate(known)
+    estimate_, true = np.concatenate(sigma)[readable], np.maximum(np.concatenate(truth), 0.3)[readable]
     curve = calibrate(confidence, hit, np.concatenate(scene) % 2 == 0)
     relative = np.abs(estimate_ / true - 1)
-    seeds = curve(confidence) >= CONFIDENT
+    seeds = curve(confidence[readable]) >= CONFIDENT
     scores = PyramidScores(
         scenes=len(held_out.pixels),
         relative_error=round(float(relative.mean()), 4),
         seeds_relative_error=round(float(relative[seeds].mean()), 4) if seeds.any() else None,
         absolute_error=round(float(np.abs(estimate_ - true).mean()), 4),
-        right=round(float(hit.mean()), 4),
+        right=round(float(hit[readable].mean()), 4),
         calibration_error=round(curve.error, 4),
     )
     return curve.for_card(), scores
@@ -390,19 +411,20 @@ def _read_batch(
     scenes: SceneSet, rows: NDArray[np.integer], random: np.random.Generator | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Pixels n x 1 x 256 x 256, target distributions n x 37 x 64 x 64 and their weights; turned if `random`."""
-    pixels, log2, valid = scenes.pixels[rows], scenes.log2_sigma[rows].astype(np.float32), scenes.valid[rows]
+    pixels, log2, state = scenes.pixels[rows], scenes.log2_sigma[rows].astype(np.float32), scenes.state[rows]
     if random is not None:
         turn = int(random.integers(8))  # blur has no direction
-        pixels, log2, valid = (_turned(plane, turn) for plane in (pixels, log2, valid))
+        pixels, log2, state = (_turned(plane, turn) for plane in (pixels, log2, state))
         if random.random() < 0.3:
             pixels = 255 - pixels
     place = np.clip((log2 - LOG2_SHARPEST) * BINS_PER_LEVEL, 0, BINS - 1)
-    places = torch.from_numpy(np.ascontiguousarray(place))[:, None]
+    places, states = (torch.from_numpy(np.ascontiguousarray(plane))[:, None] for plane in (place, state))
     bins = torch.arange(BINS, dtype=torch.float32)[None, :, None, None]
-    known = torch.from_numpy(np.ascontiguousarray(valid))[:, None].float()
+    never = states == NEVER
+    weights = (states == KNOWN).float() + _NEVER_WEIGHT * never.float()
     # A sigma between two bins belongs to both, in proportion; four blocks of 2 px make one reading of 4 px.
-    spread = (1 - (places - bins).abs()).clamp(min=0) * known
-    total = functional.avg_pool2d(known, 2)
+    spread = torch.where(never, 1 / BINS, (1 - (places - bins).abs()).clamp(min=0)) * weights
+    total = functional.avg_pool2d(weights, 2)
     targets = functional.avg_pool2d(spread, 2) / total.clamp(min=1e-6)
     grey = torch.from_numpy(np.ascontiguousarray(pixels))[:, None].float() / 255
     return grey, targets, total

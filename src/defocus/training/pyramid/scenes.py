@@ -2,16 +2,18 @@
 
 A scene is a crop of grey pixels with the blur of every pixel. Its layers are photographs, shrunk until they are sharp
 enough for the blur they get, or textures made to order; random shapes cut them out; each is blurred in linear light by
-its own amount and laid over those behind it. Noise, demosaicing, a reduction in size, sharpening and JPEG follow. All
-is drawn from a seed.
+its own amount and laid over those behind it. Noise, demosaicing, a reduction in size, sharpening and JPEG follow.
+Other scenes are parts of colour scenes, as luma. All is drawn from a seed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,14 +21,18 @@ from PIL import Image, ImageDraw
 from scipy import fft, ndimage
 
 from defocus.evaluation.render import jpeg_round_trip
-from defocus.optics.light import linear_to_srgb, srgb_to_linear
+from defocus.methods.pyramid.weights import STRIDE
+from defocus.optics.light import linear_to_srgb, luma, srgb_to_linear
 from defocus.runtime.atomic import atomic_write
 from defocus.runtime.cores import single_blas_thread
 from defocus.runtime.processes import run_in_order
 from defocus.training.pyramid.apertures import APERTURES, SHARPEST, Aperture, blurred, blurred_by_field
-from defocus.training.pyramid.camera import as_bytes, sharpened, with_sensor_noise
+from defocus.training.pyramid.camera import as_bytes, sharpened, sides_before_reduction, with_sensor_noise
+from defocus.training.pyramid.colour.recipe import ColourSceneRecipe
+from defocus.training.pyramid.colour.scenes import KNOWN, UNKNOWN, render_colour_scene
 from defocus.training.pyramid.drawing import (
     DRAWN,
+    distances_from_focus,
     log_uniform,
     mirrored_window,
     outline_of,
@@ -36,7 +42,18 @@ from defocus.training.pyramid.drawing import (
 )
 from defocus.training.pyramid.sources import RESAMPLING, Source
 
-__all__ = ["CANVAS", "CROP", "LABEL_STEP", "SceneRecipe", "SceneSet", "make_scenes", "render_scene"]
+__all__ = [
+    "CANVAS",
+    "CORNERS",
+    "CROP",
+    "LABEL_STEP",
+    "Scene",
+    "SceneRecipe",
+    "SceneSet",
+    "corners_of_colour_scene",
+    "make_scenes",
+    "render_scene",
+]
 
 _Floats = NDArray[np.float32]
 
@@ -44,6 +61,10 @@ CROP = 256
 """Side of a scene, px."""
 LABEL_STEP = 2
 """Side in px of the blocks whose blur is stored."""
+CORNERS = 4
+"""Number of scenes that are cut from one colour scene, one at each of its corners."""
+_CHUNK = 64
+"""Number of scenes that a process renders at once, a multiple of `CORNERS`."""
 _MARGIN = 64
 """Width in px of the margin around a scene that is rendered too, so that blur reaches in from outside."""
 CANVAS = CROP + 2 * _MARGIN
@@ -79,6 +100,9 @@ class SceneRecipe:
     sharpened_share : fraction of scenes with an unsharp mask over them, noise included, as cameras and editors leave
         them.
     jpeg_share : fraction stored as JPEG of quality 50 to 98.
+    colour_share : fraction of all scenes that are cut from the luma of colour scenes; everything above is about the
+        others. Colour scenes have hardly any blur above 9 px, which a network that sees nothing else forgets to read.
+    colour : see `ColourSceneRecipe`.
     """
 
     kernels: tuple[str, ...] = APERTURES
@@ -91,6 +115,23 @@ class SceneRecipe:
     reduced_share: float = 0.25
     sharpened_share: float = 0.05
     jpeg_share: float = 0.45
+    colour_share: float = 0.75
+    colour: ColourSceneRecipe = field(default_factory=ColourSceneRecipe)
+
+
+class Scene(NamedTuple):
+    """A scene and its truth.
+
+    Attributes
+    ----------
+    pixels : 256 x 256 uint8, display-referred luma.
+    log2_sigma : 128 x 128 float16, log2 of sigma in px, of blocks of 2 px a side.
+    state : 128 x 128 uint8: `UNKNOWN`, `KNOWN` or `NEVER` of `defocus.training.pyramid.colour.scenes`.
+    """
+
+    pixels: NDArray[np.uint8]
+    log2_sigma: NDArray[np.float16]
+    state: NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -101,27 +142,28 @@ class SceneSet:
     ----------
     pixels : n x 256 x 256 uint8, display-referred luma.
     log2_sigma : n x 128 x 128 float16, of blocks of 2 px a side.
-    valid : n x 128 x 128 bool, where the truth is known.
+    state : n x 128 x 128 uint8, as in `Scene`.
     """
 
     pixels: NDArray[np.uint8]
     log2_sigma: NDArray[np.float16]
-    valid: NDArray[np.bool_]
+    state: NDArray[np.uint8]
 
     def save(self, path: Path) -> None:
         """Write an .npz file, whole or not at all."""
         with atomic_write(path) as file:
-            np.savez(file, pixels=self.pixels, log2_sigma=self.log2_sigma, valid=self.valid)
+            np.savez(file, pixels=self.pixels, log2_sigma=self.log2_sigma, state=self.state)
 
     @staticmethod
     def load(path: Path) -> SceneSet:
         """Read what `save` wrote."""
         with np.load(path) as stored:
-            return SceneSet(stored["pixels"], stored["log2_sigma"], stored["valid"])
+            return SceneSet(stored["pixels"], stored["log2_sigma"], stored["state"])
 
 
 def make_scenes(
     sources: Sequence[Source],
+    colour_sources: Sequence[Source],
     count: int,
     recipe: SceneRecipe,
     *,
@@ -129,48 +171,100 @@ def make_scenes(
     processes: int = 1,
     done: Callable[[int], None] = lambda step: None,
 ) -> SceneSet:
-    """Render scenes.
+    """Render scenes: first those that are cut from colour scenes, then the others.
 
     Parameters
     ----------
-    sources : photographs to cut layers from.
-    count : of scenes.
+    sources : photographs in grey to cut layers from; may be empty if all scenes are cut from colour scenes.
+    colour_sources : photographs in colour; may be empty if no scene is cut from colour scenes.
+    count : of scenes. The number of those from colour scenes is rounded down to a multiple of `CORNERS`; each of these
+        in a row are of one colour scene.
     recipe : see `SceneRecipe`.
-    seed : scene number i follows from the seed and i alone.
+    seed : scene number i follows from the seed, i and its kind alone.
     processes : scenes rendered at once.
     done : called with the number of scenes that were finished since the last call.
+
+    Examples
+    --------
+    >>> own_blur = np.full((50, 75), 0.5, np.float16)
+    >>> grey, colour = (Source(np.full(shape, 99, np.uint8), own_blur) for shape in ((200, 300), (200, 300, 3)))
+    >>> scenes = make_scenes([grey], [colour], 6, SceneRecipe(), seed=1)
+    >>> scenes.pixels.shape, scenes.state.shape
+    ((6, 256, 256), (6, 128, 128))
     """
-    pixels = np.empty((count, CROP, CROP), np.uint8)
-    blur = np.empty((count, CROP // LABEL_STEP, CROP // LABEL_STEP), np.float16)
-    valid = np.empty(blur.shape, bool)
-    chunks = [range(start, min(start + 64, count)) for start in range(0, count, 64)]
-    render = partial(_render_chunk, recipe=recipe, seed=seed)
-    rendered = run_in_order(chunks, render, processes, prepare=partial(_share_sources, sources))
-    for chunk, (p, b, v) in zip(chunks, rendered, strict=True):
-        pixels[chunk], blur[chunk], valid[chunk] = p, b, v
+    scenes = SceneSet(
+        np.empty((count, CROP, CROP), np.uint8),
+        np.empty((count, CROP // LABEL_STEP, CROP // LABEL_STEP), np.float16),
+        np.empty((count, CROP // LABEL_STEP, CROP // LABEL_STEP), np.uint8),
+    )
+    chunks = [range(start, min(start + _CHUNK, count)) for start in range(0, count, _CHUNK)]
+    of_colour = int(count * recipe.colour_share) // CORNERS * CORNERS
+    render = partial(_render_chunk, of_colour=of_colour, recipe=recipe, seed=seed)
+    rendered = run_in_order(chunks, render, processes, prepare=partial(_share_sources, sources, colour_sources))
+    for chunk, some in zip(chunks, rendered, strict=True):
+        scenes.pixels[chunk], scenes.log2_sigma[chunk], scenes.state[chunk] = some.pixels, some.log2_sigma, some.state
         done(len(chunk))
-    return SceneSet(pixels, blur, valid)
+    return scenes
 
 
-_shared: list[Source] = []
+_shared: dict[str, Sequence[Source]] = {}
 
 
-def _share_sources(sources: Sequence[Source]) -> None:
-    _shared[:] = sources
+def _share_sources(grey: Sequence[Source], colour: Sequence[Source]) -> None:
+    _shared.update(grey=grey, colour=colour)
 
 
-def _render_chunk(
-    chunk: range, recipe: SceneRecipe, seed: int
-) -> tuple[NDArray[np.uint8], NDArray[np.float16], NDArray[np.bool_]]:
+def _render_chunk(chunk: range, of_colour: int, recipe: SceneRecipe, seed: int) -> SceneSet:
+    scenes: list[Scene] = []
     with single_blas_thread():
-        scenes = [render_scene(_shared, recipe, np.random.default_rng((seed, number))) for number in chunk]
-    return np.stack([s[0] for s in scenes]), np.stack([s[1] for s in scenes]), np.stack([s[2] for s in scenes])
+        for number in chunk:
+            if number >= of_colour:
+                scenes.append(render_scene(_shared["grey"], recipe, np.random.default_rng((seed, number))))
+            elif number % CORNERS == 0:
+                # The last number keeps them apart from the completion's scenes, which its reader must not have seen.
+                random = np.random.default_rng((seed, number, 1))
+                scenes += corners_of_colour_scene(_shared["colour"], recipe.colour, random)
+    pixels, log2_sigma, state = (np.stack(planes) for planes in zip(*scenes, strict=True))
+    return SceneSet(pixels, log2_sigma, state)
 
 
-def render_scene(
-    sources: Sequence[Source], recipe: SceneRecipe, random: np.random.Generator
-) -> tuple[NDArray[np.uint8], NDArray[np.float16], NDArray[np.bool_]]:
-    """One scene: pixels 256 x 256, log2 of sigma and where it is known, 128 x 128 each."""
+def corners_of_colour_scene(
+    sources: Sequence[Source], recipe: ColourSceneRecipe, random: np.random.Generator
+) -> list[Scene]:
+    """Return four scenes, in grey: the corners of one colour scene, which share a strip of 64 px in the middle.
+
+    Parameters
+    ----------
+    sources : photographs in colour.
+    recipe : see `ColourSceneRecipe`.
+    random : source of the randomness.
+
+    Examples
+    --------
+    >>> sources = [Source(np.full((200, 300, 3), 99, np.uint8), np.full((50, 75), 0.5, np.float16))]
+    >>> scenes = corners_of_colour_scene(sources, ColourSceneRecipe(), np.random.default_rng(4))
+    >>> len(scenes), scenes[0].pixels.shape
+    (4, (256, 256))
+    """
+    whole = render_colour_scene(sources, recipe, random)
+    grey = as_bytes(luma(whole.pixels.astype(np.float32) / 255, np.float32))
+    blocks = STRIDE // LABEL_STEP  # the truth of a colour scene is of blocks of 4 px
+    log2_sigma = whole.log2_sigma.repeat(blocks, 0).repeat(blocks, 1)
+    state = whole.state.repeat(blocks, 0).repeat(blocks, 1)
+    sides, sides_of_truth = ((slice(side), slice(-side, None)) for side in (CROP, CROP // LABEL_STEP))
+    places = zip(product(sides, sides), product(sides_of_truth, sides_of_truth), strict=True)
+    return [Scene(grey[place], log2_sigma[of_truth], state[of_truth]) for place, of_truth in places]
+
+
+def render_scene(sources: Sequence[Source], recipe: SceneRecipe, random: np.random.Generator) -> Scene:
+    """Return a scene of layers in grey; its truth is known or unknown, but not never readable.
+
+    Parameters
+    ----------
+    sources : photographs in grey.
+    recipe : see `SceneRecipe`; its shares of colour scenes do not count here.
+    random : source of the randomness.
+    """
     kernel = recipe.kernels[random.integers(len(recipe.kernels))]
     occluders = int(random.integers(1, 5)) if random.random() < recipe.layered_share else 0
     sigmas = _layer_sigmas(occluders + 1, random)
@@ -190,7 +284,7 @@ def render_scene(
         inside = mask > 0.5
         blur = np.where(inside, np.float32(sigma), blur)
         own = np.where(inside, own_here, own)
-    height, width = _sides_before_reduction(recipe, random)
+    height, width = sides_before_reduction(CROP, recipe.reduced_share, _LARGEST_REDUCTION, random)
     top, left = (CANVAS - height) // 2, (CANVAS - width) // 2
     crop = slice(top, top + height), slice(left, left + width)
     shrink = np.float32(np.sqrt(height * width) / CROP)
@@ -203,19 +297,11 @@ def render_scene(
     step = LABEL_STEP
     blocks = (CROP // step, step, CROP // step, step)
     log2 = np.log2(np.maximum(np.where(known, np.hypot(blur, own), blur), SHARPEST))
-    return (
+    return Scene(
         _camera(linear_to_srgb(composed[crop], by_table=True), recipe, random),
         log2.reshape(blocks)[:, 0, :, 0].astype(np.float16),
-        np.asarray(known.reshape(blocks).all((1, 3))),
+        np.where(known.reshape(blocks).all((1, 3)), KNOWN, UNKNOWN).astype(np.uint8),
     )
-
-
-def _sides_before_reduction(recipe: SceneRecipe, random: np.random.Generator) -> tuple[int, int]:
-    """Height and width (px) of what becomes a scene."""
-    if random.random() >= recipe.reduced_share:
-        return CROP, CROP
-    down, across = random.uniform(1, _LARGEST_REDUCTION, 2)
-    return round(CROP * down), round(CROP * (across if random.random() < 0.5 else down))
 
 
 def _layer_sigmas(count: int, random: np.random.Generator) -> list[float]:
@@ -226,10 +312,7 @@ def _layer_sigmas(count: int, random: np.random.Generator) -> list[float]:
     if random.random() < 0.4:
         drawn = [log_uniform(_SMALLEST, largest, random) for _ in range(count)]
         return [0.0 if random.random() < 0.25 else sigma for sigma in drawn]
-    inverse_depths = np.sort(random.random(count))
-    focus = inverse_depths[random.integers(count)] if random.random() < 0.7 else random.random()
-    distance = np.abs(inverse_depths - focus)
-    return [float(d) * largest / max(float(distance.max()), 1e-6) for d in distance]
+    return [abs(float(each)) * largest for each in distances_from_focus(count, random)]
 
 
 def _layer(sources: Sequence[Source], sigma: float, random: np.random.Generator) -> tuple[_Floats, _Floats]:

@@ -31,8 +31,9 @@ from defocus.methods.registry import find_method
 from defocus.runtime.atomic import atomic_write, write_text
 from defocus.training.photographs import find_photographs, split_photographs
 from defocus.training.pyramid.calibration import calibrate
+from defocus.training.pyramid.colour.recipe import SCENE, ColourSceneRecipe
+from defocus.training.pyramid.colour.scenes import KNOWN, NEVER, UNKNOWN
 from defocus.training.pyramid.completion.network import CompletionNetwork
-from defocus.training.pyramid.completion.recipe import SCENE, ColourSceneRecipe
 from defocus.training.pyramid.completion.samples import (
     CROP,
     Sample,
@@ -41,7 +42,6 @@ from defocus.training.pyramid.completion.samples import (
     save_scene_samples,
     stacked,
 )
-from defocus.training.pyramid.completion.scenes import KNOWN, NEVER, UNKNOWN
 from defocus.training.pyramid.fitting import model_card
 from defocus.training.pyramid.sources import read_colour_source, read_sources
 from defocus.training.run_folder import open_run_folder

@@ -25,8 +25,8 @@ from defocus.photograph import Photograph
 from defocus.runtime.atomic import atomic_write
 from defocus.runtime.cores import single_blas_thread
 from defocus.runtime.processes import run_in_order
-from defocus.training.pyramid.completion.recipe import SCENE, ColourSceneRecipe
-from defocus.training.pyramid.completion.scenes import KNOWN, SMALLEST, UNKNOWN, render_colour_scene
+from defocus.training.pyramid.colour.recipe import SCENE, ColourSceneRecipe
+from defocus.training.pyramid.colour.scenes import KNOWN, SMALLEST, UNKNOWN, render_colour_scene
 from defocus.training.pyramid.sources import Source
 
 __all__ = ["CROP", "Sample", "Samples", "example_sample", "planes_of", "save_scene_samples", "stacked"]
@@ -50,7 +50,7 @@ class Sample:
     ----------
     planes : 15 x h x w float16 or float32, what the network takes, by `evidence_planes`.
     log2_sigma : h x w, log2 of the true sigma in px.
-    state : h x w uint8, one of `defocus.training.pyramid.completion.scenes.UNKNOWN`, `KNOWN` and `NEVER`.
+    state : h x w uint8, one of `defocus.training.pyramid.colour.scenes.UNKNOWN`, `KNOWN` and `NEVER`.
     """
 
     planes: NDArray[np.floating]

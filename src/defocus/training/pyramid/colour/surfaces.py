@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from defocus.training.pyramid.completion.recipe import CANVAS, ColourSceneRecipe
+from defocus.training.pyramid.colour.recipe import CANVAS, ColourSceneRecipe
 from defocus.training.pyramid.drawing import (
     DRAWN,
     grain,

@@ -17,23 +17,24 @@ from PIL import Image
 
 from defocus.evaluation.render import jpeg_round_trip
 from defocus.methods.pyramid.weights import STRIDE
+from defocus.optics.kernels import movement_kernel
 from defocus.optics.light import linear_to_srgb, srgb_to_linear
 from defocus.training.pyramid.apertures import APERTURES, Aperture, blurred, blurred_by_field
 from defocus.training.pyramid.camera import (
     as_bytes,
     in_few_levels,
     in_grey,
-    shake_kernel,
     sharpened,
+    sides_before_reduction,
     with_captions,
     with_film_grain,
     with_halftone,
     with_sensor_noise,
 )
-from defocus.training.pyramid.completion.recipe import CANVAS, SCENE, ColourSceneRecipe
-from defocus.training.pyramid.completion.rooms import room
-from defocus.training.pyramid.completion.surfaces import Surface, content, outline
-from defocus.training.pyramid.drawing import log_uniform
+from defocus.training.pyramid.colour.recipe import CANVAS, SCENE, ColourSceneRecipe
+from defocus.training.pyramid.colour.rooms import room
+from defocus.training.pyramid.colour.surfaces import Surface, content, outline
+from defocus.training.pyramid.drawing import distances_from_focus, log_uniform
 from defocus.training.pyramid.sources import RESAMPLING, Source
 
 __all__ = ["KNOWN", "NEVER", "SMALLEST", "UNKNOWN", "ColourScene", "render_colour_scene"]
@@ -49,6 +50,8 @@ _TOLERATED_OWN_BLUR = 1.1
 """Largest factor by which a source's own blur may increase the total blur of a pixel whose blur counts as known."""
 _LARGEST_REDUCTION = 1.2
 """Largest factor by which a scene is made smaller; the canvas then has 11 px left around it."""
+_SHAKES, _SHAKE_TURN = (6.0, 36.0), 17.0
+"""Shortest and longest path of a movement, px, and standard deviation of the angle in degrees by which it bends."""
 _SLANT_STEPS, _LEVEL_STEPS = 6, 3
 """Number of even blurs from which blur that changes along a surface is mixed, where it changes much and little."""
 
@@ -106,13 +109,18 @@ def render_colour_scene(
     aperture = Aperture.drawn(str(random.choice(APERTURES, p=recipe.apertures)), random)
     surfaces = room(sources, recipe, random) if random.random() < recipe.rooms else _layers(sources, recipe, random)
     night = random.random() < recipe.night
-    shake = shake_kernel(log_uniform(6, 36, random), random) if random.random() < recipe.shaken else None
+    shake = _shake(random) if random.random() < recipe.shaken else None
     moving = None
     if shake is not None and len(surfaces) > 1 and random.random() < 0.5:
         moving = int(random.integers(len(surfaces)))
     light, truth = _composed(surfaces, aperture, night, shake, moving, random)
     picture = np.moveaxis(linear_to_srgb(light, by_table=True), 0, 2)
     return _photographed(picture, truth, recipe, random)
+
+
+def _shake(random: np.random.Generator) -> NDArray[np.float64]:
+    """Blur of a point by a movement of the camera or of what it sees: a slightly bent line."""
+    return movement_kernel(log_uniform(*_SHAKES, random), random.uniform(0, 180), random.normal(0, _SHAKE_TURN))
 
 
 def _layers(sources: Sequence[Source], recipe: ColourSceneRecipe, random: np.random.Generator) -> list[Surface]:
@@ -138,10 +146,7 @@ def _sigmas(count: int, random: np.random.Generator) -> list[float]:
     largest = log_uniform(0.6, 9, random)
     if random.random() < 0.25:
         return [0.0 if random.random() < 0.25 else log_uniform(SMALLEST, largest, random) for _ in range(count)]
-    inverse_depths = np.sort(random.random(count))
-    focus = inverse_depths[random.integers(count)] if random.random() < 0.7 else random.random()
-    distance = inverse_depths - focus
-    return [float(each) for each in distance * largest / max(float(np.abs(distance).max()), 1e-6)]
+    return [float(each) for each in distances_from_focus(count, random) * largest]
 
 
 def _slant(sigma: float, largest: float, random: np.random.Generator) -> _Floats:
@@ -212,7 +217,7 @@ def _photographed(
     picture: _Floats, truth: _Truth, recipe: ColourSceneRecipe, random: np.random.Generator
 ) -> ColourScene:
     """What a camera, an editor and a file make of the picture behind a lens, `CANVAS` px wide."""
-    height, width = _sides_before_reduction(recipe, random)
+    height, width = sides_before_reduction(SCENE, recipe.reduced, _LARGEST_REDUCTION, random)
     top, left = (CANVAS - height) // 2, (CANVAS - width) // 2
     rows, columns = slice(top, top + height), slice(left, left + width)
     picture, truth = picture[rows, columns], truth.at(rows, columns)
@@ -244,13 +249,6 @@ def _photographed(
         pixels, covered = with_captions(pixels, random)
         never = never | covered
     return _labelled(_stored(pixels, recipe, random), truth._replace(never=never))
-
-
-def _sides_before_reduction(recipe: ColourSceneRecipe, random: np.random.Generator) -> tuple[int, int]:
-    if random.random() >= recipe.reduced:
-        return SCENE, SCENE
-    down, across = random.uniform(1, _LARGEST_REDUCTION, 2)
-    return round(SCENE * down), round(SCENE * (across if random.random() < 0.5 else down))
 
 
 def _nearest(plane: NDArray[Any]) -> NDArray[Any]:

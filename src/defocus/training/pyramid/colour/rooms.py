@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from defocus.training.pyramid.completion.recipe import CANVAS, ColourSceneRecipe
-from defocus.training.pyramid.completion.surfaces import Content, Surface, content, drawn_mask
+from defocus.training.pyramid.colour.recipe import CANVAS, ColourSceneRecipe
+from defocus.training.pyramid.colour.surfaces import Content, Surface, content, drawn_mask
 from defocus.training.pyramid.drawing import DRAWN, log_uniform
 from defocus.training.pyramid.sources import Source
 

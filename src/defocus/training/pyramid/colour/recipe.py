@@ -1,4 +1,4 @@
-"""What the colour scenes are made of that train the completion of the pyramid method."""
+"""What the colour scenes are made of that train both networks of the pyramid method."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ColourSceneRecipe:
     Attributes
     ----------
     apertures : shares of Gaussians, discs and polygons; one scene has one aperture.
-    rooms : a wall, a floor and things that stand on it, see `defocus.training.pyramid.completion.rooms`.
+    rooms : a wall, a floor and things that stand on it, see `defocus.training.pyramid.colour.rooms`.
     single : of the other scenes, those of a single surface; the others have two to five over one another.
     one_picture : of those with several surfaces, those whose surfaces all show the same picture, so that only the blur
         changes at their borders.
