@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 LARGEST = 64 * 2**20
-"""Largest size in bytes of a weights file, compressed and uncompressed; those of this package have under 2 MB."""
+"""Largest size in bytes of a weights file, compressed and uncompressed; those of this package have under 5 MB."""
 _MOST_ARRAYS = 32
 """Largest number of arrays in a weights file."""
 Layout: TypeAlias = Mapping[str, tuple[int | str, ...]]
