@@ -33,7 +33,7 @@ def evidence_of(height, width, seed=0):
     readings = readings_of(log2, random.uniform(0.2, 0.9, log2.shape).astype(np.float32))
     guide = random.integers(0, 65536, (3, height, width)).astype(np.uint16)
     detail = random.uniform(0, 0.1, log2.shape).astype(np.float16)
-    return Evidence(readings, np.ones(log2.shape, np.float16), guide, detail, log2 - 0.5)
+    return Evidence(readings, np.ones(log2.shape, np.float16), guide, detail, log2 - 0.5, log2)
 
 
 @pytest.fixture(scope="module")

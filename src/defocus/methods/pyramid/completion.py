@@ -48,7 +48,8 @@ class Evidence:
     readable : h x w float16, factors of the readings' certainty, 0..1.
     guide : 3 x h x w uint16, mean colours, 0..65535.
     detail : h x w float16, standard deviation of luma within the block, 0..1.
-    propagated : h x w float32, log2 of sigma in px: certain readings, propagated along colours.
+    propagated : h x w float32, log2 of sigma in px: certain readings, propagated along colours once.
+    settled : h x w float32, the same after all rounds.
     """
 
     readings: Readings
@@ -56,6 +57,7 @@ class Evidence:
     guide: NDArray[np.uint16]
     detail: NDArray[np.float16]
     propagated: NDArray[np.float32]
+    settled: NDArray[np.float32]
 
 
 def range_of(readings: Readings, readable: NDArray[np.float16]) -> NDArray[np.float32]:
@@ -179,7 +181,7 @@ class Completion:
             certainty = evidence.readings.certainty[tile] * evidence.readable[tile]
             low, high = _BELIEVED
             believed = np.clip((certainty - np.float32(low)) / np.float32(high - low), 0, 1)
-            log2[tile] += believed * (evidence.propagated[tile] - log2[tile])
+            log2[tile] += believed * (evidence.settled[tile] - log2[tile])
             right[tile] += believed * (confidence_of(certainty) - right[tile])
             done((number + 1) / len(tiles))
         return log2, right

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from defocus.methods.pyramid.parameters import PyramidParameters
 from defocus.methods.pyramid.survey import colours
 from defocus.propagation import GridSolution, solve_on_grid
 
-__all__ = ["fill"]
+__all__ = ["Filled", "fill"]
 
 _ROWS = 512
 """Number of rows of readings that are filled at once."""
@@ -34,13 +34,25 @@ _FILL_WEIGHT = 0.05
 """Weight of the result of a round, relative to that of a certain reading, in the further colour of the next round."""
 
 
+class Filled(NamedTuple):
+    """Log2 of sigma in px of every reading, h x w float32 each.
+
+    Attributes
+    ----------
+    after_one : after the first round, along colours alone.
+    after_all : after all rounds, along what was read as well.
+    """
+
+    after_one: NDArray[np.float32]
+    after_all: NDArray[np.float32]
+
+
 def fill(
     readings: Readings,
     readable: NDArray[np.float16],
     guide: NDArray[np.uint16],
     parameters: PyramidParameters,
-    rounds: int = len(_ROUNDS),
-) -> NDArray[np.float32]:
+) -> Filled:
     """Step 4: return log2 of sigma of every reading, with uncertain ones filled in along the guide's colours.
 
     Parameters
@@ -52,7 +64,7 @@ def fill(
 
     Returns
     -------
-    h x w float32, log2 of sigma in px.
+    Filled
 
     Examples
     --------
@@ -63,12 +75,12 @@ def fill(
     >>> readings.certainty[:, 6:] = 0.1
     >>> guide = np.zeros((3, 8, 12), np.uint16)
     >>> filled = fill(readings, np.ones((8, 12), np.float16), guide, PyramidParameters())
-    >>> abs(float(filled[4, 9])) < 0.1
+    >>> abs(float(filled.after_all[4, 9])) < 0.1
     True
     """
     height, width = readings.log2_sigma.shape
     if min(height, width) < 3:
-        return readings.log2_sigma
+        return Filled(readings.log2_sigma, readings.log2_sigma)
     every = max(1, math.isqrt(height * width // _SAMPLES))
     sample = readings.certainty[::every, ::every] * readable[::every, ::every]
     least = min(parameters.least_certainty, float(np.median(sample)))
@@ -95,9 +107,9 @@ def fill(
     # Weights are summed over a block: without the division, blocks would follow their readings more closely.
     total, weighted = on_nodes(weighed, block_sum)
     node_colours = on_nodes(lambda rows: colours(guide[:, rows]), block_average)
-    filled = np.empty((height, width), np.float32)
+    first, filled = np.empty((height, width), np.float32), np.empty((height, width), np.float32)
     solution: GridSolution | None = None
-    for number, rtol in enumerate(_ROUNDS[:rounds]):
+    for number, rtol in enumerate(_ROUNDS):
         if number:
             further = on_nodes(lambda rows: filled[None, rows], block_average)
             nodes = np.concatenate([node_colours, np.float32(parameters.octave_as_colour) * further])
@@ -130,11 +142,13 @@ def fill(
                     further = np.float32(parameters.octave_as_colour) * filled[None, rows]
                     planes = np.concatenate([planes, further])
                 lifted = lift.rows(rows.start, planes)[0]
-            if number < rounds - 1:
+            if number == 0:
+                first[rows] = lifted
+            if number < len(_ROUNDS) - 1:
                 each = weight(rows)
                 lifted = (each * readings.log2_sigma[rows] + _FILL_WEIGHT * lifted) / (each + _FILL_WEIGHT)
             filled[rows] = lifted
-    return filled
+    return Filled(first, filled)
 
 
 def _rows_of(planes: NDArray[np.floating], rows: slice) -> NDArray[np.floating]:

@@ -9,14 +9,15 @@ edges, and the result is a probability over 37 sigmas from 0.27 to 39 px and not
    its evidence to the log-likelihoods of the coarser one. There is one reading per 4 x 4 px of the photograph
 3. median of log sigma, and certainty: the probability that it is right within a tenth or 0.15 px; 0 where the reading
    is no evidence of the lens (`defocus.evidence`)
-4. the matting Laplacian of the photograph propagates certain readings to where nothing could be read
+4. the matting Laplacian of the photograph propagates certain readings to where nothing could be read. This is done
+   three times, from the second time on with the result as one more colour, so that blur may also change where colour
+   does not
 5. a second network, on the readings' grid, completes the map from colours, readings and what was propagated, and says
    how probable each of its values is to be right (`defocus.methods.pyramid.completion`)
 6. guided upsampling to every pixel
 
-With `completion=False`, and with weights that have no second network, step 4 is done three times instead, from the
-second time on with the result as one more colour, so that blur may also change where colour does not; confidence is
-then how often readings of that certainty were right.
+With `completion=False`, and with weights that have no second network, step 5 is left out; confidence is then how often
+readings of that certainty were right.
 
 docs/methods/pyramid.md describes where it fails, docs/research/pyramid.md what each step gains.
 """
@@ -134,16 +135,16 @@ def estimate(
     model = reader.completion_model if parameters.completion else None
     metadata["completed"] = model is not None
     if model is not None:
-        propagated = fill(readings, readable, guide, parameters, rounds=1)
-        evidence = Evidence(readings, readable, guide, detail, propagated)
-        del readings, propagated
+        evidence = Evidence(readings, readable, guide, detail, *fill(readings, readable, guide, parameters))
+        del readings
         report("completion", 0.78)
         log2, confidence = Completion(model, reader.source).complete(
             evidence, reader.confidence, lambda fraction: report("completion", min(0.78 + 0.07 * fraction, 0.85))
         )
         del evidence
     else:
-        log2, confidence = fill(readings, readable, guide, parameters), reader.confidence(readings.certainty)
+        log2 = fill(readings, readable, guide, parameters).after_all
+        confidence = reader.confidence(readings.certainty)
         del readings
     report("upsampling", 0.85)
 

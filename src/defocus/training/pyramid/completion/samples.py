@@ -119,8 +119,8 @@ def planes_of(photograph: Photograph, reader: BlurReader) -> NDArray[np.float32]
     readings = reader.read(grey, coarse_luma=survey.coarse_luma)
     lamps, motion = survey.lamps(photograph), survey.motion(photograph)
     readable = readability(grey, survey.varying, lamps, readings.log2_sigma, STRIDE, motion)
-    propagated = fill(readings, readable, survey.guide, PyramidParameters(), rounds=1)
-    evidence = Evidence(readings, readable, survey.guide, survey.detail, propagated)
+    filled = fill(readings, readable, survey.guide, PyramidParameters())
+    evidence = Evidence(readings, readable, survey.guide, survey.detail, *filled)
     everywhere = slice(None)
     return evidence_planes(evidence, range_of(readings, readable), everywhere, everywhere)
 
