@@ -128,7 +128,7 @@ class Motion:
             return ""
         movement = self.strongest()
         how = f"by about {movement.length:.0f} px, {movement.direction % 180:.0f} degrees"
-        return f"shaken {how}" if self.shaken else f"{self.fraction:.0%} of it moved {how}"
+        return f"shaken {how}" if self.shaken else f"{self.fraction:.0%} of it may have moved {how}"
 
     def of_pixels(self, rows: slice = slice(None), every: int = 1) -> Motion.Pixels:
         """Return the values of every pixel, each that of its block.
