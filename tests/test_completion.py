@@ -13,6 +13,7 @@ from defocus.methods.pyramid import completion
 from defocus.methods.pyramid.blur_reader import BlurReader, Readings
 from defocus.methods.pyramid.completion import Completion, Evidence, evidence_planes, range_of
 from defocus.methods.pyramid.completion_weights import CHANNELS, CompletionWeights, completion_shapes
+from defocus.methods.pyramid.filling import Filled
 from defocus.methods.pyramid.method import PyramidParameters
 from defocus.methods.pyramid.weights import PyramidWeights
 
@@ -33,7 +34,7 @@ def evidence_of(height, width, seed=0):
     readings = readings_of(log2, random.uniform(0.2, 0.9, log2.shape).astype(np.float32))
     guide = random.integers(0, 65536, (3, height, width)).astype(np.uint16)
     detail = random.uniform(0, 0.1, log2.shape).astype(np.float16)
-    return Evidence(readings, np.ones(log2.shape, np.float16), guide, detail, log2 - 0.5, log2)
+    return Evidence(readings, np.ones(log2.shape, np.float16), guide, detail, Filled(log2 - 0.5, log2))
 
 
 @pytest.fixture(scope="module")

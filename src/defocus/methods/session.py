@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from io import StringIO
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -139,7 +139,7 @@ class Session:
             # What runs of other sizes have left behind, twice the memory of the largest.
             self._frees_memory.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
 
-    @property
+    @cached_property
     def metadata(self) -> dict[str, str]:
         """Custom metadata of the model."""
         return dict(self._session.get_modelmeta().custom_metadata_map)

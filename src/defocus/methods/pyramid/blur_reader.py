@@ -21,6 +21,7 @@ from scipy import ndimage
 from defocus.errors import WeightsError
 from defocus.maps.accuracy import tolerance
 from defocus.methods.onnx_file import trusted_model
+from defocus.methods.pyramid.confidence import confidence_by_card
 from defocus.methods.pyramid.few_shapes import run_in_few_shapes
 from defocus.methods.pyramid.luma import levels_of, mirrored, reduced
 from defocus.methods.pyramid.weights import (
@@ -143,8 +144,6 @@ class BlurReader:
     """SHA-256 of the weights file, to record which weights a map was made with."""
     source: Path
     """The weights file."""
-    completion_model: bytes | None
-    """ONNX model of the completion that was trained for this network, see `defocus.methods.pyramid.completion`."""
 
     def __init__(self, path: Path | None = None, threads: int | None = None, device: str = "cpu") -> None:
         source = find_method("pyramid").weights_file(path)
@@ -159,7 +158,6 @@ class BlurReader:
             sizes_vary=True,  # tiles at the border are smaller
         )
         self.card = read_card(self._session.metadata, source)
-        self.completion_model = completion_model(self._session.metadata, source)
         self.source = source
 
     @property
@@ -167,12 +165,14 @@ class BlurReader:
         """What the network has been run on last."""
         return self._session.device
 
+    @property
+    def completion_model(self) -> bytes | None:
+        """ONNX model of the completion that was trained for this network (`defocus.methods.pyramid.completion`)."""
+        return completion_model(self._session.metadata, self.source)
+
     def confidence(self, certainty: _Floats) -> _Floats:
         """Return how often readings of a certainty were right on held-out scenes; the certainty itself if unknown."""
-        curve = self.card.get("calibration")
-        if curve is None:
-            return certainty
-        return np.interp(certainty, curve["certainty"], curve["confidence"]).astype(np.float32)
+        return confidence_by_card(self.card, certainty)
 
     def read(
         self,

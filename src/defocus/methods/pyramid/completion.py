@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from defocus.errors import WeightsError
 from defocus.methods.pyramid.blur_reader import Readings
 from defocus.methods.pyramid.completion_weights import CHANNELS, COARSEST, read_completion_card
+from defocus.methods.pyramid.confidence import confidence_by_card
+from defocus.methods.pyramid.filling import Filled
 from defocus.methods.pyramid.survey import colours
 from defocus.methods.session import open_session
 from defocus.runtime.cores import available_cores
@@ -48,16 +50,14 @@ class Evidence:
     readable : h x w float16, factors of the readings' certainty, 0..1.
     guide : 3 x h x w uint16, mean colours, 0..65535.
     detail : h x w float16, standard deviation of luma within the block, 0..1.
-    propagated : h x w float32, log2 of sigma in px: certain readings, propagated along colours once.
-    settled : h x w float32, the same after all rounds.
+    propagated : certain readings, propagated to where nothing could be read.
     """
 
     readings: Readings
     readable: NDArray[np.float16]
     guide: NDArray[np.uint16]
     detail: NDArray[np.float16]
-    propagated: NDArray[np.float32]
-    settled: NDArray[np.float32]
+    propagated: Filled
 
 
 def range_of(readings: Readings, readable: NDArray[np.float16]) -> NDArray[np.float32]:
@@ -105,7 +105,7 @@ def evidence_planes(
     """
     place = (rows, columns)
     readings = evidence.readings.at(*place)
-    propagated = evidence.propagated[place]
+    propagated = evidence.propagated.after_one[place]
     planes = np.empty((CHANNELS, *propagated.shape), np.float32)
     planes[:3] = colours(evidence.guide[:, rows, columns]) - np.float32(0.5)
     planes[3] = readings.log2_sigma * np.float32(0.5)
@@ -157,7 +157,7 @@ class Completion:
         confidence_of : gives how often readings of a certainty were right.
         done : called with the fraction of the work that is done, 0..1.
         """
-        shape = evidence.propagated.shape
+        shape = evidence.readable.shape
         limits = range_of(evidence.readings, evidence.readable)
         log2, right = np.empty(shape, np.float32), np.empty(shape, np.float32)
         tiles = [(rows, columns) for rows in _spans(shape[0]) for columns in _spans(shape[1])]
@@ -177,21 +177,14 @@ class Completion:
                 slice(tile[1].start - columns.start, tile[1].stop - columns.start),
             )
             log2[tile] = found[0][0, 0][inner]
-            right[tile] = self._confidence(found[1][0, 0][inner])
+            right[tile] = confidence_by_card(self._card, found[1][0, 0][inner])
             certainty = evidence.readings.certainty[tile] * evidence.readable[tile]
             low, high = _BELIEVED
             believed = np.clip((certainty - np.float32(low)) / np.float32(high - low), 0, 1)
-            log2[tile] += believed * (evidence.settled[tile] - log2[tile])
+            log2[tile] += believed * (evidence.propagated.after_all[tile] - log2[tile])
             right[tile] += believed * (confidence_of(certainty) - right[tile])
             done((number + 1) / len(tiles))
         return log2, right
-
-    def _confidence(self, right: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return how often values that the network calls as probably right were right on held-out scenes."""
-        curve = self._card.get("calibration")
-        if curve is None:
-            return right
-        return np.interp(right, curve["certainty"], curve["confidence"]).astype(np.float32)
 
 
 def _spans(side: int) -> Iterator[slice]:

@@ -16,14 +16,15 @@ from numpy.typing import NDArray
 
 from defocus.errors import WeightsError
 from defocus.methods.onnx_file import OnnxContents, import_onnx
+from defocus.methods.pyramid.confidence import is_calibration
 
 __all__ = [
     "CHANNELS",
     "COARSEST",
+    "OUTPUTS",
     "WIDTHS",
     "CompletionWeights",
     "completion_shapes",
-    "is_calibration",
     "read_completion_card",
 ]
 
@@ -203,23 +204,3 @@ def read_completion_card(properties: Mapping[str, str], source: Path) -> dict[st
         return card
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise WeightsError(f"The completion in {source} has no card; train it again.") from error
-
-
-def is_calibration(curve: Any) -> bool:
-    """Return whether a card's calibration is none, or two lists of 0..1 of one length, certainty in ascending order.
-
-    Examples
-    --------
-    >>> is_calibration({"certainty": [0, 1], "confidence": [0.1, 0.9]}), is_calibration({"certainty": [1, 0]})
-    (True, False)
-    """
-    if curve is None:
-        return True
-    try:
-        certainty, confidence = (np.asarray(curve[name], np.float64) for name in ("certainty", "confidence"))
-    except (KeyError, TypeError, ValueError):
-        return False
-    if certainty.ndim != 1 or certainty.shape != confidence.shape or not certainty.size:
-        return False
-    within = all(((values >= 0) & (values <= 1)).all() for values in (certainty, confidence))
-    return bool(within and (np.diff(certainty) >= 0).all())

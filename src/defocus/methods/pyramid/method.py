@@ -35,19 +35,20 @@ from defocus.evidence import readability
 from defocus.filters.guided import GuidedUpsampling
 from defocus.maps.defocus_map import DefocusMap, Seeds
 from defocus.maps.map_strips import MapStrip, MapStrips
-from defocus.methods.pyramid.blur_reader import BlurReader
+from defocus.maps.motion import Motion
+from defocus.methods.pyramid.blur_reader import BlurReader, Readings
 from defocus.methods.pyramid.completion import Completion, Evidence
 from defocus.methods.pyramid.filling import fill
 from defocus.methods.pyramid.luma import PhotographLuma
 from defocus.methods.pyramid.parameters import PyramidParameters
-from defocus.methods.pyramid.survey import colours, survey_photograph
+from defocus.methods.pyramid.survey import Survey, colours, survey_photograph
 from defocus.methods.pyramid.weights import STRIDE
 from defocus.photograph import Photograph
 from defocus.progress import Progress
 from defocus.runtime.cores import on_all_cores
 from defocus.version import __version__
 
-__all__ = ["PRESETS", "SIGMA_RANGE", "PyramidParameters", "estimate"]
+__all__ = ["PRESETS", "SIGMA_RANGE", "PyramidParameters", "estimate", "read_blur"]
 
 SIGMA_RANGE = (0.3, 32.0)
 """Smallest and largest sigma of a map, px."""
@@ -92,7 +93,7 @@ def estimate(
     MapStrips with sigma in 0.3..32 px, upsampled strip by strip.
         `confidence` is the probability that sigma is within a tenth of the truth, or 0.15 px.
         `motion` is blur by movement, where the confidence is low.
-        `seeds` has sigma after step 4 where the confidence is at least `parameters.seed_confidence`, at the centre of
+        `seeds` has sigma after step 5 where the confidence is at least `parameters.seed_confidence`, at the centre of
         the 4 x 4 px of a reading.
 
     Warns
@@ -119,33 +120,31 @@ def estimate(
     survey = survey_photograph(photograph, grey)
     if survey.brightest - survey.darkest < _NOTHING:
         return DefocusMap.without_evidence(shape, "pyramid", SIGMA_RANGE, metadata=metadata)
-    readings = reader.read(
+    readings, readable, motion = read_blur(
+        photograph,
         grey,
+        survey,
+        reader,
+        parameters,
         lambda fraction: report("reading", min(0.05 + 0.65 * fraction, 0.7)),
-        coarse_luma=survey.coarse_luma,
-        finer_levels=parameters.finer_levels,
     )
     metadata["device"] = reader.device
-    motion = survey.motion(photograph)
-    lamps = survey.lamps(photograph)
-    readable = readability(grey, survey.varying, lamps, readings.log2_sigma, STRIDE, motion)
     guide, detail = survey.guide, survey.detail
-    del survey, lamps  # what is not needed any more takes as much memory as the rest
+    del survey  # what is not needed any more takes as much memory as the rest
     report("propagation", 0.7)
+    propagated = fill(readings, readable, guide, parameters)
     model = reader.completion_model if parameters.completion else None
     metadata["completed"] = model is not None
     if model is not None:
-        evidence = Evidence(readings, readable, guide, detail, *fill(readings, readable, guide, parameters))
-        del readings
         report("completion", 0.78)
         log2, confidence = Completion(model, reader.source).complete(
-            evidence, reader.confidence, lambda fraction: report("completion", min(0.78 + 0.07 * fraction, 0.85))
+            Evidence(readings, readable, guide, detail, propagated),
+            reader.confidence,
+            lambda fraction: report("completion", min(0.78 + 0.07 * fraction, 0.85)),
         )
-        del evidence
     else:
-        log2 = fill(readings, readable, guide, parameters).after_all
-        confidence = reader.confidence(readings.certainty)
-        del readings
+        log2, confidence = propagated.after_all, reader.confidence(readings.certainty)
+    del readings, detail, propagated
     report("upsampling", 0.85)
 
     def planes(rows: slice) -> NDArray[np.floating]:
@@ -177,6 +176,45 @@ def estimate(
         metadata=metadata,
         motion=motion,
     )
+
+
+def read_blur(
+    photograph: Photograph,
+    grey: PhotographLuma,
+    survey: Survey,
+    reader: BlurReader,
+    parameters: PyramidParameters,
+    done: Callable[[float], None] = lambda _: None,
+) -> tuple[Readings, NDArray[np.float16], Motion]:
+    """Return readings of blur, how far each is evidence of the lens, and blur by movement (steps 1 to 3).
+
+    Parameters
+    ----------
+    photograph : H x W px.
+    grey : its luma.
+    survey : of it, by `survey_photograph`.
+    reader : network that reads blur.
+    parameters : see `PyramidParameters`.
+    done : called with the fraction of the reading that is done, 0..1.
+
+    Returns
+    -------
+    readings : h x w, h = ceil(H / 4).
+    readable : h x w, factors of the readings' certainty, 0..1.
+    motion : of the camera or of a subject.
+
+    Examples
+    --------
+    >>> photograph = Photograph(np.random.default_rng(0).integers(0, 256, (96, 128, 3), np.uint8))
+    >>> grey = PhotographLuma(photograph)
+    >>> survey = survey_photograph(photograph, grey)
+    >>> readings, readable, motion = read_blur(photograph, grey, survey, BlurReader(), PyramidParameters())
+    >>> readable.shape
+    (24, 32)
+    """
+    readings = reader.read(grey, done, coarse_luma=survey.coarse_luma, finer_levels=parameters.finer_levels)
+    lamps, motion = survey.lamps(photograph), survey.motion(photograph)
+    return readings, readability(grey, survey.varying, lamps, readings.log2_sigma, STRIDE, motion), motion
 
 
 def _colour_planes(photograph: Photograph, rows: slice) -> NDArray[np.float32]:

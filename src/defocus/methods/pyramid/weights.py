@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from numpy.typing import NDArray
 
 from defocus.errors import WeightsError
 from defocus.methods.onnx_file import OnnxContents, import_onnx, read_onnx
-from defocus.methods.pyramid.completion_weights import CompletionWeights, is_calibration
+from defocus.methods.pyramid.completion_weights import CompletionWeights
+from defocus.methods.pyramid.confidence import is_calibration
 from defocus.methods.weights_file import read_contents
 from defocus.runtime.atomic import write_bytes
 
@@ -251,9 +253,15 @@ def completion_model(properties: Mapping[str, str], path: Path) -> bytes | None:
     """
     text = properties.get(_COMPLETION_KEY)
     try:
-        return None if text is None else base64.b64decode(text, validate=True)
+        return None if text is None else _decoded(text)
     except (binascii.Error, ValueError) as error:
         raise WeightsError(f"{path} has a damaged completion; train it again.") from error
+
+
+@lru_cache(maxsize=4)
+def _decoded(text: str) -> bytes:
+    # Kept, as a photograph after another asks for it.
+    return base64.b64decode(text, validate=True)
 
 
 def _completion(properties: Mapping[str, str], path: Path) -> CompletionWeights | None:

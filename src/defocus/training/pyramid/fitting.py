@@ -40,7 +40,7 @@ from defocus.training.pyramid.scenes import (
     make_scenes,
 )
 from defocus.training.pyramid.sources import Source, read_colour_source, read_source, read_sources
-from defocus.training.run_folder import open_run_folder
+from defocus.training.run_folder import open_run_folder, render_missing
 from defocus.training.trainer import TrainingProgress
 from defocus.version import __version__
 
@@ -221,18 +221,11 @@ def _render(
     share = parameters.recipe.colour_share
     grey = sources("grey", read_source) if share < 1 else []
     colour = sources("colour", read_colour_source) if share > 0 else []
-    made = 0
 
-    def done(step: int) -> None:
-        nonlocal made
-        made += step
-        report(f"{name} scenes", made / sum(counts), f"{made} of {sum(counts)}")
-
-    for part, count, seed in zip(parts, counts, seeds, strict=True):
-        if part.exists():
-            done(count)
-            continue
+    def save(part: Path, count: int, seed: int, done: Callable[[int], None]) -> None:
         make_scenes(grey, colour, count, parameters.recipe, seed=seed, processes=processes, done=done).save(part)
+
+    render_missing(parts, counts, seeds, save, f"{name} scenes", report)
 
 
 def _calibrate(

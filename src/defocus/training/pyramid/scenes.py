@@ -343,13 +343,8 @@ def _photograph_texture(
         shrink = random.uniform(1.0, 2.2)
     else:
         shrink = random.uniform(0.6, 2.2)
-    height, width = source.pixels.shape
-    shrink = min(shrink, min(height, width) / 130)
-    size = (round(width / shrink), round(height / shrink))
-    how = RESAMPLING[random.integers(len(RESAMPLING))]
-    display = np.asarray(Image.fromarray(source.pixels).resize(size, how), np.float32) / 255
-    sigma_map = Image.fromarray(source.own_blur.astype(np.float32)).resize(size, Image.Resampling.BILINEAR)
-    beyond = np.maximum(np.asarray(sigma_map, np.float32) ** 2 - _OWN_BLUR_FLOOR**2, 0)
+    display, own_blur, shrink = source.reduced(shrink, random)
+    beyond = np.maximum(own_blur**2 - _OWN_BLUR_FLOOR**2, 0)
     # The estimator's range ends at 2 px: what reads nearly that may be anything.
     own = np.where(beyond > 1.75**2, 6.0, np.sqrt(beyond)) / np.float32(shrink)
     turn, mirror = int(random.integers(4)), random.random() < 0.5

@@ -32,6 +32,8 @@ __all__ = [
 
 _BLOCK = 4
 """Side in px of the blocks whose own blur is stored."""
+_LEAST_SIDE = 130
+"""Smallest side in px to which a source is reduced."""
 RESAMPLING = (Image.Resampling.BOX, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS)
 """Filters that reduce pictures, none wider than a pixel (second moment), so that sharp pictures stay sharp."""
 
@@ -48,6 +50,37 @@ class Source:
 
     pixels: NDArray[np.uint8]
     own_blur: NDArray[np.float16]
+
+    def reduced(
+        self, shrink: float, random: np.random.Generator
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:
+        """Return the photograph made smaller by a filter drawn at random, the shorter side not below 130 px.
+
+        Parameters
+        ----------
+        shrink : factor wanted; below 1 the photograph is enlarged.
+        random : source of the randomness.
+
+        Returns
+        -------
+        display : h x w or h x w x 3, 0..1.
+        own_blur : h x w, in px of the photograph as it was.
+        shrink : factor that was taken.
+
+        Examples
+        --------
+        >>> source = Source(np.full((300, 400), 51, np.uint8), np.full((75, 100), 0.5, np.float16))
+        >>> display, own_blur, shrink = source.reduced(4.0, np.random.default_rng(0))
+        >>> display.shape, own_blur.shape, round(shrink, 2)
+        ((130, 173), (130, 173), 2.31)
+        """
+        height, width = self.pixels.shape[:2]
+        shrink = min(shrink, min(height, width) / _LEAST_SIDE)
+        size = (round(width / shrink), round(height / shrink))
+        how = RESAMPLING[random.integers(len(RESAMPLING))]
+        display = np.asarray(Image.fromarray(self.pixels).resize(size, how), np.float32) / np.float32(255)
+        own_blur = Image.fromarray(self.own_blur.astype(np.float32)).resize(size, Image.Resampling.BILINEAR)
+        return display, np.asarray(own_blur, np.float32), shrink
 
 
 def save_sources(sources: Sequence[Source], path: Path) -> None:

@@ -25,7 +25,7 @@ from defocus.training.pyramid.drawing import (
     ring,
     smooth_noise,
 )
-from defocus.training.pyramid.sources import RESAMPLING, Source
+from defocus.training.pyramid.sources import Source
 
 __all__ = ["Content", "Surface", "content", "drawn_mask", "outline"]
 
@@ -33,8 +33,6 @@ _Floats = NDArray[np.float32]
 
 _SHARP = 0.55
 """Sigma in px that the pyramid method reads at the sharpest edges of photographs, which counts as no blur."""
-_LEAST_SOURCE = 130
-"""Smallest side in px to which a source is reduced."""
 
 
 class Content(NamedTuple):
@@ -121,13 +119,8 @@ def _photograph(sources: Sequence[Source], sigma: float, random: np.random.Gener
         shrink = random.uniform(1.0, 2.0)
     else:
         shrink = random.uniform(0.6, 2.0)
-    height, width = source.pixels.shape[:2]
-    shrink = min(shrink, min(height, width) / _LEAST_SOURCE)
-    size = (round(width / shrink), round(height / shrink))
-    how = RESAMPLING[random.integers(len(RESAMPLING))]
-    colours = np.asarray(Image.fromarray(source.pixels).resize(size, how), np.float32) / 255
-    own = Image.fromarray(source.own_blur.astype(np.float32)).resize(size, Image.Resampling.BILINEAR)
-    own_blur = np.sqrt(np.maximum(np.asarray(own, np.float32) ** 2 - _SHARP**2, 0)) / np.float32(shrink)
+    colours, own, shrink = source.reduced(shrink, random)
+    own_blur = np.sqrt(np.maximum(own**2 - _SHARP**2, 0)) / np.float32(shrink)
     planes = [colours, own_blur]
     if random.random() < 0.5:
         planes = [plane[:, ::-1] for plane in planes]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -44,7 +44,7 @@ from defocus.training.pyramid.completion.samples import (
 )
 from defocus.training.pyramid.fitting import model_card
 from defocus.training.pyramid.sources import read_colour_source, read_sources
-from defocus.training.run_folder import open_run_folder
+from defocus.training.run_folder import open_run_folder, render_missing
 from defocus.training.trainer import TrainingProgress
 from defocus.version import __version__
 
@@ -229,20 +229,13 @@ def _render(
         return
     kept = parts[0].parent / f"sources-{name}.npz"
     sources = read_sources(photographs, read_colour_source, f"{name} photographs", processes, kept, report)
-    made = 0
 
-    def done(step: int) -> None:
-        nonlocal made
-        made += step
-        report(f"{name} scenes", made / sum(counts), f"{made} of {sum(counts)}")
-
-    for part, count, seed in zip(parts, counts, seeds, strict=True):
-        if part.exists():
-            done(count)
-            continue
+    def save(part: Path, count: int, seed: int, done: Callable[[int], None]) -> None:
         save_scene_samples(
             sources, count, parameters.recipe, part, reader=reader, seed=seed, processes=processes, done=done
         )
+
+    render_missing(parts, counts, seeds, save, f"{name} scenes", report)
 
 
 def fit(

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from defocus.errors import DefocusError
 from defocus.evaluation.datasets import Example
-from defocus.evidence import readability
 from defocus.methods.pyramid.blur_reader import BlurReader
 from defocus.methods.pyramid.completion import Evidence, evidence_planes, range_of
 from defocus.methods.pyramid.completion_weights import CHANNELS
 from defocus.methods.pyramid.filling import fill
 from defocus.methods.pyramid.luma import PhotographLuma
+from defocus.methods.pyramid.method import read_blur
 from defocus.methods.pyramid.parameters import PyramidParameters
 from defocus.methods.pyramid.survey import survey_photograph
 from defocus.methods.pyramid.weights import STRIDE
@@ -116,11 +116,9 @@ def planes_of(photograph: Photograph, reader: BlurReader) -> NDArray[np.float32]
     """
     grey = PhotographLuma(photograph)
     survey = survey_photograph(photograph, grey)
-    readings = reader.read(grey, coarse_luma=survey.coarse_luma)
-    lamps, motion = survey.lamps(photograph), survey.motion(photograph)
-    readable = readability(grey, survey.varying, lamps, readings.log2_sigma, STRIDE, motion)
-    filled = fill(readings, readable, survey.guide, PyramidParameters())
-    evidence = Evidence(readings, readable, survey.guide, survey.detail, *filled)
+    readings, readable, _ = read_blur(photograph, grey, survey, reader, PyramidParameters())
+    propagated = fill(readings, readable, survey.guide, PyramidParameters())
+    evidence = Evidence(readings, readable, survey.guide, survey.detail, propagated)
     everywhere = slice(None)
     return evidence_planes(evidence, range_of(readings, readable), everywhere, everywhere)
 
