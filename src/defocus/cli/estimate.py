@@ -43,9 +43,9 @@ curl -s https://example.org/photo.jpg | defocus estimate - > map.tiff
     without=("map_file",),
     json_help="Print one JSON object per photograph, as each is finished: path, size (width, height), method, unit, "
     "device, seconds, sigma_percentiles (5, 50, 95), fraction_saturated, fraction_confident (pixels with confidence "
-    "0.5 or more), motion (null where nothing has surely moved; or length in px, direction in degrees from the "
+    "0.5 or more), motion (null where nothing seems to have moved; or length in px, direction in degrees from the "
     "horizontal, counter-clockwise, sure from 0 to 1, shaken: whether all of it moved alike, fraction of it that "
-    "moved, in_words), outputs; or path and error; or path, skipped and outputs.",
+    "seems to have moved, in_words), outputs; or path and error; or path, skipped and outputs.",
 )
 def command(
     options: Options,

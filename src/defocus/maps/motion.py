@@ -116,7 +116,7 @@ class Motion:
         return Movement(round(length, 1), round(direction, 1), round(sure, 3))
 
     def in_words(self) -> str:
-        """Return what has moved, as part of a sentence; nothing where nothing surely has.
+        """Return what seems to have moved, as part of a sentence; an empty one where nothing does.
 
         Examples
         --------
