@@ -14,9 +14,9 @@ from typing import Literal
 
 from defocus.culling.xmp import LARGEST, XmpError, new_packet, read_properties, set_properties
 from defocus.errors import DefocusError, PhotographError
-from defocus.photograph.reduced import read_metadata
 from defocus.photograph.folders import may_be_photograph, reason_not_to_open
 from defocus.photograph.raw import RAW_SUFFIXES
+from defocus.photograph.reduced import read_metadata
 from defocus.runtime.atomic import write_bytes
 
 __all__ = ["REJECTED", "Habit", "Rating", "SidecarError", "read_rating", "sidecars_of", "write_rating"]
@@ -33,10 +33,14 @@ class SidecarError(DefocusError):
 
     Examples
     --------
-    >>> raise SidecarError("a.xmp is not XML: it is left as it is.")
-    Traceback (most recent call last):
-    ...
-    defocus.culling.sidecars.SidecarError: a.xmp is not XML: it is left as it is.
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = (Path(folder) / "a.jpg.xmp").write_text("notes")
+    ...     try:
+    ...         read_rating(Path(folder) / "a.jpg")
+    ...     except SidecarError as error:
+    ...         print(str(error).replace(folder, "shoot"))
+    shoot/a.jpg.xmp is not XML (syntax error: line 1, column 0): it is left as it is.
     """
 
 
@@ -189,7 +193,7 @@ def sidecars_of(photo: Path) -> list[Path]:
 
 def _names_beside(photo: Path) -> list[str]:
     try:
-        return sorted(os.listdir(photo.parent))
+        return sorted(os.listdir(photo.parent))  # noqa: PTH208 (names alone; half the time of paths)
     except OSError as error:
         raise SidecarError(f"The folder {photo.parent} cannot be read: {error.strerror or error}.") from error
 

@@ -147,11 +147,7 @@ def read_reduced(
         size: tuple[int, int] | None = None
         decoded: Decoded | None = None
         if kind.name == "JPEG":
-            decoded = read_reduced_jpeg(source, longest)
-            if decoded is not None:
-                source.file.seek(0)
-                with open_pillow(source.file, source) as image:
-                    size = image.size
+            decoded, size = read_reduced_jpeg(source, longest) or (None, None)
         elif kind.name == "RAW":
             decoded, size = _reduced_raw(source, longest)
         if decoded is None:
@@ -190,9 +186,9 @@ def _reduced_raw(source: Source, longest: int) -> tuple[Decoded | None, tuple[in
             large_enough = max(image.size) >= min(_LEAST_PREVIEW * longest, max(size))
             # A preview of another shape shows another part of the photograph.
             ratio = max(image.size) / min(image.size) * min(size) / max(size)
-        decoded = read_reduced_jpeg(inner, longest) if large_enough and 0.98 < ratio < 1.02 else None
-        if decoded is not None:
-            return replace(decoded, exif=exif, orientation=turn), (size if turn < 5 else size[::-1])
+        found = read_reduced_jpeg(inner, longest) if large_enough and 0.98 < ratio < 1.02 else None
+        if found is not None:
+            return replace(found[0], exif=exif, orientation=turn), (size if turn < 5 else size[::-1])
     if max(size) >= 2 * longest:
         return read_raw(source, half=True), size
     return None, size
