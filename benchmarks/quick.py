@@ -27,7 +27,7 @@ from scipy.stats import kendalltau
 
 import defocus
 from defocus.applications.rank import Sharpness
-from defocus.culling.quick import QUICK_SIDE, quick_map, quick_threshold
+from defocus.culling.quick import QUICK_SIDE, quick_map, quick_sharpness
 from defocus.photograph.folders import photographs_below
 from defocus.photograph.reduced import read_reduced
 
@@ -63,7 +63,7 @@ def full(contents: bytes) -> Sharpness:
 def quick(contents: bytes, side: int) -> Sharpness:
     """Measure it by a quick reading."""
     photograph = read_reduced(contents, side)
-    return defocus.sharpness(quick_map(photograph), threshold=quick_threshold(photograph, 1.0))
+    return quick_sharpness(photograph, quick_map(photograph))
 
 
 def order(found: list[Sharpness]) -> np.ndarray:
