@@ -417,9 +417,7 @@ def _folder(name: str, option: str) -> Path:
     folder = Path(name)
     if folder.is_absolute() or (name == folder.name and name not in ("", "..")):
         return folder
-    raise ParameterError(
-        f"{option} {name} is neither the name of a folder within the photograph's nor an absolute path."
-    )
+    raise ParameterError(f"{option} {name} is neither the name of one folder nor an absolute path: give either.")
 
 
 def _check_fast(options: Options, at: int | None) -> None:
@@ -519,7 +517,8 @@ def _lines(m: Measured, by: By) -> tuple[str, str]:
     """What stands under a thumbnail; what the order goes by first."""
     s = m.sharpness
     if s.in_focus is None:
-        return f"no detail: {s.readable:.0%} of it can be read", ""
+        shaken = "shaken" if s.shaken else "no detail"
+        return f"{shaken}: {s.readable:.0%} of it can be read", ""
     shake = "" if not s.shaken else f"shaken by {s.shake_length:.0f} px; " if s.shake_length else "shaken; "
     # The median differs from frame to frame where all have something sharp.
     frame = f"{shake}{s.in_focus:.0%} in focus, half below {_px(s.median_sigma)}"
