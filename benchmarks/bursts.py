@@ -4,7 +4,8 @@
 
 Frames of one scene are made from each photograph: three quarters of it, moved by a fraction of the frame, up to 3 %
 larger or smaller, and as they are or brighter by one stop. With --pairs, also photographs NAME_A and NAME_B of one
-scene with the focus at another place. Other scenes are pairs of different photographs. Printed: percentiles of the likeness,
+scene with the focus at another place. Other scenes are pairs of different photographs. Printed: percentiles of the
+likeness,
 and how many pairs reach the two thresholds.
 """
 

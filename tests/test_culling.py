@@ -3,6 +3,9 @@
 import csv
 import json
 import os
+import shutil
+import struct
+import subprocess
 
 import numpy as np
 import pytest
@@ -207,6 +210,72 @@ def test_where_the_camera_says_that_it_focused_is_where_to_look(map_of):
     assert focus_point(Exif(), (150, 100)) is None
     assert subject_area(tags(location=(400, 50)), (150, 100)) is None
     assert isinstance(subject_area(tags(location=(90, 50)), (150, 100)), Box)
+
+
+def entry(tag, kind, values, order):
+    form = {3: "H", 5: "II"}[kind]
+    count = len(values) // (2 if kind == 5 else 1)
+    return tag, kind, count, struct.pack(order + form * count, *values)
+
+
+def directory(entries, at, order):
+    """A TIFF directory at an address, with long values behind it."""
+    head, values = struct.pack(order + "H", len(entries)), b""
+    free = at + 2 + 12 * len(entries) + 4
+    for tag, kind, count, value in entries:
+        stored = value.ljust(4, b"\0") if len(value) <= 4 else struct.pack(order + "I", free + len(values))
+        values += value if len(value) > 4 else b""
+        head += struct.pack(order + "HHI", tag, kind, count) + stored
+    return head + bytes(4) + values
+
+
+def with_maker_note(path, make, order="<"):
+    """Write a JPEG of 600 x 400 px whose camera focused at 450, 100, in the way of its maker."""
+    exif = Image.Exif()
+    exif[271] = make
+    exif[274] = 1
+    camera = exif.get_ifd(0x8769)
+    camera[0xA002], camera[0xA003], camera[0x927C] = 600, 400, b"x" * 200
+    blob = exif.tobytes()[6:]
+    at = blob.index(b"x" * 200)
+    order = "<" if blob.startswith(b"II") else ">"
+    if make == "SONY":
+        note = b"SONY DSC \0\0\0" + directory([entry(0x2027, 3, (6000, 4000, 4500, 1000), order)], at + 12, order)
+    elif make == "Panasonic":
+        note = b"Panasonic\0\0\0" + directory([entry(0x4D, 5, (768, 1024, 256, 1024), order)], at + 12, order)
+    else:
+        note = b"FUJIFILM" + struct.pack("<I", 12) + directory([entry(0x1023, 3, (450, 100), "<")], 12, "<")
+    contents = b"Exif\0\0" + blob.replace(b"x" * 200, note.ljust(200, b"\0"))
+    Image.fromarray(COFFEE[:400, :600]).save(path, exif=contents)
+    return path
+
+
+@pytest.mark.parametrize("make", ["SONY", "Panasonic", "FUJIFILM"])
+def test_where_cameras_focused_by_their_makers_notes(tmp_path, make):
+    path = with_maker_note(tmp_path / "a.jpg", make)
+    found = read_metadata(path)
+    assert focus_point(found.tags, (600, 400))[:2] == (pytest.approx(0.75), pytest.approx(0.25))
+    if shutil.which("exiftool") is not None:  # which nobody here wrote
+        said = subprocess.run(
+            ["exiftool", "-s", "-s", "-s", "-FocusLocation", "-AFPointPosition", "-FocusPixel", path],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+        assert said == {"SONY": "6000 4000 4500 1000", "Panasonic": "0.75 0.25", "FUJIFILM": "450 100"}[make]
+
+
+def test_maker_notes_that_say_nothing_or_are_damaged_are_no_focus_point(tmp_path):
+    contents = with_maker_note(tmp_path / "a.jpg", "SONY").read_bytes()
+    middle = contents.replace(struct.pack(">HH", 4500, 1000), struct.pack(">HH", 3000, 2000))
+    middle = middle.replace(struct.pack("<HH", 4500, 1000), struct.pack("<HH", 3000, 2000))
+    assert middle != contents
+    assert read_metadata(middle).tags.focus is None
+    at = contents.index(b"SONY DSC")
+    for place in range(at, at + 40):  # each byte wrong in turn
+        damaged = contents[:place] + b"\xff" + contents[place + 1 :]
+        focus = read_metadata(damaged).tags.focus
+        assert focus is None or (0 < focus[0] < 1 and 0 < focus[1] < 1)
 
 
 def test_the_place_to_look_at_lies_in_the_sharpest_region_even_where_that_is_a_ring(map_of):

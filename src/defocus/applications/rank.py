@@ -268,7 +268,9 @@ def subject_from_exif(photograph: Photograph) -> Box | None:
 
 
 def subject_area(tags: Exif, size: tuple[int, int], orientation: int | None = None) -> Box | None:
-    """The subject region that the camera wrote: EXIF SubjectArea, a point, circle or rectangle, or SubjectLocation.
+    """The subject region that the camera wrote: EXIF SubjectArea, a point, circle or rectangle; or a point.
+
+    The point is SubjectLocation, or where the camera focused by the maker's notes of Sony, Panasonic or Fujifilm.
 
     A point stands for a square of a tenth of the longer side, a circle for the square around it.
 
@@ -289,6 +291,8 @@ def subject_area(tags: Exif, size: tuple[int, int], orientation: int | None = No
     width, height = (
         tags.number(tag) or float(n) for tag, n in zip((Base.ExifImageWidth, Base.ExifImageHeight), stored, strict=True)
     )
+    if not area and tags.focus is not None:
+        area = tags.focus[0] * width, tags.focus[1] * height
     if len(area) not in (2, 3, 4) or not all(np.isfinite([*area, width, height])) or min(width, height) <= 0:
         return None
     across = area[2] if len(area) > 2 else _POINT * max(width, height)
