@@ -9,6 +9,7 @@ import subprocess
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 from skimage import data
 
@@ -25,7 +26,6 @@ from defocus.maps.contact_sheet import Tile, contact_sheet
 from defocus.photograph import read_photograph
 from defocus.photograph.exif import Exif
 from defocus.photograph.reduced import read_metadata, read_reduced
-from test_camera_raw import picture, write_dng
 from test_motion import shaken
 
 ASTRONAUT, COFFEE = data.astronaut(), data.coffee()
@@ -65,6 +65,9 @@ def test_a_reduced_copy_is_the_photograph_smaller_and_upright(tmp_path, orientat
 def test_every_format_has_a_reduced_copy_and_metadata(tmp_path, suffix):
     path = tmp_path / f"a.{suffix}"
     if suffix == "dng":
+        pytest.importorskip("rawpy")
+        from test_camera_raw import picture, write_dng
+
         write_dng(path, picture(128))
     elif suffix == "jxl":
         imagecodecs = pytest.importorskip("imagecodecs")
@@ -77,6 +80,48 @@ def test_every_format_has_a_reduced_copy_and_metadata(tmp_path, suffix):
     small, found = read_reduced(path, 60), read_metadata(path)
     assert small.full_size == (found.width, found.height) == (whole.width, whole.height)
     assert max(small.width, small.height) == 60
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_the_preview_of_a_raw_file_is_read_where_it_is_large_enough(tmp_path, orientation):
+    pytest.importorskip("rawpy")
+    from test_camera_raw import XYZ_FROM_SRGB, rationals
+
+    preview = np.array(Image.fromarray(COFFEE).resize((300, 200), Image.Resampling.BOX))
+    preview[:, :40] = (255, 0, 0)  # what only the preview shows
+    sensor = np.asarray(Image.fromarray(COFFEE[..., 1]).resize((600, 400))).astype(np.uint16) * 257
+    path = tmp_path / "a.dng"
+    main = [
+        (274, "H", 1, orientation, True),
+        (271, "s", 0, "Maker", True),
+        (272, "s", 0, "Model", True),
+        (50706, "B", 4, bytes([1, 4, 0, 0]), True),
+        (50708, "s", 0, "Maker Model", True),
+        (50721, "2i", 9, rationals(np.linalg.inv(XYZ_FROM_SRGB)), True),
+        (50728, "2I", 3, rationals((1.0, 1.0, 1.0)), True),
+        (50778, "H", 1, 21, True),
+    ]
+    raw = [
+        (33421, "H", 2, (2, 2), True),
+        (33422, "B", 4, bytes([0, 1, 1, 2]), True),
+        (50717, "I", 1, 65535, True),
+    ]
+    with tifffile.TiffWriter(path, byteorder="<") as file:
+        options = {"metadata": None, "photometric": "ycbcr", "subifds": 1, "subfiletype": 1, "rowsperstrip": 200}
+        in_ycbcr = np.asarray(Image.fromarray(preview).convert("YCbCr"))  # as tifffile takes it
+        file.write(in_ycbcr, compression="jpeg", extratags=main, **options)
+        file.write(sensor, photometric="cfa", extratags=raw, metadata=None)
+    found = read_metadata(path)
+    upright = (600, 400) if orientation == 1 else (400, 600)
+    assert (found.width, found.height) == upright
+    small = read_reduced(path, 240)
+    assert small.full_size == upright
+    corner = small.pixels[:, :30] if orientation == 1 else small.pixels[:30]
+    assert np.median(corner[..., 0]) > 240 and np.median(corner[..., 1]) < 20
+    # Too small a preview: then the sensor is read.
+    grey = read_reduced(path, 500)
+    assert max(grey.width, grey.height) == 500
+    assert np.ptp(grey.as_float(), axis=2).mean() < 0.05
 
 
 def test_damage_is_found_in_a_reduced_copy_as_in_the_whole(tmp_path):
