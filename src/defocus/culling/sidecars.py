@@ -3,6 +3,10 @@
 There are two habits. `IMG_1.CR2.xmp` (darktable, digiKam) belongs to that file. `IMG_1.xmp` (Lightroom, Bridge,
 Capture One) belongs to all files of that name, and so, where a RAW file and a JPEG share it, to the RAW file: these
 programs keep what they say of a JPEG within it.
+
+Read and written are xmp:Rating, in which all of these programs keep stars, and darktable, digiKam and Bridge rejections
+too (-1); and xmp:Label, the colour label of Lightroom, Bridge and Capture One. darktable and digiKam keep colour labels
+in properties of their own, which stay as they are.
 """
 
 from __future__ import annotations
