@@ -140,6 +140,7 @@ def test_encodings_stay(photo, encoding):
         (b"", "is not XML"),
         (b"<html><body/></html>", "holds no XMP"),
         (DARKTABLE.encode()[:400], "is not XML"),
+        (DARKTABLE.replace("xmlns:darktable", "xmlns:other").encode(), "darktable is not declared"),
         (BOMB.encode(), "document type"),
         (b'<?xml version="1.0"?>' + b"<a>" * 300 + b"</a>" * 300, "deep"),
         (b"<a>" + b"<b/>" * 300_000 + b"</a>", "elements"),

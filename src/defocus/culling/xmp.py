@@ -266,6 +266,10 @@ class _Reader:
         declared = {key[6:]: value for key, value in pairs if key == "xmlns" or key.startswith("xmlns:")}
         if declared:
             prefixes = prefixes | declared
+        for each in (name, *(key for key, _ in pairs)):
+            prefix = each.rpartition(":")[0]
+            if prefix not in prefixes and prefix not in ("xml", "xmlns"):
+                raise XmpError(f"is not XML (the prefix {prefix} is not declared): it is left as it is.")
         content = self._end_of_tag(start)
         empty = self.data[content - 2 : content] == b"/>"
         tag = _resolved(name, prefixes, default=True)
