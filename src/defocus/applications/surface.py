@@ -44,11 +44,8 @@ def surface(rgb: NDArray[np.uint8], depth: Depth) -> Surface:
     height, width = depth.depth.shape
     step = max(1, int(np.ceil(np.sqrt(height * width / MOST_VERTICES))))
     rows, columns = np.arange(0, height, step), np.arange(0, width, step)
-    z = depth.depth[np.ix_(rows, columns)].astype(np.float64)
-    if depth.lens is None:
-        z, focal = NEAR + (FAR - NEAR) * z, FOCAL * max(height, width)
-    else:
-        focal = depth.lens.focal_length / depth.lens.sensor_width * width
+    everywhere, focal = distances(depth)
+    z = everywhere[np.ix_(rows, columns)]
     y, x = rows[:, None] - (height - 1) / 2, columns[None, :] - (width - 1) / 2
     vertices = np.stack([x * z / focal, -y * z / focal, -z], axis=2).reshape(-1, 3).astype(np.float32)
     index = np.arange(z.size).reshape(z.shape)
@@ -58,6 +55,16 @@ def surface(rgb: NDArray[np.uint8], depth: Depth) -> Surface:
     # Counter-clockwise as the camera sees them.
     faces = np.concatenate([np.stack([p[whole] for p in of], axis=1) for of in ((a, b, c), (a, c, d))])
     return Surface(vertices, faces, rgb[np.ix_(rows, columns)].reshape(-1, 3))
+
+
+def distances(depth: Depth) -> tuple[NDArray[np.float64], float]:
+    """Return the distance of every pixel, H x W (m, or from `NEAR` to `FAR` where depth is relative), and the focal
+    length in px."""
+    height, width = depth.depth.shape
+    z = depth.depth.astype(np.float64)
+    if depth.lens is None:
+        return NEAR + (FAR - NEAR) * z, FOCAL * max(height, width)
+    return z, depth.lens.focal_length / depth.lens.sensor_width * width
 
 
 def glb(model: Surface) -> bytes:
