@@ -59,7 +59,8 @@ def surface(rgb: NDArray[np.uint8], depth: Depth) -> Surface:
 
 def distances(depth: Depth) -> tuple[NDArray[np.float64], float]:
     """Return the distance of every pixel, H x W (m, or from `NEAR` to `FAR` where depth is relative), and the focal
-    length in px."""
+    length in px.
+    """
     height, width = depth.depth.shape
     z = depth.depth.astype(np.float64)
     if depth.lens is None:
