@@ -1,7 +1,7 @@
 """What a page shows of one photograph: figures, and pictures of a size that a browser handles well.
 
 The page gets the map as a picture too, of which its scripts read the numbers back: one byte each for sigma, the
-confidence, and how far an edit may go (`MAP_CODE`). So it answers the pointer, moves thresholds and refocuses by itself.
+confidence, and how far an edit may go (`MAP_CODE`). So it answers the pointer and refocuses by itself.
 """
 
 from __future__ import annotations

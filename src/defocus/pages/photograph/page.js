@@ -1,0 +1,569 @@
+// The page: what is shown, and what people do with it.
+import {openCarrier} from './carrier.js';
+import {FlatRenderer} from './flat.js';
+import {maskOf} from './mask.js';
+import {clamp, coloursOf, MeasuredMap, placeOf, sigmaOf, ticksOf, written} from './measured.js';
+import {amountOf, beyondFocus} from './refocus.js';
+import {Renderer} from './renderer.js';
+import {Solid} from './solid.js';
+
+const PHOTOGRAPH = 0, OVERLAY = 1, MAP = 2, REFOCUS = 3, SOLID = 4;
+const AT_REST = 200; // ms without a change after which the picture is drawn as well as it can be
+const NEAREST = 8; // screen px for one of the photograph at most
+
+const KEYS = [
+  ['1 2 3 4 5', 'photograph, overlay, map, refocus, 3-D'],
+  ['arrows', 'move the cursor, and read the blur at it aloud (Shift: by 1 px)'],
+  ['F or Enter', 'focus at the cursor'],
+  ['Z', '100 % at the cursor, and back'],
+  ['+ − 0', 'nearer, farther, whole photograph'],
+  ['[ ]', 'threshold of what is in focus'],
+  [', .', 'aperture'],
+  ['B', 'before, while it is held'],
+  ['O U', 'outline, hatching'],
+  ['M X E', 'export mask, cut-out, refocused'],
+];
+
+const element = id => document.getElementById(id);
+const carrier = openCarrier();
+const canvas = element('view');
+
+const state = {
+  view: OVERLAY, threshold: 1, amount: amountOf(1.6), focus: null, aperture: 'disc', opacity: 0.5, outline: true, hatched: false,
+  split: 0, zoom: 1, x: 0, y: 0, cursor: null, byKeyboard: false, index: 0, grow: 0, feather: 2,
+};
+let renderer, solid, info, map, photograph, fitting = 1, detail = null, sharpenedAsked = false;
+
+// ---- loading ----
+
+async function start() {
+  element('key-list').append(...KEYS.flatMap(([keys, meaning]) => [text('dt', keys), text('dd', meaning)]));
+  renderer = drawnBy();
+  const {photographs} = await carrier.photographs();
+  if (!photographs.length) throw new Error('There is no photograph to show.');
+  await show(photographs[0].index);
+}
+
+function drawnBy() {
+  try {
+    return new Renderer(canvas);
+  } catch {
+    return new FlatRenderer(canvas); // a canvas without WebGL can still have the other context
+  }
+}
+
+async function show(index) {
+  busy('Reading …');
+  Object.assign(state, {index, focus: null, cursor: null, split: 0});
+  sharpenedAsked = false;
+  detail = null;
+  solid = undefined;
+  const [first, told] = await Promise.all([carrier.picture(index, 'photograph'), carrier.info(index)]);
+  info = told;
+  photograph?.close();
+  photograph = await createImageBitmap(first, {colorSpaceConversion: 'none', premultiplyAlpha: 'none'});
+  map = await MeasuredMap.decode(info, await carrier.picture(index, 'map'));
+  renderer.setPicture('photograph', photograph);
+  renderer.setPicture('sharpened', photograph);
+  renderer.setMap(map);
+  element('name').textContent = info.name;
+  document.title = `${info.name} · defocus`;
+  element('unit').textContent = info.unit;
+  for (const part of document.querySelectorAll('.px')) part.hidden = info.unit !== 'px';
+  drawLegend();
+  setThreshold(info.unit === 'px' ? info.threshold : info.automatic_threshold);
+  state.cursor = [info.width / 2, info.height / 2];
+  resize(true);
+  if (state.view >= REFOCUS) await choose(info.unit === 'px' ? state.view : OVERLAY);
+  element('facts').textContent = factsInWords();
+  busy('');
+  document.body.dataset.ready = String(index);
+}
+
+function factsInWords() {
+  const facts = [`${info.width} × ${info.height} px, read by ${info.method}`];
+  if (info.seconds) facts.push(`in ${info.seconds.toFixed(1)} s`);
+  return `${facts.join(' ')}.${info.motion ? ` Movement: ${info.motion}.` : ''}`;
+}
+
+function drawLegend() {
+  const colours = coloursOf(info), ramp = element('ramp').getContext('2d'), row = ramp.createImageData(256, 1);
+  for (let k = 0; k < 256; k++) row.data.set([...colours.subarray(3 * k, 3 * k + 3), 255], 4 * k);
+  ramp.putImageData(row, 0, 0);
+  element('ticks').replaceChildren(...ticksOf(info, 6).map(tick => {
+    const mark = text('span', String(Number(tick.toPrecision(3))));
+    mark.style.left = `${100 * placeOf(info, tick)}%`;
+    return mark;
+  }));
+}
+
+// ---- drawing ----
+
+let frameAsked = false, restTimer;
+
+function redraw() {
+  if (frameAsked) return;
+  frameAsked = true;
+  requestAnimationFrame(() => {
+    frameAsked = false;
+    if (!map) return;
+    if (state.view === SOLID) {
+      solid?.draw();
+      return;
+    }
+    renderer.draw(scene());
+    if (state.view === REFOCUS && renderer.atRest && renderer.unfinished) redraw();
+  });
+}
+
+function scene() {
+  const ratio = canvas.width / canvas.clientWidth;
+  return {
+    size: [info.width, info.height], view: [state.x, state.y, state.zoom * ratio], mode: state.view, lens: lens(),
+    outline: state.outline, hatched: state.hatched, threshold: state.threshold, opacity: state.opacity, split: state.split,
+    aperture: state.aperture, marker: state.byKeyboard ? state.cursor : null, detailBox: detail,
+  };
+}
+
+function lens() {
+  return {amount: state.amount, focus: state.focus?.blur ?? null, inFocusSigma: info.in_focus_sigma};
+}
+
+// Something changed: draw quickly now, and well when nothing changes any more.
+function changed() {
+  if (!map) return;
+  renderer.begin(false);
+  clearTimeout(restTimer);
+  restTimer = setTimeout(() => {
+    renderer.begin(true);
+    redraw();
+    if (carrier.served && renderer instanceof Renderer) askForDetail().catch(complain);
+  }, AT_REST);
+  say();
+  redraw();
+}
+
+function lensChanged() {
+  if (state.view === REFOCUS) renderer.setLens(lens());
+  if ((state.focus || state.amount < 1) && !sharpenedAsked && state.view === REFOCUS) {
+    sharpenedAsked = true;
+    askForSharpened(state.index).catch(complain);
+  }
+  changed();
+}
+
+async function askForSharpened(index) {
+  busy('Sharpening …');
+  const picture = await createImageBitmap(await carrier.picture(index, 'sharpened'), {colorSpaceConversion: 'none'});
+  if (index === state.index) renderer.setPicture('sharpened', picture);
+  picture.close();
+  busy('');
+  changed();
+}
+
+// Where one px of the page's picture would be more than one of the screen, what is in view comes at full size.
+async function askForDetail() {
+  const ratio = canvas.width / canvas.clientWidth, index = state.index;
+  if (state.zoom * ratio <= photograph.width / info.width * 1.05 || photograph.width >= info.width) {
+    detail = null;
+    return;
+  }
+  const half = [canvas.clientWidth / 2 / state.zoom, canvas.clientHeight / 2 / state.zoom];
+  const box = [
+    Math.floor(clamp(state.x - half[0], 0, info.width - 1)), Math.floor(clamp(state.y - half[1], 0, info.height - 1)),
+    Math.ceil(clamp(state.x + half[0], 1, info.width)), Math.ceil(clamp(state.y + half[1], 1, info.height)),
+  ];
+  if (detail && box.join() === detail.join()) return;
+  const blob = await carrier.crop(index, box, Math.max(canvas.width, canvas.height));
+  const picture = await createImageBitmap(blob, {colorSpaceConversion: 'none'});
+  if (index === state.index) {
+    renderer.setPicture('detail', picture);
+    detail = box;
+    redraw();
+  }
+  picture.close();
+}
+
+// ---- words ----
+
+function say() {
+  element('threshold-value').textContent = `${written(state.threshold)} ${info.unit}`;
+  element('threshold').setAttribute('aria-valuetext', `${written(state.threshold)} ${info.unit}`);
+  const {inFocus, readable} = map.shares(state.threshold);
+  element('share').textContent = readable < 0.005 ? 'Nothing in this photograph can be read.'
+    : `${percent(inFocus)} in focus, of the ${percent(readable)} that can be read.`;
+  const aperture = apertureInWords();
+  element('amount-value').textContent = aperture;
+  element('amount').setAttribute('aria-valuetext', aperture);
+  element('focus').textContent = state.focus
+    ? `Focus at ${Math.round(state.focus.x)}, ${Math.round(state.focus.y)}, and at what is as blurred as there.`
+    : 'Focus as taken. Click the photograph to focus elsewhere.';
+  element('split-value').textContent = percent(state.split);
+  element('grow-value').textContent = `${state.grow} px`;
+  element('feather-value').textContent = `${state.feather} px`;
+}
+
+function apertureInWords() {
+  if (state.amount < 1) return state.amount === 0 ? 'all in focus' : `blur less by ${percent(1 - state.amount)}`;
+  if (state.amount === 1) return info.f_number ? `f/${written(info.f_number)}, as taken` : 'as taken';
+  const blur = `blur × ${state.amount.toFixed(1)}`;
+  return info.f_number ? `f/${written(info.f_number / state.amount)}, ${blur}` : blur;
+}
+
+function percent(fraction) {
+  return `${Math.round(100 * fraction)} %`;
+}
+
+function read(x, y, aloud = false) {
+  const inside = map && x >= 0 && y >= 0 && x < info.width && y < info.height;
+  element('pointer').hidden = !inside;
+  if (!inside) {
+    element('reading').textContent = '';
+    return;
+  }
+  const {sigma, confidence} = map.at(x, y), [low, high] = info.coded;
+  const bound = sigma <= low * 1.02 ? '≤ ' : sigma >= high * 0.98 ? '≥ ' : '';
+  const guess = confidence < info.guess_below ? ', a guess' : '';
+  const words = `${bound}${written(sigma)} ${info.unit}, confidence ${percent(confidence)}${guess}`;
+  element('reading').textContent = `${Math.floor(x)}, ${Math.floor(y)}: ${words}`;
+  element('pointer').style.left = `${100 * clamp(placeOf(info, sigma), 0, 1)}%`;
+  if (aloud) {
+    clearTimeout(read.timer);
+    read.timer = setTimeout(() => { element('aloud').textContent = words; }, 250);
+  }
+}
+
+function busy(words) {
+  element('busy').textContent = words;
+}
+
+function complain(error) {
+  busy(error.message);
+}
+
+function text(kind, words) {
+  const made = document.createElement(kind);
+  made.textContent = words;
+  return made;
+}
+
+// ---- what people set ----
+
+async function choose(view) {
+  if (view >= REFOCUS && info?.unit !== 'px') return;
+  state.view = view;
+  document.querySelector(`input[name=view][value="${view}"]`).checked = true;
+  canvas.hidden = view === SOLID;
+  element('solid').hidden = view !== SOLID;
+  if (view === SOLID) {
+    await showSolid();
+    return;
+  }
+  lensChanged();
+}
+
+async function showSolid() {
+  if (!solid) {
+    busy('Making the surface …');
+    solid = new Solid(element('solid'));
+    await solid.load(info, photograph, await carrier.picture(state.index, 'depth'));
+    busy('');
+  }
+  const box = element('solid').getBoundingClientRect();
+  solid.resize(Math.round(box.width * devicePixelRatio), Math.round(box.height * devicePixelRatio));
+  element('reading').textContent = info.depth.unit === 'm' ? 'Depth in metres by the lens.' : 'Depth without scale.';
+}
+
+function setThreshold(threshold) {
+  state.threshold = threshold;
+  element('threshold').value = 1000 * clamp(placeOf(info, threshold), 0, 1);
+  changed();
+}
+
+function focusAt(x, y) {
+  if (info.unit !== 'px' || x < 0 || y < 0 || x >= info.width || y >= info.height) return;
+  state.focus = {x, y, blur: beyondFocus(map.sigmaAround(x, y), info.in_focus_sigma)};
+  if (state.amount < 1) setAmount(0);
+  lensChanged();
+}
+
+function setAmount(position) {
+  element('amount').value = position;
+  state.amount = amountOf(Number(position));
+}
+
+function setZoom(zoom, x = state.x, y = state.y) {
+  const wanted = clamp(zoom, fitting * 0.5, Math.max(NEAREST, fitting));
+  state.x = x + (state.x - x) * state.zoom / wanted;
+  state.y = y + (state.y - y) * state.zoom / wanted;
+  state.zoom = wanted;
+  moved();
+}
+
+function moved() {
+  state.x = clamp(state.x, 0, info.width);
+  state.y = clamp(state.y, 0, info.height);
+  changed();
+}
+
+function resize(whole) {
+  if (!map) return;
+  if (state.view === SOLID) {
+    showSolid().catch(complain);
+    return;
+  }
+  const box = canvas.getBoundingClientRect(), ratio = Math.min(devicePixelRatio, 2);
+  if (!box.width) return;
+  renderer.resize(Math.max(1, Math.round(box.width * ratio)), Math.max(1, Math.round(box.height * ratio)));
+  const before = fitting;
+  fitting = 0.98 * Math.min(box.width / info.width, box.height / info.height);
+  if (whole || state.zoom === before) Object.assign(state, {zoom: fitting, x: info.width / 2, y: info.height / 2});
+  changed();
+}
+
+// ---- exports ----
+
+async function exportAs(kind) {
+  const told = element('exported');
+  told.textContent = 'Exporting …';
+  if (kind === 'view') {
+    await download(await new Promise(done => shownCanvas().toBlob(done)), 'view');
+    told.textContent = 'Saved what is in view.';
+  } else if (carrier.served) {
+    const answer = await carrier.send(state.index, 'export', exportValues(kind));
+    told.textContent = `Wrote ${answer.name} in ${answer.seconds.toFixed(1)} s.`;
+  } else {
+    const picture = kind === 'mask' ? maskPicture() : cutout();
+    await download(await picture.convertToBlob(), kind);
+    told.textContent = `Saved at ${picture.width} × ${picture.height} px${kind === 'mask' ? '; white is in focus' : ''}.`;
+  }
+}
+
+function shownCanvas() {
+  if (state.view !== SOLID) return canvas;
+  solid.draw(); // a drawn surface is kept only until it has been shown
+  return element('solid');
+}
+
+function exportValues(kind) {
+  const {threshold, grow, feather, amount, aperture, focus} = state;
+  const values = {
+    mask: {threshold, grow, feather, convention: element('convention')?.value},
+    cutout: {threshold, grow, feather},
+    refocused: {amount, aperture, focus: focus && [Math.floor(focus.x), Math.floor(focus.y)]},
+    layers: {threshold, amount: Math.max(amount, 1), aperture},
+    map: {format: element('map-format')?.value},
+    depth: {},
+  };
+  return {kind, ...values[kind]};
+}
+
+function maskPicture() {
+  const mask = maskOf(map, state), picture = new ImageData(map.width, map.height);
+  mask.forEach((value, k) => picture.data.set([255 * value, 255 * value, 255 * value, 255], 4 * k));
+  return enlarged(picture);
+}
+
+function cutout() {
+  const matte = enlargedMatte(), canvas = new OffscreenCanvas(photograph.width, photograph.height);
+  const context = canvas.getContext('2d');
+  context.drawImage(photograph, 0, 0);
+  context.globalCompositeOperation = 'destination-in';
+  context.drawImage(matte, 0, 0);
+  return canvas;
+}
+
+function enlargedMatte() {
+  const mask = maskOf(map, state), picture = new ImageData(map.width, map.height);
+  mask.forEach((value, k) => { picture.data[4 * k + 3] = 255 * value; });
+  return enlarged(picture);
+}
+
+function enlarged(picture) {
+  const small = new OffscreenCanvas(picture.width, picture.height);
+  small.getContext('2d').putImageData(picture, 0, 0);
+  const large = new OffscreenCanvas(photograph.width, photograph.height);
+  large.getContext('2d').drawImage(small, 0, 0, large.width, large.height);
+  return large;
+}
+
+async function download(blob, kind) {
+  const link = document.createElement('a');
+  link.href = URL.createObjectURL(blob);
+  link.download = `${info.name.replace(/\.[^.]*$/, '')}.defocus.${kind}.png`;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+}
+
+// ---- controls ----
+
+for (const button of document.querySelectorAll('input[name=view]')) {
+  button.addEventListener('change', () => choose(Number(button.value)).catch(complain));
+}
+for (const button of document.querySelectorAll('[data-export]')) {
+  button.addEventListener('click', () => exportAs(button.dataset.export).catch(error => {
+    element('exported').textContent = error.message;
+  }));
+}
+element('threshold').addEventListener('input', event => {
+  state.threshold = sigmaOf(info, event.target.value / 1000);
+  changed();
+});
+for (const name of ['opacity', 'split', 'grow', 'feather']) {
+  element(name).addEventListener('input', event => {
+    state[name] = Number(event.target.value);
+    changed();
+  });
+}
+for (const name of ['outline', 'hatched']) {
+  element(name).addEventListener('change', event => {
+    state[name] = event.target.checked;
+    changed();
+  });
+}
+element('amount').addEventListener('input', event => {
+  // Near the dot it is as taken exactly.
+  state.amount = amountOf(Math.abs(event.target.value) < 0.04 ? 0 : Number(event.target.value));
+  choose(REFOCUS).catch(complain);
+});
+element('aperture').addEventListener('change', event => {
+  state.aperture = event.target.value;
+  lensChanged();
+});
+element('as-it-was').addEventListener('click', () => {
+  state.focus = null;
+  setAmount(0);
+  lensChanged();
+});
+element('help').addEventListener('click', () => element('keys').showModal());
+
+// ---- pointer ----
+
+const fingers = new Map();
+let pressed = null, dragged = false;
+
+const placeUnder = event => {
+  const box = canvas.getBoundingClientRect();
+  return [
+    state.x + (event.clientX - box.left - box.width / 2) / state.zoom,
+    state.y + (event.clientY - box.top - box.height / 2) / state.zoom,
+  ];
+};
+
+canvas.addEventListener('pointerdown', event => {
+  if (!map) return;
+  canvas.setPointerCapture(event.pointerId);
+  fingers.set(event.pointerId, [event.clientX, event.clientY]);
+  pressed = [event.clientX, event.clientY, state.x, state.y];
+  dragged = fingers.size > 1;
+  state.byKeyboard = false;
+});
+canvas.addEventListener('pointermove', event => {
+  if (!map) return;
+  const before = fingers.get(event.pointerId);
+  if (before && fingers.size === 2) {
+    const other = [...fingers].find(([id]) => id !== event.pointerId)[1];
+    const apart = from => Math.hypot(from[0] - other[0], from[1] - other[1]) || 1;
+    const now = [event.clientX, event.clientY];
+    setZoom(state.zoom * apart(now) / apart(before), ...placeUnder(event));
+    fingers.set(event.pointerId, now);
+  } else if (before && pressed) {
+    if (Math.hypot(event.clientX - pressed[0], event.clientY - pressed[1]) > 4) dragged = true;
+    if (dragged) {
+      state.x = pressed[2] - (event.clientX - pressed[0]) / state.zoom;
+      state.y = pressed[3] - (event.clientY - pressed[1]) / state.zoom;
+      moved();
+    }
+  }
+  state.cursor = placeUnder(event);
+  read(...state.cursor);
+});
+for (const ended of ['pointerup', 'pointercancel']) {
+  canvas.addEventListener(ended, event => {
+    if (!fingers.delete(event.pointerId) || dragged || ended === 'pointercancel') return;
+    const place = placeUnder(event);
+    read(...place);
+    if (state.view === REFOCUS) focusAt(...place);
+  });
+}
+canvas.addEventListener('pointerleave', () => read(-1, -1));
+canvas.addEventListener('wheel', event => {
+  event.preventDefault();
+  if (map) setZoom(state.zoom * Math.exp(-event.deltaY * 0.002), ...placeUnder(event));
+}, {passive: false});
+canvas.addEventListener('dblclick', event => fullSize(placeUnder(event)));
+
+function fullSize(place) {
+  const ratio = canvas.width / canvas.clientWidth;
+  if (Math.abs(state.zoom * ratio - 1) < 0.01) resize(true);
+  else setZoom(1 / ratio, ...place);
+}
+
+// ---- keys ----
+
+const nudge = (name, by) => {
+  const slider = element(name);
+  slider.value = Number(slider.value) + by;
+  slider.dispatchEvent(new Event('input'));
+};
+const does = {
+  1: () => choose(PHOTOGRAPH), 2: () => choose(OVERLAY), 3: () => choose(MAP), 4: () => choose(REFOCUS), 5: () => choose(SOLID),
+  f: async () => { await choose(REFOCUS); focusAt(...state.cursor); },
+  z: () => fullSize(state.cursor),
+  '+': () => setZoom(state.zoom * 1.25), '=': () => setZoom(state.zoom * 1.25), '-': () => setZoom(state.zoom / 1.25),
+  0: () => { if (state.view === SOLID) solid.reset(); else resize(true); },
+  '[': () => nudge('threshold', -10), ']': () => nudge('threshold', 10),
+  ',': () => nudge('amount', -0.1), '.': () => nudge('amount', 0.1),
+  o: () => element('outline').click(), u: () => element('hatched').click(),
+  m: () => exportAs('mask'), x: () => exportAs('cutout'), e: () => carrier.served && exportAs('refocused'),
+  '?': () => element('keys').showModal(),
+};
+const ARROWS = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]};
+let held = null;
+
+addEventListener('keydown', event => {
+  if (event.ctrlKey || event.metaKey || event.altKey || element('keys').open || !map) return;
+  const {key, target} = event, arrow = ARROWS[key];
+  const inField = target.matches('input[type=range], select');
+  if (arrow && target === element('solid')) {
+    event.preventDefault();
+    solid.turnBy(arrow[0] * 0.06, arrow[1] * 0.06);
+    return;
+  }
+  if (arrow) {
+    if (target !== canvas) return;
+    event.preventDefault();
+    const step = (event.shiftKey ? 1 : Math.max(1, 12 / state.zoom));
+    state.byKeyboard = true;
+    state.cursor = [
+      clamp(state.cursor[0] + arrow[0] * step, 0, info.width - 1), clamp(state.cursor[1] + arrow[1] * step, 0, info.height - 1),
+    ];
+    read(...state.cursor, true);
+    redraw();
+    return;
+  }
+  if (inField && target.tagName === 'SELECT') return; // letters choose there
+  if (key === 'Enter' && target === canvas) {
+    does.f();
+    return;
+  }
+  if (key.toLowerCase() === 'b' && held === null) {
+    held = state.split;
+    state.split = 1;
+    redraw();
+    return;
+  }
+  const action = does[key] ?? does[key.toLowerCase()];
+  if (!action) return;
+  event.preventDefault();
+  Promise.resolve(action()).catch(complain);
+});
+addEventListener('keyup', event => {
+  if (event.key.toLowerCase() !== 'b' || held === null) return;
+  state.split = held;
+  held = null;
+  redraw();
+});
+new ResizeObserver(() => resize(false)).observe(element('stage'));
+
+start().catch(complain);
