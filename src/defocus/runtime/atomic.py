@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["atomic_write", "write_bytes", "write_text"]
+__all__ = ["atomic_write", "publish", "write_bytes", "write_text"]
 
 
 @contextmanager
@@ -56,6 +56,42 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
         with suppress(OSError):
             part.unlink()
         raise
+
+
+def publish(finished: Path, path: Path) -> None:
+    """Give a finished file its name, unless another file has that name; nobody ever sees a part of it there.
+
+    Parameters
+    ----------
+    finished : file on the same file system, which is gone afterwards.
+    path : its name; nothing that is there is replaced.
+
+    Raises
+    ------
+    FileExistsError
+        If something of that name is there; `finished` stays.
+    OSError
+        If the folder cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_bytes(Path(folder) / "finished", b"1")
+    ...     publish(Path(folder) / "finished", Path(folder) / "named")
+    ...     [path.name for path in Path(folder).iterdir()]
+    ['named']
+    """
+    try:
+        os.link(finished, path)  # unlike a rename, it fails where the name is taken
+    except FileExistsError:
+        raise
+    except (OSError, NotImplementedError):  # a file system without links: the name is taken first, then filled
+        path.open("xb").close()
+        os.replace(finished, path)  # noqa: PTH105 (documented as atomic)
+    else:
+        finished.unlink()
+    _sync_folder(path.parent)
 
 
 def _sync_folder(folder: Path) -> None:
