@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from defocus.applications.segment import segment
 from defocus.errors import ParameterError
 from defocus.photograph import Photograph, encode_photograph
 from defocus.photograph.exif import Entry, parse_exif
@@ -18,13 +19,37 @@ from defocus.photograph.exif import Entry, parse_exif
 if TYPE_CHECKING:
     import psdtags
 
+    from defocus.maps.defocus_map import DefocusMap
     from defocus.provenance import Provenance
 
-__all__ = ["layered_tiff"]
+__all__ = ["blur_mask", "layered_tiff"]
 
 _IMAGE_SOURCE_DATA, _UNDEFINED = 37724, 7
 _LARGEST = 2**31
 """Bytes of all layers, uncompressed, from which the file might not fit into a TIFF of 4 GiB."""
+
+
+def blur_mask(
+    photograph: Photograph, defocus_map: DefocusMap, *, threshold: float | None = None, moved: bool = False
+) -> NDArray[np.float32]:
+    """Return the mask of the blurred layer: H x W float32, 0 where the photograph shows, 1 where the blurred one does.
+
+    Parameters
+    ----------
+    photograph : H x W px.
+    defocus_map : its map.
+    threshold : blur in the map's unit from which on the blurred layer shows; found for the photograph if None.
+    moved : whether the focus was moved elsewhere: then the blurred layer shows everywhere, as what was in focus need
+        not be any more.
+
+    Raises
+    ------
+    ParameterError
+        If the threshold is less than 0, or the map is of another size.
+    """
+    if moved:
+        return np.ones((photograph.height, photograph.width), np.float32)
+    return segment(photograph, defocus_map, threshold=threshold).matte
 
 
 def layered_tiff(
@@ -34,7 +59,7 @@ def layered_tiff(
     *,
     made_from: Provenance | None = None,
 ) -> bytes:
-    """Return a TIFF with two layers: "Photograph", and above it "Blurred", with a mask that shows it where it is white.
+    r"""Return a TIFF with two layers: "Photograph", and above it "Blurred", with a mask that shows it where it is white.
 
     Painting the mask black brings the photograph back, white the blur. Depth, colour profile, EXIF and XMP are the
     photograph's.
@@ -56,7 +81,7 @@ def layered_tiff(
     >>> import defocus
     >>> photo = defocus.Photograph(np.random.default_rng(1).integers(0, 256, (60, 90, 3), np.uint8))
     >>> layered_tiff(photo, photo.pixels // 2, np.ones((60, 90), np.float32))[:4]
-    b'II*\\x00'
+    b'II*\x00'
     """
     import psdtags
 
@@ -85,9 +110,7 @@ def layered_tiff(
             layers=[_layer("Photograph", below, opaque), _layer("Blurred", above, opaque, mask)],
             has_transparency=False,
         ),
-        usermask=psdtags.PsdUserMask(
-            colorspace=psdtags.PsdColorSpaceType.RGB, components=(65535, 0, 0, 0), opacity=50
-        ),
+        usermask=psdtags.PsdUserMask(colorspace=psdtags.PsdColorSpaceType.RGB, components=(65535, 0, 0, 0), opacity=50),
     )
     tag = source.tobytes(compression=psdtags.PsdCompressionType.ZIP_PREDICTED)
     return encode_photograph(
@@ -99,9 +122,7 @@ def _whole_numbers(pixels: NDArray[Any]) -> NDArray[Any]:
     return np.rint(np.clip(pixels, 0, 1) * 65535).astype(np.uint16) if pixels.dtype.kind == "f" else pixels
 
 
-def _layer(
-    name: str, pixels: NDArray[Any], opaque: NDArray[Any], mask: NDArray[Any] | None = None
-) -> psdtags.PsdLayer:
+def _layer(name: str, pixels: NDArray[Any], opaque: NDArray[Any], mask: NDArray[Any] | None = None) -> psdtags.PsdLayer:
     import psdtags
 
     height, width = pixels.shape[:2]

@@ -157,9 +157,9 @@ def moved_border(mask: NDArray[np.bool_], grow: float, feather: float) -> NDArra
     if mask.all() or not mask.any() or (grow == 0 and feather <= 1):
         return mask.astype(np.float32)
     # To the boundary, which runs between two pixels: more than 0 inside.
-    border = ndimage.distance_transform_edt(mask).astype(np.float32)
+    inside = ndimage.distance_transform_edt(mask).astype(np.float32)
     outside = ndimage.distance_transform_edt(~mask).astype(np.float32)
-    border = np.where(mask, border - np.float32(0.5), np.float32(0.5) - outside) + np.float32(grow)
+    border = np.where(mask, inside - np.float32(0.5), np.float32(0.5) - outside) + np.float32(grow)
     if feather <= 1:
         return np.asarray(border > 0, np.float32)
     return np.clip(0.5 + border / np.float32(feather), 0, 1).astype(np.float32)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import typer
 
@@ -66,6 +66,14 @@ def command(
     meshes: Annotated[
         bool, typer.Option("--mesh/--no-mesh", help="Also write a surface (.glb, .ply), a turntable GIF and a viewer.")
     ] = True,
+    portrait: Annotated[
+        bool,
+        typer.Option(
+            "--portrait",
+            help="Also write NAME.defocus.portrait.jpg, the photograph with its depth inside (GDepth), as telephones "
+            "make them.",
+        ),
+    ] = False,
 ) -> None:
     """Depth from defocus: in metres where the lens is known, else relative.
 
@@ -76,7 +84,7 @@ def command(
     the distance in focus, nor whether soft texture is defocus.
     """
     process_photographs(
-        _Depth(focal_length, f_number, focus_distance, sensor_width, side, meshes),
+        _Depth(focal_length, f_number, focus_distance, sensor_width, side, meshes, portrait),
         options,
     ).conclude()
 
@@ -89,6 +97,8 @@ class _Depth(Task):
     sensor_width: float | None
     side: Side
     meshes: bool
+    portrait: bool
+    own_colours: ClassVar[bool] = True
 
     def outputs(self, photo: Path, stem: Path) -> dict[str, Path]:
         from defocus.cli.files import DEPTH_ENDING, with_ending
@@ -101,6 +111,8 @@ class _Depth(Task):
                 "turntable": ".defocus.turntable.gif",
                 "viewer": ".defocus.viewer.html",
             }
+        if self.portrait:
+            endings["portrait"] = ".defocus.portrait.jpg"
         return {kind: with_ending(stem, ending) for kind, ending in endings.items()}
 
     def options(self, kind: str) -> dict[str, Any]:
@@ -137,17 +149,19 @@ class _Depth(Task):
 
         from defocus.applications import surface
         from defocus.applications.depth import AMBIGUITIES, depth
+        from defocus.applications.portrait import portrait_jpeg
         from defocus.cli.files import png
         from defocus.provenance import stamp
         from defocus.runtime.atomic import write_bytes
 
         defocus_map = found.whole()
-        d = depth(photograph, defocus_map, lens=self.find_lens(photograph), side=self.side, progress=report)
+        shown = photograph.in_srgb()
+        d = depth(shown, defocus_map, lens=self.find_lens(photograph), side=self.side, progress=report)
         levels = d.depth * (65535 if d.unit == "relative" else 1000)
 
         @cache  # made once for all the files that show it, and only if there are any
         def made_surface() -> surface.Surface:
-            return surface.surface(np.rint(photograph.as_float(np.float32) * 255).astype(np.uint8), d)
+            return surface.surface(np.rint(shown.as_float(np.float32) * 255).astype(np.uint8), d)
 
         def save(path: Path, made_from: Provenance) -> None:
             write_bytes(path, png(np.rint(np.minimum(levels, 65535)).astype(np.uint16), made_from))
@@ -172,6 +186,7 @@ class _Depth(Task):
                 "ply": lambda made_from: stamp(surface.ply(made_surface()), made_from),
                 "turntable": lambda made_from: stamp(surface.turntable_gif(made_surface()), made_from),
                 "viewer": viewer_page,
+                "portrait": lambda made_from: portrait_jpeg(photograph, d, made_from=made_from),
             },
         )
 
