@@ -9,7 +9,7 @@ the map), which is meant for maps that end at 2 px.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -189,10 +189,9 @@ def cut_out(photograph: Photograph, s: Segmentation) -> Photograph:
         raise ParameterError("The segmentation is of another photograph: segment this one.")
     dtype = photograph.pixels.dtype
     full = 1.0 if dtype.kind == "f" else float(np.iinfo(dtype).max)
-    opaque = 1 - s.matte
+    alpha: NDArray[Any] = (1 - s.matte) * np.float32(full)
     if photograph.alpha is not None:
-        opaque = opaque * (photograph.alpha / np.float32(full))
-    alpha = opaque * np.float32(full)
+        alpha *= (photograph.alpha / full).astype(np.float32)
     return replace(photograph, alpha=(alpha if dtype.kind == "f" else np.rint(alpha)).astype(dtype))
 
 

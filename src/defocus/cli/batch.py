@@ -36,7 +36,7 @@ from defocus.cli.messages import error_message, warnings_about, without_path
 from defocus.cli.options import Options
 from defocus.cli.terminal import ProgressBar, say, write_binary
 from defocus.cli.up_to_date import ANY_SUFFIX, find_outputs
-from defocus.errors import MapFileError, OutputError, ParameterError, WeightsError
+from defocus.errors import OutputError, ParameterError, WeightsError
 from defocus.provenance import Provenance, is_output
 
 if TYPE_CHECKING:  # numpy must not load for --help
@@ -279,7 +279,7 @@ def _line(task: Task, record: dict[str, Any]) -> str | None:
 
 def _prepare(task: Task, options: Options, found: Found, given: Any, weights: Path | None) -> list[_Job]:
     """Check what can be checked before any photograph is read, and say what is to be done with each."""
-    from defocus.estimation import check_device, find_parameters
+    from defocus.estimation import check_device, find_parameters, map_recipe
     from defocus.methods.registry import find_method
 
     if not found.photographs and not found.failures:
@@ -301,15 +301,10 @@ def _prepare(task: Task, options: Options, found: Found, given: Any, weights: Pa
         chosen = find_method(options.method)
         parameters = find_parameters(chosen, given)
         check_device(chosen, options.device)
-        weights_sha256 = chosen.weights_sha256(weights)
+        recipe = map_recipe(chosen, parameters, weights)
         prepare_folder(folder if one_file is None else one_file.parent)
     except (ParameterError, WeightsError) as error:
         raise typer.BadParameter(str(error)) from error
-    recipe = {
-        "method": options.method,
-        "parameters": dataclasses.asdict(parameters),
-        "weights_sha256": weights_sha256,
-    }
     if weights is not None:
         _try_weights(options.method, parameters, weights)
     jobs = []
@@ -502,23 +497,16 @@ def _process(job: _Job, report: Progress) -> _Answer:
 def _find_map(job: _Job, photograph: Photograph, report: Progress) -> tuple[MapStrips, Path | None]:
     """The map of a photograph and the file it came from: the one given, one saved earlier, or a new one (None)."""
     from defocus.estimation import estimate_strips
-    from defocus.maps.map_file import load
+    from defocus.maps.map_file import load, load_saved
     from defocus.maps.map_strips import MapStrips
     from defocus.methods.registry import find_method
-    from defocus.provenance import read_provenance
 
     if job.map_file is not None:
         return MapStrips.of(load(job.map_file)), job.map_file
     if job.task.uses_saved_map:
-        for path in job.saved_maps:
-            stored = read_provenance(path)
-            if stored is None or stored.options.get("reduced", 1) != 1:
-                continue
-            if stored == Provenance("map", photograph.sha256, job.map_recipe, stored.options).as_stored():
-                try:
-                    return MapStrips.of(load(path)), path
-                except MapFileError as error:
-                    warnings.warn(f"{error} The map is estimated anew.", stacklevel=1)
+        saved = load_saved(job.saved_maps, photograph.sha256, job.map_recipe)
+        if saved is not None:
+            return MapStrips.of(saved[0]), saved[1]
     return (
         estimate_strips(
             job.task.to_estimate(photograph),
