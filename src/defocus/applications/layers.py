@@ -59,7 +59,7 @@ def layered_tiff(
     *,
     made_from: Provenance | None = None,
 ) -> bytes:
-    r"""Return a TIFF with two layers: "Photograph", and above it "Blurred", with a mask that shows it where it is white.
+    r"""Return a TIFF with two layers: "Photograph", and above it "Blurred" with a mask that shows it where it is white.
 
     Painting the mask black brings the photograph back, white the blur. Depth, colour profile, EXIF and XMP are the
     photograph's.
