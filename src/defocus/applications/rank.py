@@ -26,8 +26,10 @@ from defocus.photograph import PhotographLike, as_photograph
 if TYPE_CHECKING:
     from defocus.maps.defocus_map import DefocusMap
     from defocus.photograph import Photograph
+    from defocus.photograph.exif import Exif
 
 _SUBJECT_AREA = 0x9214  # Pillow has no name for it
+_SUBJECT_LOCATION = int(Base.SubjectLocation)
 THRESHOLD = 1.0
 """px; blur of this sigma begins to show when a photograph is looked at pixel for pixel."""
 READABLE = 0.35
@@ -45,6 +47,8 @@ _AS_SHARP = 1.25
 """A cell belongs to the sharpest region up to this many times the sharpest sigma: a quarter is what maps err by."""
 _CENTRE = 0.3
 """Standard deviation of the central weight, as a fraction of the frame's sides."""
+_PLACE = 0.04
+"""Standard deviation, as a fraction of the longer side, over which the place is found where most is sharp."""
 _POINT = 0.1
 """Side of the square that a focus point stands for, as a fraction of the frame's longer side."""
 
@@ -79,6 +83,10 @@ class Sharpness:
     at : length in px of the photograph's longer side that sigmas and threshold are for; None: as it is.
     shaken : whether the whole photograph is blurred by one movement, as when the camera was shaken, which is not
         defocus; None where it was not looked for.
+    median_sigma : px, the median sigma of what can be read in the frame.
+    sharpest_at : x and y of a place in the sharpest region, fractions 0..1 of the frame; where to look first.
+    least_sigma : px, the smallest sigma that the map can tell; what is sharper reads as this.
+    shake_length : px, length of the movement of the camera; None where it was not shaken.
     """
 
     in_focus: float | None
@@ -92,6 +100,10 @@ class Sharpness:
     threshold: float
     at: int | None
     shaken: bool | None = None
+    median_sigma: float | None = None
+    sharpest_at: tuple[float, float] | None = None
+    least_sigma: float = 0.0
+    shake_length: float | None = None
 
 
 def sharpness(
@@ -150,13 +162,14 @@ def sharpness(
     readable = defocus_map.confidence[::step, ::step] >= READABLE
     focused = in_focus(sigma, threshold)
     frame = _Region.measure(sigma, focused, readable, np.ones_like(readable))
+    found = None if frame.sharpest is None else _sharpest_region(sigma, readable, frame.sharpest)
     region: NDArray[np.bool_] | None
     box: Box | None
     if subject is not None:
         box = Box(*subject)
         region = _window(box, sigma.shape)
     else:
-        region = None if frame.sharpest is None else _sharpest_region(sigma, readable, frame.sharpest)
+        region = None if found is None else found.region
         box = None if region is None else _bounds(region)
     inside = _Region(None, 0.0, None, None) if region is None else _Region.measure(sigma, focused, readable, region)
     return Sharpness(
@@ -171,6 +184,10 @@ def sharpness(
         threshold=threshold,
         at=at,
         shaken=None if motion is None else motion.shaken,
+        median_sigma=frame.median,
+        sharpest_at=None if found is None else found.at,
+        least_sigma=float(defocus_map.sigma_range[0] * scale),
+        shake_length=float(motion.camera.length * scale) if motion is not None and motion.shaken else None,
     )
 
 
@@ -236,21 +253,34 @@ def in_focus(sigma: NDArray[np.float32], threshold: float) -> NDArray[np.float32
 
 
 def subject_from_exif(photograph: Photograph) -> Box | None:
-    """The subject region that the camera wrote: EXIF SubjectArea (0x9214), a point, circle or rectangle.
+    """The subject region that the camera wrote, see `subject_area`.
+
+    Parameters
+    ----------
+    photograph : with the path of its file.
+    """
+    size = photograph.full_size or (photograph.width, photograph.height)
+    return subject_area(photograph.tags, size, photograph.orientation)
+
+
+def subject_area(tags: Exif, size: tuple[int, int], orientation: int | None = None) -> Box | None:
+    """The subject region that the camera wrote: EXIF SubjectArea, a point, circle or rectangle, or SubjectLocation.
 
     A point stands for a square of a tenth of the longer side, a circle for the square around it.
 
     Parameters
     ----------
-    photograph : with the path of its file.
+    tags : EXIF of the photograph.
+    size : width and height, px, of the upright photograph.
+    orientation : EXIF orientation of the photograph's file, 1..8; that of `tags` if None.
 
     Returns
     -------
     Box of the upright frame, cut at its borders; None where none is written or it lies outside.
     """
-    tags, turn = photograph.tags, photograph.orientation
-    area = tags.numbers(_SUBJECT_AREA)
-    stored = (photograph.width, photograph.height) if turn < 5 else (photograph.height, photograph.width)
+    turn = tags.orientation if orientation is None else orientation
+    area = tags.numbers(_SUBJECT_AREA) or tags.numbers(_SUBJECT_LOCATION)
+    stored = size if turn < 5 else size[::-1]
     # The tag is in px of the photograph as it was taken; the file may hold a smaller copy.
     width, height = (
         tags.number(tag) or float(n) for tag, n in zip((Base.ExifImageWidth, Base.ExifImageHeight), stored, strict=True)
@@ -333,10 +363,16 @@ def _bounds(region: NDArray[np.bool_]) -> Box:
     )
 
 
-def _sharpest_region(
-    sigma: NDArray[np.float32], readable: NDArray[np.bool_], sharpest: float
-) -> NDArray[np.bool_] | None:
-    """The largest connected region about as sharp as the sharpest there is, what is central weighing more."""
+class _Sharpest(NamedTuple):
+    region: NDArray[np.bool_]
+    at: tuple[float, float]
+
+
+def _sharpest_region(sigma: NDArray[np.float32], readable: NDArray[np.bool_], sharpest: float) -> _Sharpest | None:
+    """The largest connected region about as sharp as the sharpest there is, what is central weighing more.
+
+    And where in it most is sharp: x and y, fractions of the frame.
+    """
     height, width = sigma.shape
     edge = max(1, -(-max(height, width) // _CELLS))
     as_sharp = readable & (sigma <= _AS_SHARP * sharpest)
@@ -351,4 +387,7 @@ def _sharpest_region(
     central = np.exp(-0.5 * (rows[:, None] ** 2 + columns**2) / _CENTRE**2)
     weights = ndimage.sum_labels(sharp * central, labels, np.arange(1, number + 1))
     chosen = labels == 1 + int(np.argmax(weights))
-    return np.asarray(np.kron(chosen, np.ones((edge, edge), bool))[:height, :width])
+    around = ndimage.gaussian_filter(np.where(chosen, sharp * central, 0), _PLACE * max(cells.shape), mode="constant")
+    row, column = np.unravel_index(np.argmax(np.where(chosen, around, -1)), cells.shape)
+    at = min((float(column) + 0.5) * edge / width, 1.0), min((float(row) + 0.5) * edge / height, 1.0)
+    return _Sharpest(np.asarray(np.kron(chosen, np.ones((edge, edge), bool))[:height, :width]), at)

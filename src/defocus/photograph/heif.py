@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from defocus.errors import PhotographError
@@ -10,7 +12,7 @@ from defocus.photograph.decoded import Decoded, stretch, warn
 from defocus.photograph.source import Source
 from defocus.runtime.cores import available_cores
 
-__all__ = ["is_heif", "read_heif"]
+__all__ = ["heif_metadata", "is_heif", "read_heif"]
 
 _BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _HDR_TRANSFERS = (16, 18)  # PQ and HLG in ITU-T H.273
@@ -22,14 +24,8 @@ def is_heif(source: Source) -> bool:
     return head[4:8] == b"ftyp" and head[8:12] in _BRANDS and b"avif" not in head[8:]
 
 
-def read_heif(source: Source) -> Decoded:
-    """Read a HEIC photograph.
-
-    Raises
-    ------
-    PhotographError
-        If pillow-heif is not installed.
-    """
+def _opened(source: Source) -> Any:
+    """Open a HEIC file; its pixels are decoded when they are asked for."""
     try:
         import pillow_heif
     except ImportError as error:
@@ -40,9 +36,27 @@ def read_heif(source: Source) -> Decoded:
     usual = pillow_heif.options.DECODE_THREADS
     pillow_heif.options.DECODE_THREADS = min(usual, available_cores())
     try:
-        picture = pillow_heif.open_heif(source.file, convert_hdr_to_8bit=False)
+        return pillow_heif.open_heif(source.file, convert_hdr_to_8bit=False)
     finally:
         pillow_heif.options.DECODE_THREADS = usual
+
+
+def heif_metadata(source: Source) -> tuple[tuple[int, int], bytes | None, bytes | None]:
+    """Return width and height in px of the upright photograph, EXIF and XMP, without decoding its pixels."""
+    picture = _opened(source)
+    xmp = picture.info.get("xmp")
+    return picture.size, picture.info.get("exif") or None, xmp if isinstance(xmp, bytes) else None
+
+
+def read_heif(source: Source) -> Decoded:
+    """Read a HEIC photograph.
+
+    Raises
+    ------
+    PhotographError
+        If pillow-heif is not installed.
+    """
+    picture = _opened(source)
     width, height = picture.size
     source.check_size(height, width, 8)
     nclx = picture.info.get("nclx_profile") or {}

@@ -16,7 +16,7 @@ from defocus.photograph.decoded import Decoded, incomplete
 from defocus.photograph.pillow import from_pillow, open_pillow
 from defocus.photograph.source import Source
 
-__all__ = ["read_jpeg"]
+__all__ = ["read_jpeg", "read_reduced_jpeg"]
 
 _END = b"\xff\xd9"
 _BLOCK = 8
@@ -67,6 +67,37 @@ def read_jpeg(source: Source) -> Decoded:
     with open_pillow(io.BytesIO(data), source) as image:
         decoded = from_pillow(image, source)
     return decoded if missing is None else replace(decoded, missing=missing)
+
+
+def read_reduced_jpeg(source: Source, longest: int) -> tuple[Decoded, tuple[int, int]] | None:
+    """Read a JPEG at a half, a quarter or an eighth of its size, which libjpeg decodes in less time.
+
+    Parameters
+    ----------
+    source : the file.
+    longest : px that the longer side has at least, if it has in the file.
+
+    Returns
+    -------
+    What was decoded, and the file's own width and height as stored, px; None where the file is damaged, or of colours
+    that have to be read by `read_jpeg`.
+    """
+    data = source.read()
+    with open_pillow(io.BytesIO(data), source) as image:
+        colours = _COLOURS.get(image.mode)
+        if colours is None or _zeros_within(data) is not None:
+            return None
+        least = [-(-longest * side // max(image.size)) for side in image.size]
+        try:
+            height, width, *_ = simplejpeg.decode_jpeg_header(data, strict=False)
+            if (width, height) != image.size:
+                return None
+            pixels = simplejpeg.decode_jpeg(
+                data, colorspace=colours, min_width=least[0], min_height=least[1], min_factor=1, strict=True
+            )
+        except ValueError:
+            return None
+        return from_pillow(image, source, pixels), image.size
 
 
 def _zeros_within(data: bytes) -> int | None:

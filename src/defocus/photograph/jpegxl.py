@@ -11,7 +11,7 @@ from defocus.photograph.colour import Space
 from defocus.photograph.decoded import Decoded
 from defocus.photograph.source import Source
 
-__all__ = ["SIGNATURES", "is_jpegxl", "jpegxl_size", "read_jpegxl"]
+__all__ = ["SIGNATURES", "is_jpegxl", "jpegxl_metadata", "jpegxl_size", "read_jpegxl"]
 
 _CODESTREAM, _CONTAINER = b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"
 SIGNATURES = (_CODESTREAM, _CONTAINER)
@@ -47,10 +47,20 @@ def read_jpegxl(source: Source) -> Decoded:
     colours = 1 if space == "gray" else 3
     if pixels.dtype.kind == "f":
         pixels = np.clip(pixels, 0, 1).astype(np.float32)
-    # Its Exif box begins with the place of the EXIF within it.
-    exif = boxes.get(b"Exif", b"")[4:] or None
+    exif, xmp = _metadata(boxes)
     alpha = pixels[..., colours] if pixels.shape[2] > colours else None
-    return Decoded(pixels[..., :colours], space, None, exif, boxes.get(b"xml "), alpha, turned=True)
+    return Decoded(pixels[..., :colours], space, None, exif, xmp, alpha, turned=True)
+
+
+def jpegxl_metadata(source: Source) -> tuple[tuple[int, int], bytes | None, bytes | None]:
+    """Return width and height in px, EXIF and XMP of a JPEG XL file, without decoding its pixels."""
+    data = source.read()
+    return jpegxl_size(data), *_metadata(_boxes(data))
+
+
+def _metadata(boxes: dict[bytes, bytes]) -> tuple[bytes | None, bytes | None]:
+    # Its Exif box begins with the place of the EXIF within it.
+    return boxes.get(b"Exif", b"")[4:] or None, boxes.get(b"xml ")
 
 
 def _boxes(data: bytes) -> dict[bytes, bytes]:

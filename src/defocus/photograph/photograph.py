@@ -55,6 +55,7 @@ class Photograph:
     sha256 : SHA-256 of the file, 64 hexadecimal digits; None for an array.
     file_format : name of the file's format, such as "JPEG"; None for an array.
     stored_colours : "gray", "rgb" or "cmyk", the colour model of the file.
+    full_size : width and height, px, upright, of the photograph that this is a reduced copy of; None for a whole one.
 
     Examples
     --------
@@ -75,6 +76,7 @@ class Photograph:
     sha256: str | None = field(default=None, repr=False)
     file_format: str | None = None
     stored_colours: Space = "rgb"
+    full_size: tuple[int, int] | None = None
 
     @property
     def height(self) -> int:
@@ -359,4 +361,5 @@ def reduce_photograph(photograph: Photograph, longest: int) -> Photograph:
         alpha = np.rint(alpha * 255).astype(np.uint8) if small.dtype == np.uint8 else alpha
     if missing is not None:
         missing = reduced(missing.astype(np.float32)) > 0
-    return replace(photograph, pixels=protected(small), alpha=alpha, missing=missing)
+    full_size = photograph.full_size or (photograph.width, photograph.height)
+    return replace(photograph, pixels=protected(small), alpha=alpha, missing=missing, full_size=full_size)

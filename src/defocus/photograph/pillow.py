@@ -22,7 +22,7 @@ from defocus.photograph.exif import exif_from_text
 from defocus.photograph.photograph import checked_floats
 from defocus.photograph.source import Source
 
-__all__ = ["encoded_size", "from_pillow", "in_plain_mode", "open_pillow", "read_pillow", "split_alpha"]
+__all__ = ["encoded_size", "from_pillow", "in_plain_mode", "metadata", "open_pillow", "read_pillow", "split_alpha"]
 
 _PLAIN_MODES = {
     "1": "L",
@@ -139,7 +139,7 @@ def from_pillow(image: Image.Image, source: Source, pixels: NDArray[Any] | None 
     missing = _outside_frame(image)
     if pixels is None:
         image.load()
-    exif, xmp = _metadata(image)
+    exif, xmp = metadata(image)
     profile = image.info.get("icc_profile")
     if pixels is not None:
         return split_alpha(pixels, profile, exif, xmp)
@@ -175,7 +175,7 @@ def _outside_frame(image: Image.Image) -> NDArray[np.bool_] | None:
     return missing if missing.any() else None
 
 
-def _metadata(image: Image.Image) -> tuple[bytes | None, bytes | None]:
+def metadata(image: Image.Image) -> tuple[bytes | None, bytes | None]:
     """Return EXIF and XMP of an opened Pillow image as the file holds them."""
     xmp = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp")
     if isinstance(xmp, str):

@@ -23,7 +23,7 @@ from defocus.photograph.source import LARGEST_FILE, Source, opened
 from defocus.photograph.stored_pixels import StoredPixels
 from defocus.provenance import provenance_of
 
-__all__ = ["photograph_from_image", "read_photograph"]
+__all__ = ["decoding", "finished", "photograph_from_image", "read_photograph"]
 
 _OF_THE_PROGRAM = (AssertionError, AttributeError, LookupError, TypeError, struct.error)
 _KNOWN = "give a JPEG, PNG, TIFF, WebP, HEIC or RAW file"
@@ -89,7 +89,7 @@ def read_photograph(
     >>> photograph.pixels.shape, photograph.pixels.dtype, photograph.file_format
     ((480, 640, 3), dtype('uint8'), 'PNG')
     """
-    with opened(photo, max_pixels, strict) as source, _decoding(source.name):
+    with opened(photo, max_pixels, strict) as source, decoding(source.name):
         if refuse_outputs and provenance_of(source.file) is not None:
             raise OutputError(f"{source.name} was written by defocus: give a photograph.")
         kind = find_format(source)
@@ -102,7 +102,7 @@ def read_photograph(
             )
         digest = source.sha256()
         decoded = kind.read(source)
-        return _finished(decoded, source.name, source, own_colours, digest, kind.name)
+        return finished(decoded, source.name, source, own_colours, digest, kind.name)
 
 
 def photograph_from_image(image: Image.Image) -> Photograph:
@@ -124,9 +124,9 @@ def photograph_from_image(image: Image.Image) -> Photograph:
     """
     name = "the image"
     check_sides(image.height, image.width, name)
-    with _decoding(name):
+    with decoding(name):
         decoded = from_pillow(image, _nowhere(name))
-        return _finished(decoded, name, None, own_colours=False, digest=None, file_format=None)
+        return finished(decoded, name, None, own_colours=False, digest=None, file_format=None)
 
 
 def _nowhere(name: str) -> Source:
@@ -135,7 +135,7 @@ def _nowhere(name: str) -> Source:
     return Source(io.BytesIO(), name, None, 0, None, strict=False)
 
 
-def _finished(
+def finished(
     decoded: Decoded, name: str, source: Source | None, own_colours: bool, digest: str | None, file_format: str | None
 ) -> Photograph:
     """Build the photograph: upright, in sRGB or, with `own_colours`, in the profile of the file."""
@@ -177,7 +177,7 @@ def _full(plane: np.ndarray) -> float:
 
 
 @contextmanager
-def _decoding(name: str) -> Iterator[None]:
+def decoding(name: str) -> Iterator[None]:
     """Turn any error that decoders raise on a damaged file into a `PhotographError`."""
     try:
         yield

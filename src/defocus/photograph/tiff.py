@@ -25,7 +25,7 @@ from defocus.photograph.png import is_whole as png_is_whole
 from defocus.photograph.source import Source
 from defocus.photograph.stored_pixels import Pieces, StoredPixels
 
-__all__ = ["OF_THE_PIXELS", "XMP", "read_tiff"]
+__all__ = ["OF_THE_PIXELS", "XMP", "read_tiff", "tiff_metadata"]
 
 # The library's remarks on damaged files are not for the user's terminal; programs with logging of their own get them.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
@@ -134,6 +134,20 @@ def read_tiff(source: Source) -> Decoded:
         missing,
         orientation=exif.orientation,
     )
+
+
+def tiff_metadata(source: Source) -> tuple[tuple[int, int], Exif, bytes | None]:
+    """Return width and height in px as stored, EXIF and XMP of a TIFF, without decoding its pixels."""
+    source.file.seek(0)
+    try:
+        tiff = tifffile.TiffFile(source.file)
+    except tifffile.TiffFileError as error:
+        raise PhotographError(f"{source.name} is a damaged TIFF: {error}.") from error
+    with tiff:
+        page = _picture(tiff, source)
+        xmp = _value(page, XMP)
+        size = int(page.imagewidth), int(page.imagelength)
+        return size, _exif(page, source), xmp if isinstance(xmp, bytes) else None
 
 
 def _can_be_read_in_parts(page: tifffile.TiffPage, source: Source) -> bool:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["atomic_write", "publish", "write_bytes", "write_text"]
+__all__ = ["atomic_write", "copy_new", "move_new", "write_bytes", "write_text"]
 
 
 @contextmanager
@@ -58,42 +60,6 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
-def publish(finished: Path, path: Path) -> None:
-    """Give a finished file its name, unless another file has that name; nobody ever sees a part of it there.
-
-    Parameters
-    ----------
-    finished : file on the same file system, which is gone afterwards.
-    path : its name; nothing that is there is replaced.
-
-    Raises
-    ------
-    FileExistsError
-        If something of that name is there; `finished` stays.
-    OSError
-        If the folder cannot be written.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_bytes(Path(folder) / "finished", b"1")
-    ...     publish(Path(folder) / "finished", Path(folder) / "named")
-    ...     [path.name for path in Path(folder).iterdir()]
-    ['named']
-    """
-    try:
-        os.link(finished, path)  # unlike a rename, it fails where the name is taken
-    except FileExistsError:
-        raise
-    except (OSError, NotImplementedError):  # a file system without links: the name is taken first, then filled
-        path.open("xb").close()
-        os.replace(finished, path)  # noqa: PTH105 (documented as atomic)
-    else:
-        finished.unlink()
-    _sync_folder(path.parent)
-
-
 def _sync_folder(folder: Path) -> None:
     """Write the rename itself to the disk, where the system supports it."""
     if not hasattr(os, "O_DIRECTORY"):
@@ -115,3 +81,95 @@ def write_bytes(path: Path, contents: bytes) -> None:
     """Write the contents of a file with `atomic_write`."""
     with atomic_write(path) as file:
         file.write(contents)
+
+
+def move_new(source: Path, target: Path) -> None:
+    """Move a file to a name that nothing has yet; on the same file system it is only renamed.
+
+    Parameters
+    ----------
+    source : path of the file.
+    target : its new path.
+
+    Raises
+    ------
+    FileExistsError
+        If `target` exists; it is left as it is.
+    OSError
+        If the file cannot be moved; it is left where it is.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = (Path(folder) / "a.txt").write_text("a")
+    ...     move_new(Path(folder) / "a.txt", Path(folder) / "b.txt")
+    ...     [path.name for path in Path(folder).iterdir()]
+    ['b.txt']
+    """
+    try:
+        # Where links are, the name is never that of an empty file, not even for a moment.
+        os.link(source, target, follow_symlinks=False)
+    except FileExistsError:
+        raise
+    except (OSError, NotImplementedError):
+        pass
+    else:
+        source.unlink()
+        _sync_folder(target.parent)
+        return
+    with _reserved(target):
+        try:
+            os.replace(source, target)  # noqa: PTH105 (documented as atomic)
+            return
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+        _copy(source, target)
+        source.unlink()
+
+
+def copy_new(source: Path, target: Path) -> None:
+    """Copy a file, with its times, to a name that nothing has yet; it appears whole or not at all.
+
+    Parameters
+    ----------
+    source : path of the file.
+    target : path of the copy.
+
+    Raises
+    ------
+    FileExistsError
+        If `target` exists; it is left as it is.
+    OSError
+        If the file cannot be copied.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = (Path(folder) / "a.txt").write_text("a")
+    ...     copy_new(Path(folder) / "a.txt", Path(folder) / "b.txt")
+    ...     sorted(path.name for path in Path(folder).iterdir())
+    ['a.txt', 'b.txt']
+    """
+    with _reserved(target):
+        _copy(source, target)
+
+
+@contextmanager
+def _reserved(target: Path) -> Iterator[None]:
+    """Make an empty file, so that the name is ours; take it away again where the block fails."""
+    target.open("xb").close()
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            target.unlink()
+        raise
+
+
+def _copy(source: Path, target: Path) -> None:
+    with source.open("rb") as original, atomic_write(target) as file:
+        shutil.copyfileobj(original, file)
+    shutil.copystat(source, target)

@@ -34,13 +34,11 @@ class Job:
     Attributes
     ----------
     path : its file.
-    named : whether the user named it, and it was not found in a folder.
     max_pixels, strict : as for `read_photograph`.
     device : what the network is run on.
     """
 
     path: Path
-    named: bool
     max_pixels: int | None
     strict: bool
     device: Device
@@ -111,7 +109,7 @@ def read(job: Job) -> Reading:
 
 def _read_quickly(job: Job) -> Reading:
     small = read_reduced(
-        job.path, QUICK_SIDE, max_pixels=job.max_pixels, strict=job.strict, refuse_outputs=not job.named
+        job.path, QUICK_SIDE, max_pixels=job.max_pixels, strict=job.strict, refuse_outputs=True
     )
     metadata = read_metadata(job.path)
     defocus_map = quick_map(small, device=job.device)
@@ -126,18 +124,17 @@ def _read_quickly(job: Job) -> Reading:
 
 def _read_in_full(job: FullJob) -> Reading:
     photograph = read_photograph(
-        job.path, max_pixels=job.max_pixels, strict=job.strict, refuse_outputs=not job.named
+        job.path, max_pixels=job.max_pixels, strict=job.strict, refuse_outputs=True
     )
     saved = load_saved(job.saved_maps, photograph.sha256, job.recipe)
     if saved is not None:
         defocus_map, map_file = saved
     else:
         method = find_method(job.recipe["method"])
-        strips = estimate_strips(photograph, method, find_parameters(method), None, job.device)
+        defocus_map = estimate_strips(photograph, method, find_parameters(method), None, job.device).whole()
         map_file = job.target
         map_file.parent.mkdir(parents=True, exist_ok=True)
-        save_map(map_file, strips)
-        defocus_map = strips.whole()
+        save_map(map_file, defocus_map)
     size = photograph.width, photograph.height
     measured = sharpness(defocus_map) if defocus_map.unit == "px" else None
     about = _about(size, defocus_map, measured)
