@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -79,7 +80,9 @@ class Guard:
         except _Refused as refused:
             await _answer(send_safely, refused)
             return
-        await self._app(scope, receive, send_safely)
+        # A fault of the application has been answered, and said, when it arrives here.
+        with suppress(Exception):
+            await self._app(scope, receive, send_safely)
 
     def _check(self, scope: Scope) -> None:
         """Refuse what does not come from the page itself."""

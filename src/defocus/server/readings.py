@@ -102,15 +102,11 @@ def read(job: Job) -> Reading:
             return Reading(error=str(error), is_output=True)
         except Exception as error:  # one photograph must not cost the others
             return Reading(error=error_message(error), warnings=warnings_about(job.path, caught))
-    return replace(
-        found, warnings=warnings_about(job.path, caught), seconds=round(time.perf_counter() - start, 2)
-    )
+    return replace(found, warnings=warnings_about(job.path, caught), seconds=round(time.perf_counter() - start, 2))
 
 
 def _read_quickly(job: Job) -> Reading:
-    small = read_reduced(
-        job.path, QUICK_SIDE, max_pixels=job.max_pixels, strict=job.strict, refuse_outputs=True
-    )
+    small = read_reduced(job.path, QUICK_SIDE, max_pixels=job.max_pixels, strict=job.strict, refuse_outputs=True)
     metadata = read_metadata(job.path)
     defocus_map = quick_map(small, device=job.device)
     measured = sharpness(defocus_map, threshold=quick_threshold(small, THRESHOLD))
@@ -123,9 +119,7 @@ def _read_quickly(job: Job) -> Reading:
 
 
 def _read_in_full(job: FullJob) -> Reading:
-    photograph = read_photograph(
-        job.path, max_pixels=job.max_pixels, strict=job.strict, refuse_outputs=True
-    )
+    photograph = read_photograph(job.path, max_pixels=job.max_pixels, strict=job.strict, refuse_outputs=True)
     saved = load_saved(job.saved_maps, photograph.sha256, job.recipe)
     if saved is not None:
         defocus_map, map_file = saved
