@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from defocus.cli.options import Options, shares_options
-from defocus.cli.terminal import say
+from defocus.cli.terminal import OutputClosedError, say
 from defocus.errors import ParameterError, WeightsError
 
 EXAMPLES = """[bold]Examples[/bold]
@@ -101,8 +102,9 @@ def command(
     def started(address: str, opened: bool) -> None:
         # The address holds what lets a browser in: it goes to a terminal, and elsewhere only where it is needed.
         shown = address if not opened or (sys.stdout is not None and sys.stdout.isatty()) else address.split("#")[0]
-        if not options.quiet or not opened:
-            say(shown)
+        with suppress(OutputClosedError):  # nobody reads it
+            if not options.quiet or not opened:
+                say(shown)
         if not options.quiet:
             say(f"Exports go to {folder}. Ctrl-C ends this.", error=True)
 

@@ -117,13 +117,13 @@ def application(shoot: Shoot) -> Starlette:
         return endpoint
 
     def _index(request: Request) -> int:
-        index = int(request.path_params["index"])
-        if index >= len(shoot):
+        text = request.path_params["index"]
+        if len(text) > 8 or not (text.isascii() and text.isdecimal()) or int(text) >= len(shoot):
             raise HTTPException(404, "There is no such photograph.")
-        return index
+        return int(text)
 
-    one = "/api/photographs/{index:int}"
-    return Starlette(
+    one = "/api/photographs/{index}"
+    app = Starlette(
         routes=[
             Route("/", page, methods=["GET"]),
             Route("/assets/{name}", file, methods=["GET"]),
@@ -135,6 +135,8 @@ def application(shoot: Shoot) -> Starlette:
         ],
         exception_handlers={HTTPException: _refused, DefocusError: _failed, OSError: _failed, Exception: _failed},
     )
+    app.router.redirect_slashes = False
+    return app
 
 
 _SIDES = ("left", "top", "right", "bottom")

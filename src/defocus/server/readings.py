@@ -21,7 +21,7 @@ from defocus.maps.defocus_map import DefocusMap
 from defocus.maps.map_file import load_saved, save_map
 from defocus.methods.registry import find_method
 from defocus.methods.session import Device
-from defocus.photograph import read_photograph
+from defocus.photograph import read_photograph, reduce_photograph
 from defocus.photograph.reduced import read_metadata, read_reduced
 
 __all__ = ["FullJob", "Job", "QuickJob", "Reading", "read"]
@@ -78,7 +78,7 @@ class Reading:
     seconds : time that it took.
     sha256 : of the photograph's file; None from a quick reading.
     map_file : file of its map; None from a quick reading.
-    shot : what bursts are found by; None where that was not looked at.
+    shot : what bursts are found by; None where it has failed.
     """
 
     about: Mapping[str, Any] = field(default_factory=dict)
@@ -135,7 +135,8 @@ def _read_in_full(job: FullJob) -> Reading:
     point = focus_point(photograph.tags, size, measured)
     if point is not None:
         about["look_at"] = {"x": point.x, "y": point.y, "why": point.why}
-    return Reading(about | _rating(job.path), sha256=photograph.sha256, map_file=map_file)
+    shot = shot_of(job.path, reduce_photograph(photograph, 256), photograph.tags)
+    return Reading(about | _rating(job.path), sha256=photograph.sha256, map_file=map_file, shot=shot)
 
 
 def _about(size: tuple[int, int], defocus_map: DefocusMap, measured: Sharpness | None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
@@ -127,6 +128,7 @@ class Shoot:
         """Grows with everything that is new."""
         self.closing = False
         self._shown = [_Shown(path, stem) for path, stem in photographs]
+        self._folder = Path(os.path.commonpath([path.parent for path, _ in photographs])).name
         self._changed = threading.Condition()
         self._asked: deque[int] = deque()
         order = sorted(range(len(self._shown)), key=lambda index: _size(self._shown[index].path))
@@ -165,6 +167,7 @@ class Shoot:
         with self._changed:
             return {
                 "version": self.version,
+                "folder": self._folder,
                 "exports": self.exports.name,
                 "photographs": [self._line(index) for index in range(len(self._shown))],
             }
