@@ -1,9 +1,9 @@
-"""`defocus depth`: photographs in; depth maps, surfaces and viewers out."""
+"""`defocus depth`: photographs in; depth maps, surfaces and pages out."""
 
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -64,15 +64,15 @@ def command(
     ] = None,
     side: Annotated[Side, typer.Option(help="Side of the plane of focus on which blurred things lie.")] = "auto",
     meshes: Annotated[
-        bool, typer.Option("--mesh/--no-mesh", help="Also write a surface (.glb, .ply), a turntable GIF and a viewer.")
+        bool, typer.Option("--mesh/--no-mesh", help="Also write a surface (.glb, .ply), a turntable GIF and a page.")
     ] = True,
 ) -> None:
     """Depth from defocus: in metres where the lens is known, else relative.
 
     Writes NAME.defocus.depth.png (16 bit; mm, or 0 near to 65535 far where it
     is relative), NAME.defocus.depth.tiff (float; m with nearest and farthest,
-    or 0..1), and with --mesh a surface, a turntable GIF and a viewer that
-    opens offline. Blur alone does not say whether a thing lies before or behind
+    or 0..1), and with --mesh a surface, a turntable GIF and a page, one HTML
+    file in which the surface can be turned. Blur alone does not say whether a thing lies before or behind
     the distance in focus, nor whether soft texture is defocus.
     """
     process_photographs(
@@ -99,7 +99,7 @@ class _Depth(Task):
                 "glb": ".defocus.glb",
                 "ply": ".defocus.ply",
                 "turntable": ".defocus.turntable.gif",
-                "viewer": ".defocus.viewer.html",
+                "page": ".defocus.depth.html",
             }
         return {kind: with_ending(stem, ending) for kind, ending in endings.items()}
 
@@ -138,6 +138,8 @@ class _Depth(Task):
         from defocus.applications import surface
         from defocus.applications.depth import AMBIGUITIES, depth
         from defocus.cli.files import png
+        from defocus.pages.pictures import PagePhotograph
+        from defocus.pages.saved import page_of
         from defocus.provenance import stamp
         from defocus.runtime.atomic import write_bytes
 
@@ -152,9 +154,10 @@ class _Depth(Task):
         def save(path: Path, made_from: Provenance) -> None:
             write_bytes(path, png(np.rint(np.minimum(levels, 65535)).astype(np.uint16), made_from))
 
-        def viewer_page(made_from: Provenance) -> bytes:
-            title = photograph.path.name if photograph.path is not None else "photograph"
-            return stamp(surface.viewer(made_surface(), d, title, AMBIGUITIES), made_from)
+        def page(made_from: Provenance) -> bytes:
+            name = photograph.path.name if photograph.path is not None else "photograph"
+            shown = replace(PagePhotograph.of(photograph, defocus_map, name=name), lens=d.lens, side=d.side)
+            return stamp(page_of([shown], opens_with="3-D"), made_from)
 
         percentiles = np.percentile(d.depth, (5, 50, 95))
         record = {
@@ -171,7 +174,7 @@ class _Depth(Task):
                 "glb": lambda made_from: stamp(surface.glb(made_surface()), made_from),
                 "ply": lambda made_from: stamp(surface.ply(made_surface()), made_from),
                 "turntable": lambda made_from: stamp(surface.turntable_gif(made_surface()), made_from),
-                "viewer": viewer_page,
+                "page": page,
             },
         )
 

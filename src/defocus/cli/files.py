@@ -23,6 +23,7 @@ MAP_ENDING = ".defocus.tiff"
 PREVIEW_ENDING = ".defocus.png"
 OVERLAY_ENDING = ".defocus.overlay.png"
 DEPTH_ENDING = ".defocus.depth.png"
+PAGE_ENDING = ".defocus.html"
 
 
 @dataclass(frozen=True)

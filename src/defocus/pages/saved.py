@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from functools import cache
 from importlib import resources
 from pathlib import Path
+from typing import Literal
 
 from markupsafe import Markup
 
@@ -19,7 +20,10 @@ from defocus.pages.pictures import PagePhotograph
 from defocus.provenance import Provenance, stamp
 from defocus.runtime.atomic import write_bytes
 
-__all__ = ["ASSETS", "asset", "page_of", "save_page", "served_page"]
+__all__ = ["ASSETS", "View", "asset", "page_of", "save_page", "served_page"]
+
+View = Literal["photograph", "overlay", "map", "refocus", "3-D"]
+_VIEWS: tuple[View, ...] = ("photograph", "overlay", "map", "refocus", "3-D")
 
 ASSETS = {
     "page.css": "text/css; charset=utf-8",
@@ -73,13 +77,14 @@ def served_page(title: str = "defocus") -> bytes:
     return fill_page("photograph/page.html", title=title, held=None)
 
 
-def page_of(photographs: Iterable[PagePhotograph], title: str | None = None) -> bytes:
+def page_of(photographs: Iterable[PagePhotograph], title: str | None = None, *, opens_with: View = "overlay") -> bytes:
     """Return one HTML file that holds photographs and their maps.
 
     Parameters
     ----------
     photographs : one or more.
     title : what the browser calls the page; the name of the first photograph if None.
+    opens_with : the view that is shown first.
 
     Raises
     ------
@@ -110,7 +115,7 @@ def page_of(photographs: Iterable[PagePhotograph], title: str | None = None) -> 
         "photograph/page.html",
         title=title or held[0]["info"]["name"],
         # Nothing in it can end the element that holds it.
-        held=Markup(json.dumps({"photographs": held}).replace("<", "\\u003c")),
+        held=Markup(json.dumps({"photographs": held, "view": _VIEWS.index(opens_with)}).replace("<", "\\u003c")),
         script=Markup(script),
         style=Markup(style),
         script_hash=_hash(script),

@@ -39,6 +39,7 @@ let renderer, solid, info, map, photograph, fitting = 1, detail = null, sharpene
 async function start() {
   element('key-list').append(...KEYS.flatMap(([keys, meaning]) => [text('dt', keys), text('dd', meaning)]));
   renderer = drawnBy();
+  state.view = carrier.view;
   const {photographs} = await carrier.photographs();
   if (!photographs.length) throw new Error('There is no photograph to show.');
   await show(photographs[0].index);
@@ -74,7 +75,7 @@ async function show(index) {
   setThreshold(info.unit === 'px' ? info.threshold : info.automatic_threshold);
   state.cursor = [info.width / 2, info.height / 2];
   resize(true);
-  if (state.view >= REFOCUS) await choose(info.unit === 'px' ? state.view : OVERLAY);
+  await choose(info.unit === 'px' || state.view < REFOCUS ? state.view : OVERLAY);
   element('facts').textContent = factsInWords();
   busy('');
   document.body.dataset.ready = String(index);
@@ -126,7 +127,9 @@ function scene() {
 }
 
 function lens() {
-  return {amount: state.amount, focus: state.focus?.blur ?? null, inFocusSigma: info.in_focus_sigma};
+  return {
+    amount: state.amount, focus: state.focus?.blur ?? null, inFocusSigma: info.in_focus_sigma, discRadius: info.disc_radius,
+  };
 }
 
 // Something changed: draw quickly now, and well when nothing changes any more.
@@ -301,8 +304,10 @@ function setZoom(zoom, x = state.x, y = state.y) {
 }
 
 function moved() {
-  state.x = clamp(state.x, 0, info.width);
-  state.y = clamp(state.y, 0, info.height);
+  // What is smaller than the view stays in its middle.
+  const middle = (at, side, room) => side * state.zoom <= room ? side / 2 : clamp(at, 0, side);
+  state.x = middle(state.x, info.width, canvas.clientWidth);
+  state.y = middle(state.y, info.height, canvas.clientHeight);
   changed();
 }
 
@@ -527,7 +532,7 @@ addEventListener('keydown', event => {
   const inField = target.matches('input[type=range], select');
   if (arrow && target === element('solid')) {
     event.preventDefault();
-    solid.turnBy(arrow[0] * 0.06, arrow[1] * 0.06);
+    solid.turnBy(arrow[0] * 0.04, arrow[1] * 0.04);
     return;
   }
   if (arrow) {
