@@ -181,7 +181,7 @@ def test_masks_grow_and_get_soft_borders(opened, found, grow, feather):
 
 def test_a_cutout_is_transparent_where_it_is_out_of_focus(opened, found):
     with opened.page.expect_download() as waiting:
-        opened.page.keyboard.press("x")
+        opened.page.keyboard.press("t")
     cut = np.asarray(Image.open(waiting.value.path()))
     assert cut.shape == (*PHOTO.shape[:2], 4)
     assert cut[found.sigma < 0.8, 3].mean() > 240

@@ -35,10 +35,11 @@ ASSETS = {
     "page.js": "text/javascript; charset=utf-8",
     "refocus.js": "text/javascript; charset=utf-8",
     "renderer.js": "text/javascript; charset=utf-8",
+    "shoot.js": "text/javascript; charset=utf-8",
     "solid.js": "text/javascript; charset=utf-8",
 }
 """Files of the page besides its HTML, and their media types."""
-_SCRIPTS = ("measured", "refocus", "mask", "renderer", "flat", "solid", "carrier", "page")
+_SCRIPTS = ("measured", "refocus", "mask", "renderer", "flat", "solid", "shoot", "carrier", "page")
 """The scripts in an order in which each comes after those that it uses."""
 _IMPORT = re.compile(r"^import \{([^}]*)\} from '\./(\w+)\.js';$", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?:async function|function|class|const) (\w+)", re.MULTILINE)

@@ -5,6 +5,7 @@ import {maskOf} from './mask.js';
 import {clamp, coloursOf, MeasuredMap, placeOf, sigmaOf, ticksOf, written} from './measured.js';
 import {amountOf, beyondFocus} from './refocus.js';
 import {Renderer} from './renderer.js';
+import {Comparison, Grid, ratingOfKey, starsOf} from './shoot.js';
 import {Solid} from './solid.js';
 
 const PHOTOGRAPH = 0, OVERLAY = 1, MAP = 2, REFOCUS = 3, SOLID = 4;
@@ -20,8 +21,21 @@ const KEYS = [
   ['[ ]', 'threshold of what is in focus'],
   [', .', 'aperture'],
   ['B', 'before, while it is held'],
-  ['O U', 'outline, hatching'],
-  ['M X E', 'export mask, cut-out, refocused'],
+  ['O H', 'outline, hatching'],
+  ['M T E', 'export mask, cut-out, refocused'],
+];
+const KEYS_OF_SEVERAL = [
+  ['Esc', 'all photographs'],
+  ['N Shift+N', 'next photograph, the one before'],
+  ['Space', 'in the grid: choose for comparing'],
+  ['C', 'compare what is chosen, or the burst'],
+  ['Z', 'comparing: 100 % at each one’s focus point or sharpest place'],
+  ['→ ↑', 'comparing: next challenger, the challenger wins'],
+];
+const KEYS_OF_RATINGS = [
+  ['P X U', 'keep, reject, unrated'],
+  ['Shift+P', 'in the grid: keep this one of a burst, reject the rest'],
+  ['0 to 5', 'in the grid and comparing: stars'],
 ];
 
 const element = id => document.getElementById(id);
@@ -32,17 +46,86 @@ const state = {
   view: OVERLAY, threshold: 1, amount: amountOf(1.6), focus: null, aperture: 'disc', opacity: 0.5, outline: true, hatched: false,
   split: 0, zoom: 1, x: 0, y: 0, cursor: null, byKeyboard: false, index: 0, grow: 0, feather: 2,
 };
+let grid, comparison, frames = [], inView = 'viewer';
 let renderer, solid, info, map, photograph, fitting = 1, detail = null, sharpenedAsked = false;
 
 // ---- loading ----
 
 async function start() {
-  element('key-list').append(...KEYS.flatMap(([keys, meaning]) => [text('dt', keys), text('dd', meaning)]));
   renderer = drawnBy();
   state.view = carrier.view;
-  const {photographs} = await carrier.photographs();
-  if (!photographs.length) throw new Error('There is no photograph to show.');
-  await show(photographs[0].index);
+  const list = await carrier.photographs();
+  frames = list.photographs;
+  if (!frames.length) throw new Error('There is no photograph to show.');
+  const several = frames.length > 1;
+  const keys = [...KEYS, ...several ? KEYS_OF_SEVERAL : [], ...carrier.served ? KEYS_OF_RATINGS : []];
+  element('key-list').append(...keys.flatMap(([names, meaning]) => [text('dt', names), text('dd', meaning)]));
+  element('rating').hidden = !carrier.served;
+  if (several) {
+    grid = new Grid(element('shoot'), carrier, {open: index => show(index).catch(complain), compare, rate: carrier.served ? rate : null});
+    comparison = new Comparison(element('comparison'), carrier);
+    grid.update(frames);
+    element('name').textContent = list.folder ?? document.title;
+    turnTo('shoot');
+    grid.focusOn(frames[0].index);
+    document.body.dataset.ready = 'all';
+  } else {
+    await show(frames[0].index);
+  }
+  if (carrier.served) follow(list.version).catch(complain);
+}
+
+// Learn what has become of the photographs while they are read.
+async function follow(version) {
+  for (;;) {
+    const list = await carrier.photographs(version);
+    version = list.version;
+    frames = list.photographs;
+    grid?.update(frames);
+    sayRating();
+  }
+}
+
+// Show one of the viewer, the grid ("shoot") and the comparison.
+function turnTo(part) {
+  inView = part;
+  for (const name of ['viewer', 'shoot', 'comparison']) element(name).hidden = name !== part;
+  element('views').hidden = part !== 'viewer';
+  element('overview').hidden = !grid || part === 'shoot';
+}
+
+function overview() {
+  if (!grid) return;
+  const at = state.index;
+  turnTo('shoot');
+  element('name').textContent = document.title = grid ? 'All photographs' : document.title;
+  grid.focusOn(at);
+}
+
+function compare(indices) {
+  turnTo('comparison');
+  element('name').textContent = 'Side by side';
+  comparison.show(indices.map(index => frames.find(frame => frame.index === index))).catch(complain);
+}
+
+async function rate(index, rating) {
+  const told = await carrier.send(index, 'rating', {rating});
+  const frame = frames.find(one => one.index === index);
+  frame.rating = told.rating;
+  grid?.update(frames);
+  comparison?.redrawWords();
+  sayRating();
+}
+
+function sayRating() {
+  const frame = frames.find(one => one.index === state.index);
+  if (frame) element('rated').textContent = starsOf(frame.rating) || 'unrated';
+}
+
+function showNext(step) {
+  const order = grid ? grid.shown : frames, at = order.findIndex(frame => frame.index === state.index);
+  const next = order[at + step];
+  return next && show(next.index);
 }
 
 function drawnBy() {
@@ -54,7 +137,9 @@ function drawnBy() {
 }
 
 async function show(index) {
+  turnTo('viewer');
   busy('Reading …');
+  element('name').textContent = frames.find(frame => frame.index === index)?.name ?? '';
   Object.assign(state, {index, focus: null, cursor: null, split: 0});
   sharpenedAsked = false;
   detail = null;
@@ -78,6 +163,7 @@ async function show(index) {
   await choose(info.unit === 'px' || state.view < REFOCUS ? state.view : OVERLAY);
   element('facts').textContent = factsInWords();
   busy('');
+  sayRating();
   document.body.dataset.ready = String(index);
 }
 
@@ -440,6 +526,13 @@ element('as-it-was').addEventListener('click', () => {
   setAmount(0);
   lensChanged();
 });
+for (const button of document.querySelectorAll('[data-rating]')) {
+  button.addEventListener('click', () => {
+    const frame = frames.find(one => one.index === state.index);
+    rate(state.index, ratingOfKey(button.dataset.rating, frame?.rating)).catch(complain);
+  });
+}
+element('overview').addEventListener('click', overview);
 element('help').addEventListener('click', () => element('keys').showModal());
 
 // ---- pointer ----
@@ -519,15 +612,20 @@ const does = {
   0: () => { if (state.view === SOLID) solid.reset(); else resize(true); },
   '[': () => nudge('threshold', -10), ']': () => nudge('threshold', 10),
   ',': () => nudge('amount', -0.1), '.': () => nudge('amount', 0.1),
-  o: () => element('outline').click(), u: () => element('hatched').click(),
-  m: () => exportAs('mask'), x: () => exportAs('cutout'), e: () => carrier.served && exportAs('refocused'),
+  o: () => element('outline').click(), h: () => element('hatched').click(),
+  m: () => exportAs('mask'), t: () => exportAs('cutout'), e: () => carrier.served && exportAs('refocused'),
   '?': () => element('keys').showModal(),
 };
 const ARROWS = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]};
 let held = null;
 
 addEventListener('keydown', event => {
-  if (event.ctrlKey || event.metaKey || event.altKey || element('keys').open || !map) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || element('keys').open) return;
+  if (keyOfSeveral(event)) {
+    event.preventDefault();
+    return;
+  }
+  if (inView !== 'viewer' || !map) return;
   const {key, target} = event, arrow = ARROWS[key];
   const inField = target.matches('input[type=range], select');
   if (arrow && target === element('solid')) {
@@ -563,6 +661,42 @@ addEventListener('keydown', event => {
   event.preventDefault();
   Promise.resolve(action()).catch(complain);
 });
+// Keys of the grid and of comparing, and those that go from one photograph to another.
+function keyOfSeveral(event) {
+  const key = event.key.toLowerCase();
+  if (key === '?' && inView !== 'viewer') return Boolean(element('keys').showModal() ?? true);
+  if (inView === 'shoot') return grid.key(event);
+  if (key === 'escape' && grid) {
+    overview();
+    return true;
+  }
+  if (inView === 'comparison') {
+    const {challenger} = comparison;
+    const action = {
+      z: () => comparison.toggleFullSize(), '+': () => comparison.zoomBy(1.25), '-': () => comparison.zoomBy(0.8),
+      arrowright: () => comparison.next(), arrowup: () => comparison.next(true), enter: () => show(comparison.champion.index),
+    }[key];
+    if (action) {
+      Promise.resolve(action()).catch(complain);
+      return true;
+    }
+    const rating = carrier.served ? ratingOfKey(key, challenger.rating) : undefined;
+    if (rating === undefined) return false;
+    rate(challenger.index, rating).catch(complain);
+    return true;
+  }
+  if (key === 'n' && grid) {
+    Promise.resolve(showNext(event.shiftKey ? -1 : 1)).catch(complain);
+    return true;
+  }
+  if (carrier.served && 'pxu'.includes(key)) {
+    const frame = frames.find(one => one.index === state.index);
+    rate(state.index, ratingOfKey(key, frame?.rating)).catch(complain);
+    return true;
+  }
+  return false;
+}
+
 addEventListener('keyup', event => {
   if (event.key.toLowerCase() !== 'b' || held === null) return;
   state.split = held;
