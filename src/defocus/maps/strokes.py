@@ -272,9 +272,10 @@ def corrected(photo: PhotographLike, defocus_map: DefocusMap, strokes: Strokes) 
         )
     if not strokes.strokes:
         return defocus_map
+    scale = width / strokes.size[0]  # where map and photograph are smaller than what was painted on
     strokes = strokes.scaled((width, height))
     step = max(1, math.ceil(math.sqrt(height * width / _LARGEST_GRID)))
-    change, painted = _painted(strokes, defocus_map, step)
+    change, painted = _painted(strokes, defocus_map, step, scale)
     if not painted.any():
         return defocus_map
     held = np.maximum(_HELD * _blocks(defocus_map.confidence, step) ** 3, _LEAST_HELD)
@@ -299,14 +300,16 @@ def corrected(photo: PhotographLike, defocus_map: DefocusMap, strokes: Strokes) 
     return replace(defocus_map, sigma=sigma, confidence=confidence)
 
 
-def _painted(strokes: Strokes, defocus_map: DefocusMap, step: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def _painted(
+    strokes: Strokes, defocus_map: DefocusMap, step: int, scale: float
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Change of log2 sigma that was painted, and where, on blocks of `step` px."""
     sigma = _blocks(defocus_map.sigma, step)
     confident = sigma[_blocks(defocus_map.confidence, step) >= CONFIDENT]
     values = confident if confident.size else sigma
     sigmas = {
-        "sharp": min(float(np.percentile(values, 5)), _SHARP),
-        "blurred": max(float(np.percentile(values, 90)), _BLURRED),
+        "sharp": min(float(np.percentile(values, 5)), _SHARP * scale),
+        "blurred": max(float(np.percentile(values, 90)), _BLURRED * scale),
     }
     change = np.zeros(sigma.shape, np.float32)
     painted = np.zeros(sigma.shape, np.bool_)

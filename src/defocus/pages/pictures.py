@@ -30,6 +30,7 @@ from defocus.maps.defocus_map import DefocusMap, Seeds
 from defocus.maps.map_strips import MapStrips
 from defocus.maps.map_summary import MapSummary
 from defocus.maps.preview import is_logarithmic, limits_of_photograph
+from defocus.maps.strokes import Strokes, corrected
 from defocus.optics.kernels import DISC_RATIO
 from defocus.optics.lens import Lens, lens_from_exif
 from defocus.photograph import Photograph
@@ -149,6 +150,10 @@ class PagePhotograph:
             seconds=seconds,
             made_from=photograph.sha256 or "",
         )
+
+    def with_strokes(self, strokes: Strokes) -> PagePhotograph:
+        """Return the same with what was painted on the photograph at its own size."""
+        return replace(self, defocus_map=corrected(self.photograph, self.defocus_map, strokes))
 
     @property
     def scale(self) -> float:

@@ -28,6 +28,7 @@ _VIEWS: tuple[View, ...] = ("photograph", "overlay", "map", "refocus", "3-D")
 ASSETS = {
     "page.css": "text/css; charset=utf-8",
     "icon.svg": "image/svg+xml",
+    "brush.js": "text/javascript; charset=utf-8",
     "carrier.js": "text/javascript; charset=utf-8",
     "flat.js": "text/javascript; charset=utf-8",
     "mask.js": "text/javascript; charset=utf-8",
@@ -39,7 +40,7 @@ ASSETS = {
     "solid.js": "text/javascript; charset=utf-8",
 }
 """Files of the page besides its HTML, and their media types."""
-_SCRIPTS = ("measured", "refocus", "mask", "renderer", "flat", "solid", "shoot", "carrier", "page")
+_SCRIPTS = ("measured", "refocus", "mask", "renderer", "flat", "solid", "shoot", "brush", "carrier", "page")
 """The scripts in an order in which each comes after those that it uses."""
 _IMPORT = re.compile(r"^import \{([^}]*)\} from '\./(\w+)\.js';$", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?:async function|function|class|const) (\w+)", re.MULTILINE)

@@ -1,4 +1,5 @@
 // The page: what is shown, and what people do with it.
+import {Brush} from './brush.js';
 import {openCarrier} from './carrier.js';
 import {FlatRenderer} from './flat.js';
 import {maskOf} from './mask.js';
@@ -32,6 +33,11 @@ const KEYS_OF_SEVERAL = [
   ['Z', 'comparing: 100 % at each one’s focus point or sharpest place'],
   ['→ ↑', 'comparing: next challenger, the challenger wins'],
 ];
+const KEYS_OF_THE_BRUSH = [
+  ['S D L V', 'brush: sharp here, blurred here, like the cursor’s place, none'],
+  ['Space', 'paint at the cursor'],
+  ['Ctrl+Z', 'take a stroke back; with Shift: paint it again'],
+];
 const KEYS_OF_RATINGS = [
   ['P X U', 'keep, reject, unrated'],
   ['Shift+P', 'in the grid: keep this one of a burst, reject the rest'],
@@ -46,6 +52,7 @@ const state = {
   view: OVERLAY, threshold: 1, amount: amountOf(1.6), focus: null, aperture: 'disc', opacity: 0.5, outline: true, hatched: false,
   split: 0, zoom: 1, x: 0, y: 0, cursor: null, byKeyboard: false, index: 0, grow: 0, feather: 2,
 };
+const brush = new Brush();
 let grid, comparison, frames = [], inView = 'viewer';
 let renderer, solid, info, map, photograph, fitting = 1, detail = null, sharpenedAsked = false;
 
@@ -58,7 +65,7 @@ async function start() {
   frames = list.photographs;
   if (!frames.length) throw new Error('There is no photograph to show.');
   const several = frames.length > 1;
-  const keys = [...KEYS, ...several ? KEYS_OF_SEVERAL : [], ...carrier.served ? KEYS_OF_RATINGS : []];
+  const keys = [...KEYS, ...several ? KEYS_OF_SEVERAL : [], ...carrier.served ? [...KEYS_OF_THE_BRUSH, ...KEYS_OF_RATINGS] : []];
   element('key-list').append(...keys.flatMap(([names, meaning]) => [text('dt', names), text('dd', meaning)]));
   element('rating').hidden = !carrier.served;
   if (several) {
@@ -156,6 +163,8 @@ async function show(index) {
   document.title = `${info.name} · defocus`;
   element('unit').textContent = info.unit;
   for (const part of document.querySelectorAll('.px')) part.hidden = info.unit !== 'px';
+  brush.begin(info.strokes ?? []);
+  if (carrier.served) setRadius();
   drawLegend();
   setThreshold(info.unit === 'px' ? info.threshold : info.automatic_threshold);
   state.cursor = [info.width / 2, info.height / 2];
@@ -199,6 +208,7 @@ function redraw() {
       return;
     }
     renderer.draw(scene());
+    drawBrush();
     if (state.view === REFOCUS && renderer.atRest && renderer.unfinished) redraw();
   });
 }
@@ -210,6 +220,16 @@ function scene() {
     outline: state.outline, hatched: state.hatched, threshold: state.threshold, opacity: state.opacity, split: state.split,
     aperture: state.aperture, marker: state.byKeyboard ? state.cursor : null, detailBox: detail,
   };
+}
+
+function drawBrush() {
+  const paint = element('paint'), ratio = canvas.width / canvas.clientWidth, zoom = state.zoom * ratio;
+  if (paint.width !== canvas.width || paint.height !== canvas.height) {
+    paint.width = canvas.width;
+    paint.height = canvas.height;
+  }
+  const place = (x, y) => [canvas.width / 2 + (x - state.x) * zoom, canvas.height / 2 + (y - state.y) * zoom];
+  brush.draw(paint.getContext('2d'), place, zoom, state.cursor);
 }
 
 function lens() {
@@ -412,6 +432,100 @@ function resize(whole) {
   changed();
 }
 
+// ---- brush ----
+
+function chooseBrush(kind) {
+  brush.kind = kind || null;
+  if (kind === 'like') brush.place = brush.placed ? brush.place : null;
+  document.querySelector(`input[name=brush][value="${kind}"]`).checked = true;
+  sayBrush();
+  redraw();
+}
+
+// What strokes of kind "like" are like.
+function take(place) {
+  brush.place = place.map(Math.floor);
+  brush.placed = true;
+  chooseBrush('like');
+}
+
+function setRadius() {
+  // A share of the photograph's diagonal: 2 to the power of the slider.
+  brush.radius = Math.max(1, Math.hypot(info.width, info.height) * 2 ** Number(element('radius').value) / 2);
+  element('radius-value').textContent = `${Math.round(2 * brush.radius)} px`;
+  redraw();
+}
+
+function sayBrush(words = '') {
+  const hint = {
+    sharp: 'Paint what is in focus.', blurred: 'Paint what is out of focus.',
+    like: brush.place ? 'Paint what is as blurred as the ringed place.' : 'Click the place that something else is like.',
+  }[brush.kind] ?? '';
+  const count = brush.strokes.length;
+  element('painted').textContent = words || [hint, count ? `${count} ${count === 1 ? 'stroke' : 'strokes'}.` : ''].join(' ').trim();
+  element('undo').disabled = element('clear').disabled = count === 0;
+  element('redo').disabled = brush.undone.length === 0;
+}
+
+let sending = false, unsent = false;
+
+// Have the map solved again; strokes painted meanwhile go along with the next one.
+async function sendStrokes() {
+  unsent = true;
+  if (sending) return;
+  sending = true;
+  const {index} = state;
+  try {
+    while (unsent) {
+      unsent = false;
+      sayBrush('Solving the map …');
+      await carrier.send(index, 'strokes', {strokes: brush.strokes});
+      const [told, blob] = await Promise.all([carrier.info(index), carrier.picture(index, 'map')]);
+      if (index !== state.index) return;
+      info = {...told, limits: info.limits, logarithmic: info.logarithmic}; // colours keep their meaning
+      map = await MeasuredMap.decode(info, blob);
+      renderer.setMap(map);
+      sharpenedAsked = false;
+      solid = undefined;
+      lensChanged();
+    }
+    sayBrush();
+  } finally {
+    sending = false;
+  }
+}
+
+function paintAt(x, y) {
+  if (brush.kind === 'like' && !brush.place) {
+    take([x, y]);
+    return;
+  }
+  brush.press(x, y);
+  brush.release();
+  sendStrokes().catch(complain);
+}
+
+function undoStroke(redo) {
+  if (redo ? brush.redo() : brush.undo()) sendStrokes().catch(complain);
+}
+
+if (carrier.served) {
+  for (const button of document.querySelectorAll('input[name=brush]')) {
+    button.addEventListener('change', () => {
+      brush.placed = false;
+      chooseBrush(button.value);
+    });
+  }
+  element('radius').addEventListener('input', setRadius);
+  element('undo').addEventListener('click', () => undoStroke(false));
+  element('redo').addEventListener('click', () => undoStroke(true));
+  element('clear').addEventListener('click', () => {
+    brush.undone = [...brush.strokes].reverse();
+    brush.strokes = [];
+    sendStrokes().catch(complain);
+  });
+}
+
 // ---- exports ----
 
 async function exportAs(kind) {
@@ -555,6 +669,8 @@ canvas.addEventListener('pointerdown', event => {
   pressed = [event.clientX, event.clientY, state.x, state.y];
   dragged = fingers.size > 1;
   state.byKeyboard = false;
+  if (fingers.size > 1) brush.now = null;
+  else if (brush.ready) brush.press(...placeUnder(event));
 });
 canvas.addEventListener('pointermove', event => {
   if (!map) return;
@@ -565,6 +681,9 @@ canvas.addEventListener('pointermove', event => {
     const now = [event.clientX, event.clientY];
     setZoom(state.zoom * apart(now) / apart(before), ...placeUnder(event));
     fingers.set(event.pointerId, now);
+  } else if (before && brush.now) {
+    brush.move(...placeUnder(event));
+    redraw();
   } else if (before && pressed) {
     if (Math.hypot(event.clientX - pressed[0], event.clientY - pressed[1]) > 4) dragged = true;
     if (dragged) {
@@ -575,12 +694,23 @@ canvas.addEventListener('pointermove', event => {
   }
   state.cursor = placeUnder(event);
   read(...state.cursor);
+  if (brush.kind) redraw();
 });
 for (const ended of ['pointerup', 'pointercancel']) {
   canvas.addEventListener(ended, event => {
-    if (!fingers.delete(event.pointerId) || dragged || ended === 'pointercancel') return;
+    if (!fingers.delete(event.pointerId)) return;
+    if (brush.now) {
+      brush.release();
+      sendStrokes().catch(complain);
+      return;
+    }
+    if (dragged || ended === 'pointercancel') return;
     const place = placeUnder(event);
     read(...place);
+    if (brush.kind === 'like') {
+      take(place);
+      return;
+    }
     if (state.view === REFOCUS) focusAt(...place);
   });
 }
@@ -616,11 +746,22 @@ const does = {
   m: () => exportAs('mask'), t: () => exportAs('cutout'), e: () => carrier.served && exportAs('refocused'),
   '?': () => element('keys').showModal(),
 };
+if (carrier.served) {
+  Object.assign(does, {
+    s: () => chooseBrush('sharp'), d: () => chooseBrush('blurred'), l: () => take(state.cursor), v: () => chooseBrush(''),
+  });
+}
 const ARROWS = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]};
 let held = null;
 
 addEventListener('keydown', event => {
-  if (event.ctrlKey || event.metaKey || event.altKey || element('keys').open) return;
+  if (element('keys').open) return;
+  if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === 'z' && carrier.served && inView === 'viewer') {
+    event.preventDefault();
+    undoStroke(event.shiftKey);
+    return;
+  }
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
   if (keyOfSeveral(event)) {
     event.preventDefault();
     return;
@@ -648,6 +789,11 @@ addEventListener('keydown', event => {
   if (inField && target.tagName === 'SELECT') return; // letters choose there
   if (key === 'Enter' && target === canvas) {
     does.f();
+    return;
+  }
+  if (key === ' ' && target === canvas && brush.kind) {
+    event.preventDefault();
+    paintAt(...state.cursor);
     return;
   }
   if (key.toLowerCase() === 'b' && held === null) {
