@@ -58,11 +58,12 @@ class Watched:
     def __init__(self, started, address, **options):
         self.requests, self.errors = [], []
         self.page = started.new_page(**{"viewport": {"width": 1200, "height": 800}, **options})
+        self.page.set_default_timeout(120_000)  # drawing without a graphics card is slow beside other work
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("console", lambda said: self.errors.append(said.text) if said.type == "error" else None)
         self.page.goto(address)
-        self.page.wait_for_selector("body[data-ready]", timeout=60_000)
+        self.page.wait_for_selector("body[data-ready]")
 
     def set(self, name, value):
         """Move a slider as a hand would."""
