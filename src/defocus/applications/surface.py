@@ -1,8 +1,7 @@
-"""A coloured surface of a photograph and its depth: mesh, turntable and viewer."""
+"""A coloured surface of a photograph and its depth: mesh and turntable."""
 
 from __future__ import annotations
 
-import base64
 import io
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,7 +11,6 @@ from PIL import Image
 from scipy import ndimage
 
 from defocus.optics.light import srgb_to_linear
-from defocus.pages import fill_page
 
 if TYPE_CHECKING:
     from defocus.applications.depth import Depth
@@ -162,25 +160,3 @@ def turntable_gif(model: Surface) -> bytes:
     file = io.BytesIO()
     frames[0].save(file, format="GIF", save_all=True, append_images=frames[1:], duration=80, loop=0)
     return file.getvalue()
-
-
-def viewer(model: Surface, depth: Depth, title: str, explanation: str) -> bytes:
-    """Return one HTML file that shows the points and opens offline: drag turns, the wheel comes nearer.
-
-    Parameters
-    ----------
-    model : the surface; its points are shown.
-    depth : what it was made of.
-    title : shown on top; what is no text in it, as in names of files that are not UTF-8, is written as escapes.
-    explanation : what who looks at it has to know.
-    """
-    centre = np.array([0, 0, np.median(model.vertices[:, 2])], np.float32)
-    size = float(np.percentile(np.abs(model.vertices - centre).max(axis=1), 99)) or 1.0
-    points = np.clip((model.vertices - centre) / size, -4, 4).astype("<f4")
-    data = {
-        "points": base64.b64encode(points.tobytes()).decode(),
-        "colours": base64.b64encode(model.colours.tobytes()).decode(),
-        "eye": float(-centre[2] / size),
-    }
-    unit = "metres" if depth.unit == "m" else "relative depth, without scale"
-    return fill_page("viewer.html", title=title, explanation=f"{unit}. {explanation}", data=data)

@@ -25,6 +25,7 @@ import typer
 from defocus.cli.files import (
     MAP_ENDING,
     STANDARD_STREAM,
+    STROKES_ENDING,
     Found,
     Source,
     find_photographs,
@@ -118,6 +119,7 @@ class _Job:
     map_recipe: dict[str, Any]
     map_file: Path | None
     saved_maps: tuple[Path, ...]
+    strokes: Path | None
     max_pixels: int | None
     strict: bool
     skip_existing: bool
@@ -128,7 +130,10 @@ class _Job:
         return str(self.path) if self.contents is None else "standard input"
 
     def made_from(self, kind: str, photograph_sha256: str | None) -> Provenance:
-        return Provenance(kind, photograph_sha256, self.map_recipe, self.task.options(kind))
+        recipe = self.map_recipe
+        if self.strokes is not None:
+            recipe = {**recipe, "strokes_sha256": _sha256(self.strokes)}
+        return Provenance(kind, photograph_sha256, recipe, self.task.options(kind))
 
 
 @dataclass(frozen=True)
@@ -340,6 +345,7 @@ def _prepare(task: Task, options: Options, found: Found, given: Any, weights: Pa
                 map_recipe=recipe if map_file is None else {"file_sha256": _sha256(map_file)},
                 map_file=map_file,
                 saved_maps=tuple(dict.fromkeys(with_ending(each, MAP_ENDING) for each in (stem, beside))),
+                strokes=_strokes_of(source.path, beside) if task.uses_saved_map else None,
                 max_pixels=None if options.max_megapixels is None else int(options.max_megapixels * 1e6),
                 strict=options.strict,
                 skip_existing=options.skip_existing and not to_stdout,
@@ -407,6 +413,14 @@ def _given_map(photo: Path, map_file: Path | None) -> Path | None:
     raise ParameterError(f"{map_file} holds no {photo.stem}{MAP_ENDING}: estimate it first.")
 
 
+def _strokes_of(photo: Path, stem: Path) -> Path | None:
+    """The file of strokes beside a photograph, if there is one."""
+    if photo == STANDARD_STREAM:
+        return None
+    path = with_ending(stem, STROKES_ENDING)
+    return path if path.is_file() else None
+
+
 def _standard_input() -> bytes:
     if sys.stdin is None:
         raise typer.BadParameter("Standard input is closed: name a photograph.")
@@ -457,6 +471,13 @@ def _process(job: _Job, report: Progress) -> _Answer:
         refuse_outputs=True,
     )
     found, origin = _find_map(job, photograph, report)
+    strokes = None
+    if job.strokes is not None:
+        from defocus.maps.map_strips import MapStrips
+        from defocus.maps.strokes import Strokes, corrected
+
+        strokes = Strokes.load(job.strokes)
+        found = MapStrips.of(corrected(photograph, found.whole(), strokes))
     result = job.task.make(photograph, found, report)
     outputs = {
         kind: path.with_name(path.name.removesuffix(ANY_SUFFIX) + result.suffix)
@@ -488,6 +509,8 @@ def _process(job: _Job, report: Progress) -> _Answer:
     record = {"path": job.name, **result.record}
     if origin is not None:
         record["map"] = str(origin)
+    if strokes is not None:
+        record["strokes"] = len(strokes.strokes)
     record["seconds"] = round(time.perf_counter() - start, 3)
     if outputs:
         record["outputs"] = _names(outputs)

@@ -1,9 +1,9 @@
-"""`defocus depth`: photographs in; depth maps, surfaces and viewers out."""
+"""`defocus depth`: photographs in; depth maps, surfaces and pages out."""
 
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -64,7 +64,7 @@ def command(
     ] = None,
     side: Annotated[Side, typer.Option(help="Side of the plane of focus on which blurred things lie.")] = "auto",
     meshes: Annotated[
-        bool, typer.Option("--mesh/--no-mesh", help="Also write a surface (.glb, .ply), a turntable GIF and a viewer.")
+        bool, typer.Option("--mesh/--no-mesh", help="Also write a surface (.glb, .ply), a turntable GIF and a page.")
     ] = True,
     portrait: Annotated[
         bool,
@@ -79,8 +79,8 @@ def command(
 
     Writes NAME.defocus.depth.png (16 bit; mm, or 0 near to 65535 far where it
     is relative), NAME.defocus.depth.tiff (float; m with nearest and farthest,
-    or 0..1), and with --mesh a surface, a turntable GIF and a viewer that
-    opens offline. Blur alone does not say whether a thing lies before or behind
+    or 0..1), and with --mesh a surface, a turntable GIF and a page, one HTML
+    file in which the surface can be turned. Blur alone does not say whether a thing lies before or behind
     the distance in focus, nor whether soft texture is defocus.
     """
     process_photographs(
@@ -109,7 +109,7 @@ class _Depth(Task):
                 "glb": ".defocus.glb",
                 "ply": ".defocus.ply",
                 "turntable": ".defocus.turntable.gif",
-                "viewer": ".defocus.viewer.html",
+                "page": ".defocus.depth.html",
             }
         if self.portrait:
             endings["portrait"] = ".defocus.portrait.jpg"
@@ -151,6 +151,8 @@ class _Depth(Task):
         from defocus.applications.depth import AMBIGUITIES, depth
         from defocus.applications.portrait import portrait_jpeg
         from defocus.cli.files import png
+        from defocus.pages.pictures import PagePhotograph
+        from defocus.pages.saved import page_of
         from defocus.provenance import stamp
         from defocus.runtime.atomic import write_bytes
 
@@ -166,9 +168,10 @@ class _Depth(Task):
         def save(path: Path, made_from: Provenance) -> None:
             write_bytes(path, png(np.rint(np.minimum(levels, 65535)).astype(np.uint16), made_from))
 
-        def viewer_page(made_from: Provenance) -> bytes:
-            title = photograph.path.name if photograph.path is not None else "photograph"
-            return stamp(surface.viewer(made_surface(), d, title, AMBIGUITIES), made_from)
+        def page(made_from: Provenance) -> bytes:
+            name = photograph.path.name if photograph.path is not None else "photograph"
+            shown = replace(PagePhotograph.of(photograph, defocus_map, name=name), lens=d.lens, side=d.side)
+            return stamp(page_of([shown], opens_with="3-D"), made_from)
 
         percentiles = np.percentile(d.depth, (5, 50, 95))
         record = {
@@ -185,7 +188,7 @@ class _Depth(Task):
                 "glb": lambda made_from: stamp(surface.glb(made_surface()), made_from),
                 "ply": lambda made_from: stamp(surface.ply(made_surface()), made_from),
                 "turntable": lambda made_from: stamp(surface.turntable_gif(made_surface()), made_from),
-                "viewer": viewer_page,
+                "page": page,
                 "portrait": lambda made_from: portrait_jpeg(photograph, d, made_from=made_from),
             },
         )

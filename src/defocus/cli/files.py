@@ -23,6 +23,9 @@ MAP_ENDING = ".defocus.tiff"
 PREVIEW_ENDING = ".defocus.png"
 OVERLAY_ENDING = ".defocus.overlay.png"
 DEPTH_ENDING = ".defocus.depth.png"
+PAGE_ENDING = ".defocus.html"
+STROKES_ENDING = ".defocus.strokes.json"
+"""What was painted on a photograph (`defocus.maps.strokes`); it lies beside the photograph."""
 
 
 MaskNaming = Literal["colmap", "metashape"]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.ExifTags import Base
 
-from defocus.applications.depth import AMBIGUITIES, Depth, depth
+from defocus.applications.depth import AMBIGUITIES, Depth, Side, depth
 from defocus.applications.guide import edit_strength, sigma_in_focus
 from defocus.applications.magnify import SURE, UNSURE
 from defocus.applications.rank import READABLE, STEEPNESS, THRESHOLD
@@ -27,15 +27,21 @@ from defocus.errors import ParameterError
 from defocus.maps.accuracy import CONFIDENT
 from defocus.maps.colours import viridis
 from defocus.maps.defocus_map import DefocusMap, Seeds
+from defocus.maps.map_strips import MapStrips
+from defocus.maps.map_summary import MapSummary
 from defocus.maps.preview import is_logarithmic, limits_of_photograph
+from defocus.maps.strokes import Strokes, corrected
+from defocus.optics.kernels import DISC_RATIO
 from defocus.optics.lens import Lens, lens_from_exif
 from defocus.photograph import Photograph
 from defocus.photograph.photograph import reduce_photograph
 
-__all__ = ["LONGEST_SIDE", "MAP_CODE", "PagePhotograph", "crop_jpeg", "photograph_jpeg"]
+__all__ = ["LONGEST_SIDE", "MAP_CODE", "SUMMARY_PIXELS", "PagePhotograph", "crop_jpeg", "photograph_jpeg"]
 
 LONGEST_SIDE = 2560
 """Longer side in px of the pictures on a page, which a screen shows whole."""
+SUMMARY_PIXELS = 4_400_000
+"""Largest number of pixels of the summary that a page is made of."""
 MAP_CODE = "red: sigma, green: confidence, blue: strength of an edit; 0 to 255 each"
 _MAP_SIDE = 1500
 """Longer side in px of the map on a page: it is smooth over some px of the photograph."""
@@ -58,6 +64,7 @@ class PagePhotograph:
     size : width and height of the photograph itself, px.
     lens : what its EXIF says, if that is enough for depth in metres.
     f_number : of its EXIF; None where that holds none.
+    side : where what is blurred lies: "behind" the plane of focus, in "front" of it, or "auto".
     motion : what seems to have moved, in words; empty for nothing.
     seconds : time that the estimate took; None where that is not known.
     made_from : SHA-256 of the photograph's file; empty for an array.
@@ -77,6 +84,7 @@ class PagePhotograph:
     size: tuple[int, int]
     lens: Lens | None = None
     f_number: float | None = None
+    side: Side = "auto"
     motion: str = ""
     seconds: float | None = None
     made_from: str = ""
@@ -94,47 +102,31 @@ class PagePhotograph:
         name : what the page calls the photograph.
         seconds : time that the estimate took.
         """
-        words = "" if defocus_map.motion is None else defocus_map.motion.in_words()
-        planes = (defocus_map.sigma, defocus_map.confidence)
-        return cls.of_planes(photograph, planes, defocus_map, name=name, seconds=seconds, motion=words)
+        found = MapStrips.of(defocus_map)
+        summary = MapSummary(found.shape, SUMMARY_PIXELS)
+        for strip in found.strips():
+            summary.see(strip)
+        return cls.of_summary(photograph, summary, found, name=name, seconds=seconds)
 
     @classmethod
-    def of_planes(
-        cls,
-        photograph: Photograph,
-        planes: tuple[NDArray[np.float32], NDArray[np.float32]],
-        like: Any,
-        *,
-        name: str,
-        seconds: float | None = None,
-        motion: str = "",
+    def of_summary(
+        cls, photograph: Photograph, summary: MapSummary, found: MapStrips, *, name: str, seconds: float | None = None
     ) -> PagePhotograph:
-        """The same from the planes of a map that is not in memory as a whole.
+        """The same for a map that is not in memory as a whole.
 
         Parameters
         ----------
         photograph : H x W px.
-        planes : sigma in px of the photograph, and confidence 0..1, of any size that covers the frame.
-        like : a `DefocusMap` or `MapStrips` that says the method, its range and its unit.
+        summary : of all strips of the map, `SUMMARY_PIXELS` large.
+        found : the map, for its method, range and unit.
         name, seconds : as in `of`.
-        motion : what seems to have moved, in words.
         """
         small = reduce_photograph(photograph.in_srgb(), LONGEST_SIDE)
-        scale = small.width / photograph.width if like.unit == "px" else 1.0
-        logarithm = np.log2(np.maximum(planes[0], np.float32(_least(like.sigma_range))))
-        sigma = np.exp2(_resized(logarithm, small.width, small.height)) * np.float32(scale)
-        confidence = np.clip(_resized(planes[1], small.width, small.height), 0, 1)
-        shape = sigma.shape
-        low, high = like.sigma_range
-        defocus_map = DefocusMap(
-            sigma=sigma.astype(np.float32),
-            confidence=confidence.astype(np.float32),
-            saturated=np.zeros(shape, np.bool_),
-            seeds=Seeds.none(shape),
-            method=like.method,
-            sigma_range=(low * scale, high * scale),
-            unit=like.unit,
-        )
+        size = (small.width, small.height)
+        scale = small.width / photograph.width if found.unit == "px" else 1.0
+        low, high = found.sigma_range
+        logarithm = np.log2(np.maximum(summary.sigma, np.float32(_least(found.sigma_range))))
+        sigma = (np.exp2(_resized(logarithm, *size)) * np.float32(scale)).astype(np.float32)
         lens: Lens | list[str] = []
         with suppress(ParameterError):  # EXIF of an impossible lens
             lens = lens_from_exif(photograph)
@@ -142,14 +134,26 @@ class PagePhotograph:
         return cls(
             name=name,
             photograph=replace(small, exif=None, xmp=None),
-            defocus_map=defocus_map,
+            defocus_map=DefocusMap(
+                sigma=sigma,
+                confidence=np.clip(_resized(summary.confidence / np.float32(255), *size), 0, 1),
+                saturated=np.zeros(sigma.shape, np.bool_),
+                seeds=Seeds.none(sigma.shape),
+                method=found.method,
+                sigma_range=(low * scale, high * scale),
+                unit=found.unit,
+            ),
             size=(photograph.width, photograph.height),
             lens=lens if isinstance(lens, Lens) else None,
             f_number=f_number if f_number is not None and 0 < f_number < 1000 else None,
-            motion=motion,
+            motion="" if found.motion is None else found.motion.in_words(),
             seconds=seconds,
             made_from=photograph.sha256 or "",
         )
+
+    def with_strokes(self, strokes: Strokes) -> PagePhotograph:
+        """Return the same with what was painted on the photograph at its own size."""
+        return replace(self, defocus_map=corrected(self.photograph, self.defocus_map, strokes))
 
     @property
     def scale(self) -> float:
@@ -178,6 +182,7 @@ class PagePhotograph:
             "threshold": THRESHOLD if in_px else float(np.median(sigma)),
             "automatic_threshold": otsu_threshold(self.defocus_map) / self.scale,
             "in_focus_sigma": sigma_in_focus(self.defocus_map) / self.scale if in_px else 0.0,
+            "disc_radius": 1 / DISC_RATIO,
             "f_number": self.f_number,
             "motion": self.motion,
             "seconds": self.seconds,
@@ -247,7 +252,7 @@ class PagePhotograph:
             seeds=Seeds.none(sigma.shape),
             sigma_range=(low * share, high * share),
         )
-        return depth(small, reduced, lens=self.lens, floor=sigma_in_focus(reduced))
+        return depth(small, reduced, lens=self.lens, side=self.side, floor=sigma_in_focus(reduced))
 
 
 def photograph_jpeg(photograph: Photograph, side: int, quality: int = _QUALITY) -> bytes:

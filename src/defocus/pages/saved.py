@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from functools import cache
 from importlib import resources
 from pathlib import Path
+from typing import Literal
 
 from markupsafe import Markup
 
@@ -19,11 +20,15 @@ from defocus.pages.pictures import PagePhotograph
 from defocus.provenance import Provenance, stamp
 from defocus.runtime.atomic import write_bytes
 
-__all__ = ["ASSETS", "asset", "page_of", "save_page", "served_page"]
+__all__ = ["ASSETS", "View", "asset", "page_of", "save_page", "served_page"]
+
+View = Literal["photograph", "overlay", "map", "refocus", "3-D"]
+_VIEWS: tuple[View, ...] = ("photograph", "overlay", "map", "refocus", "3-D")
 
 ASSETS = {
     "page.css": "text/css; charset=utf-8",
     "icon.svg": "image/svg+xml",
+    "brush.js": "text/javascript; charset=utf-8",
     "carrier.js": "text/javascript; charset=utf-8",
     "flat.js": "text/javascript; charset=utf-8",
     "mask.js": "text/javascript; charset=utf-8",
@@ -31,10 +36,11 @@ ASSETS = {
     "page.js": "text/javascript; charset=utf-8",
     "refocus.js": "text/javascript; charset=utf-8",
     "renderer.js": "text/javascript; charset=utf-8",
+    "shoot.js": "text/javascript; charset=utf-8",
     "solid.js": "text/javascript; charset=utf-8",
 }
 """Files of the page besides its HTML, and their media types."""
-_SCRIPTS = ("measured", "refocus", "mask", "renderer", "flat", "solid", "carrier", "page")
+_SCRIPTS = ("measured", "refocus", "mask", "renderer", "flat", "solid", "shoot", "brush", "carrier", "page")
 """The scripts in an order in which each comes after those that it uses."""
 _IMPORT = re.compile(r"^import \{([^}]*)\} from '\./(\w+)\.js';$", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?:async function|function|class|const) (\w+)", re.MULTILINE)
@@ -73,13 +79,14 @@ def served_page(title: str = "defocus") -> bytes:
     return fill_page("photograph/page.html", title=title, held=None)
 
 
-def page_of(photographs: Iterable[PagePhotograph], title: str | None = None) -> bytes:
+def page_of(photographs: Iterable[PagePhotograph], title: str | None = None, *, opens_with: View = "overlay") -> bytes:
     """Return one HTML file that holds photographs and their maps.
 
     Parameters
     ----------
     photographs : one or more.
     title : what the browser calls the page; the name of the first photograph if None.
+    opens_with : the view that is shown first.
 
     Raises
     ------
@@ -110,7 +117,7 @@ def page_of(photographs: Iterable[PagePhotograph], title: str | None = None) -> 
         "photograph/page.html",
         title=title or held[0]["info"]["name"],
         # Nothing in it can end the element that holds it.
-        held=Markup(json.dumps({"photographs": held}).replace("<", "\\u003c")),
+        held=Markup(json.dumps({"photographs": held, "view": _VIEWS.index(opens_with)}).replace("<", "\\u003c")),
         script=Markup(script),
         style=Markup(style),
         script_hash=_hash(script),

@@ -10,6 +10,7 @@ class SavedPage {
   constructor(held) {
     this.served = false;
     this.held = held;
+    this.view = held.view; // to begin with
   }
 
   async photographs() {
@@ -33,6 +34,7 @@ const FILES = {photograph: 'photograph.jpg', sharpened: 'sharpened.jpg', map: 'm
 class ServedPage {
   constructor() {
     this.served = true;
+    this.view = 1;
     this.token = location.hash.slice(1) || sessionStorage.getItem('defocus-token') || '';
     if (location.hash) {
       sessionStorage.setItem('defocus-token', this.token); // so that the page can be loaded anew

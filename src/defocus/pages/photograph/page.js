@@ -1,10 +1,12 @@
 // The page: what is shown, and what people do with it.
+import {Brush} from './brush.js';
 import {openCarrier} from './carrier.js';
 import {FlatRenderer} from './flat.js';
 import {maskOf} from './mask.js';
 import {clamp, coloursOf, MeasuredMap, placeOf, sigmaOf, ticksOf, written} from './measured.js';
 import {amountOf, beyondFocus} from './refocus.js';
 import {Renderer} from './renderer.js';
+import {Comparison, Grid, ratingOfKey, starsOf} from './shoot.js';
 import {Solid} from './solid.js';
 
 const PHOTOGRAPH = 0, OVERLAY = 1, MAP = 2, REFOCUS = 3, SOLID = 4;
@@ -20,8 +22,26 @@ const KEYS = [
   ['[ ]', 'threshold of what is in focus'],
   [', .', 'aperture'],
   ['B', 'before, while it is held'],
-  ['O U', 'outline, hatching'],
-  ['M X E', 'export mask, cut-out, refocused'],
+  ['O H', 'outline, hatching'],
+  ['M T E', 'export mask, cut-out, refocused'],
+];
+const KEYS_OF_SEVERAL = [
+  ['Esc', 'all photographs'],
+  ['N Shift+N', 'next photograph, the one before'],
+  ['Space', 'in the grid: choose for comparing'],
+  ['C', 'compare what is chosen, or the burst'],
+  ['Z', 'comparing: 100 % at each one’s focus point or sharpest place'],
+  ['→ ↑', 'comparing: next challenger, the challenger wins'],
+];
+const KEYS_OF_THE_BRUSH = [
+  ['S D L V', 'brush: sharp here, blurred here, like the cursor’s place, none'],
+  ['Space', 'paint at the cursor'],
+  ['Ctrl+Z', 'take a stroke back; with Shift: paint it again'],
+];
+const KEYS_OF_RATINGS = [
+  ['P X U', 'keep, reject, unrated'],
+  ['Shift+P', 'in the grid: keep this one of a burst, reject the rest'],
+  ['0 to 5', 'in the grid and comparing: stars'],
 ];
 
 const element = id => document.getElementById(id);
@@ -32,16 +52,87 @@ const state = {
   view: OVERLAY, threshold: 1, amount: amountOf(1.6), focus: null, aperture: 'disc', opacity: 0.5, outline: true, hatched: false,
   split: 0, zoom: 1, x: 0, y: 0, cursor: null, byKeyboard: false, index: 0, grow: 0, feather: 2,
 };
+const brush = new Brush();
+let grid, comparison, frames = [], inView = 'viewer';
 let renderer, solid, info, map, photograph, fitting = 1, detail = null, sharpenedAsked = false;
 
 // ---- loading ----
 
 async function start() {
-  element('key-list').append(...KEYS.flatMap(([keys, meaning]) => [text('dt', keys), text('dd', meaning)]));
   renderer = drawnBy();
-  const {photographs} = await carrier.photographs();
-  if (!photographs.length) throw new Error('There is no photograph to show.');
-  await show(photographs[0].index);
+  state.view = carrier.view;
+  const list = await carrier.photographs();
+  frames = list.photographs;
+  if (!frames.length) throw new Error('There is no photograph to show.');
+  const several = frames.length > 1;
+  const keys = [...KEYS, ...several ? KEYS_OF_SEVERAL : [], ...carrier.served ? [...KEYS_OF_THE_BRUSH, ...KEYS_OF_RATINGS] : []];
+  element('key-list').append(...keys.flatMap(([names, meaning]) => [text('dt', names), text('dd', meaning)]));
+  element('rating').hidden = !carrier.served;
+  if (several) {
+    grid = new Grid(element('shoot'), carrier, {open: index => show(index).catch(complain), compare, rate: carrier.served ? rate : null});
+    comparison = new Comparison(element('comparison'), carrier);
+    grid.update(frames);
+    element('name').textContent = list.folder ?? document.title;
+    turnTo('shoot');
+    grid.focusOn(frames[0].index);
+    document.body.dataset.ready = 'all';
+  } else {
+    await show(frames[0].index);
+  }
+  if (carrier.served) follow(list.version).catch(complain);
+}
+
+// Learn what has become of the photographs while they are read.
+async function follow(version) {
+  for (;;) {
+    const list = await carrier.photographs(version);
+    version = list.version;
+    frames = list.photographs;
+    grid?.update(frames);
+    sayRating();
+  }
+}
+
+// Show one of the viewer, the grid ("shoot") and the comparison.
+function turnTo(part) {
+  inView = part;
+  for (const name of ['viewer', 'shoot', 'comparison']) element(name).hidden = name !== part;
+  element('views').hidden = part !== 'viewer';
+  element('overview').hidden = !grid || part === 'shoot';
+}
+
+function overview() {
+  if (!grid) return;
+  const at = state.index;
+  turnTo('shoot');
+  element('name').textContent = document.title = grid ? 'All photographs' : document.title;
+  grid.focusOn(at);
+}
+
+function compare(indices) {
+  turnTo('comparison');
+  element('name').textContent = 'Side by side';
+  comparison.show(indices.map(index => frames.find(frame => frame.index === index))).catch(complain);
+}
+
+async function rate(index, rating) {
+  const told = await carrier.send(index, 'rating', {rating});
+  const frame = frames.find(one => one.index === index);
+  frame.rating = told.rating;
+  grid?.update(frames);
+  comparison?.redrawWords();
+  sayRating();
+}
+
+function sayRating() {
+  const frame = frames.find(one => one.index === state.index);
+  if (frame) element('rated').textContent = starsOf(frame.rating) || 'unrated';
+}
+
+function showNext(step) {
+  const order = grid ? grid.shown : frames, at = order.findIndex(frame => frame.index === state.index);
+  const next = order[at + step];
+  return next && show(next.index);
 }
 
 function drawnBy() {
@@ -53,7 +144,9 @@ function drawnBy() {
 }
 
 async function show(index) {
+  turnTo('viewer');
   busy('Reading …');
+  element('name').textContent = frames.find(frame => frame.index === index)?.name ?? '';
   Object.assign(state, {index, focus: null, cursor: null, split: 0});
   sharpenedAsked = false;
   detail = null;
@@ -70,13 +163,16 @@ async function show(index) {
   document.title = `${info.name} · defocus`;
   element('unit').textContent = info.unit;
   for (const part of document.querySelectorAll('.px')) part.hidden = info.unit !== 'px';
+  brush.begin(info.strokes ?? []);
+  if (carrier.served) setRadius();
   drawLegend();
   setThreshold(info.unit === 'px' ? info.threshold : info.automatic_threshold);
   state.cursor = [info.width / 2, info.height / 2];
   resize(true);
-  if (state.view >= REFOCUS) await choose(info.unit === 'px' ? state.view : OVERLAY);
+  await choose(info.unit === 'px' || state.view < REFOCUS ? state.view : OVERLAY);
   element('facts').textContent = factsInWords();
   busy('');
+  sayRating();
   document.body.dataset.ready = String(index);
 }
 
@@ -112,6 +208,7 @@ function redraw() {
       return;
     }
     renderer.draw(scene());
+    drawBrush();
     if (state.view === REFOCUS && renderer.atRest && renderer.unfinished) redraw();
   });
 }
@@ -125,8 +222,20 @@ function scene() {
   };
 }
 
+function drawBrush() {
+  const paint = element('paint'), ratio = canvas.width / canvas.clientWidth, zoom = state.zoom * ratio;
+  if (paint.width !== canvas.width || paint.height !== canvas.height) {
+    paint.width = canvas.width;
+    paint.height = canvas.height;
+  }
+  const place = (x, y) => [canvas.width / 2 + (x - state.x) * zoom, canvas.height / 2 + (y - state.y) * zoom];
+  brush.draw(paint.getContext('2d'), place, zoom, state.cursor);
+}
+
 function lens() {
-  return {amount: state.amount, focus: state.focus?.blur ?? null, inFocusSigma: info.in_focus_sigma};
+  return {
+    amount: state.amount, focus: state.focus?.blur ?? null, inFocusSigma: info.in_focus_sigma, discRadius: info.disc_radius,
+  };
 }
 
 // Something changed: draw quickly now, and well when nothing changes any more.
@@ -301,8 +410,10 @@ function setZoom(zoom, x = state.x, y = state.y) {
 }
 
 function moved() {
-  state.x = clamp(state.x, 0, info.width);
-  state.y = clamp(state.y, 0, info.height);
+  // What is smaller than the view stays in its middle.
+  const middle = (at, side, room) => side * state.zoom <= room ? side / 2 : clamp(at, 0, side);
+  state.x = middle(state.x, info.width, canvas.clientWidth);
+  state.y = middle(state.y, info.height, canvas.clientHeight);
   changed();
 }
 
@@ -319,6 +430,100 @@ function resize(whole) {
   fitting = 0.98 * Math.min(box.width / info.width, box.height / info.height);
   if (whole || state.zoom === before) Object.assign(state, {zoom: fitting, x: info.width / 2, y: info.height / 2});
   changed();
+}
+
+// ---- brush ----
+
+function chooseBrush(kind) {
+  brush.kind = kind || null;
+  if (kind === 'like') brush.place = brush.placed ? brush.place : null;
+  document.querySelector(`input[name=brush][value="${kind}"]`).checked = true;
+  sayBrush();
+  redraw();
+}
+
+// What strokes of kind "like" are like.
+function take(place) {
+  brush.place = place.map(Math.floor);
+  brush.placed = true;
+  chooseBrush('like');
+}
+
+function setRadius() {
+  // A share of the photograph's diagonal: 2 to the power of the slider.
+  brush.radius = Math.max(1, Math.hypot(info.width, info.height) * 2 ** Number(element('radius').value) / 2);
+  element('radius-value').textContent = `${Math.round(2 * brush.radius)} px`;
+  redraw();
+}
+
+function sayBrush(words = '') {
+  const hint = {
+    sharp: 'Paint what is in focus.', blurred: 'Paint what is out of focus.',
+    like: brush.place ? 'Paint what is as blurred as the ringed place.' : 'Click the place that something else is like.',
+  }[brush.kind] ?? '';
+  const count = brush.strokes.length;
+  element('painted').textContent = words || [hint, count ? `${count} ${count === 1 ? 'stroke' : 'strokes'}.` : ''].join(' ').trim();
+  element('undo').disabled = element('clear').disabled = count === 0;
+  element('redo').disabled = brush.undone.length === 0;
+}
+
+let sending = false, unsent = false;
+
+// Have the map solved again; strokes painted meanwhile go along with the next one.
+async function sendStrokes() {
+  unsent = true;
+  if (sending) return;
+  sending = true;
+  const {index} = state;
+  try {
+    while (unsent) {
+      unsent = false;
+      sayBrush('Solving the map …');
+      await carrier.send(index, 'strokes', {strokes: brush.strokes});
+      const [told, blob] = await Promise.all([carrier.info(index), carrier.picture(index, 'map')]);
+      if (index !== state.index) return;
+      info = {...told, limits: info.limits, logarithmic: info.logarithmic}; // colours keep their meaning
+      map = await MeasuredMap.decode(info, blob);
+      renderer.setMap(map);
+      sharpenedAsked = false;
+      solid = undefined;
+      lensChanged();
+    }
+    sayBrush();
+  } finally {
+    sending = false;
+  }
+}
+
+function paintAt(x, y) {
+  if (brush.kind === 'like' && !brush.place) {
+    take([x, y]);
+    return;
+  }
+  brush.press(x, y);
+  brush.release();
+  sendStrokes().catch(complain);
+}
+
+function undoStroke(redo) {
+  if (redo ? brush.redo() : brush.undo()) sendStrokes().catch(complain);
+}
+
+if (carrier.served) {
+  for (const button of document.querySelectorAll('input[name=brush]')) {
+    button.addEventListener('change', () => {
+      brush.placed = false;
+      chooseBrush(button.value);
+    });
+  }
+  element('radius').addEventListener('input', setRadius);
+  element('undo').addEventListener('click', () => undoStroke(false));
+  element('redo').addEventListener('click', () => undoStroke(true));
+  element('clear').addEventListener('click', () => {
+    brush.undone = [...brush.strokes].reverse();
+    brush.strokes = [];
+    sendStrokes().catch(complain);
+  });
 }
 
 // ---- exports ----
@@ -435,6 +640,13 @@ element('as-it-was').addEventListener('click', () => {
   setAmount(0);
   lensChanged();
 });
+for (const button of document.querySelectorAll('[data-rating]')) {
+  button.addEventListener('click', () => {
+    const frame = frames.find(one => one.index === state.index);
+    rate(state.index, ratingOfKey(button.dataset.rating, frame?.rating)).catch(complain);
+  });
+}
+element('overview').addEventListener('click', overview);
 element('help').addEventListener('click', () => element('keys').showModal());
 
 // ---- pointer ----
@@ -457,6 +669,8 @@ canvas.addEventListener('pointerdown', event => {
   pressed = [event.clientX, event.clientY, state.x, state.y];
   dragged = fingers.size > 1;
   state.byKeyboard = false;
+  if (fingers.size > 1) brush.now = null;
+  else if (brush.ready) brush.press(...placeUnder(event));
 });
 canvas.addEventListener('pointermove', event => {
   if (!map) return;
@@ -467,6 +681,9 @@ canvas.addEventListener('pointermove', event => {
     const now = [event.clientX, event.clientY];
     setZoom(state.zoom * apart(now) / apart(before), ...placeUnder(event));
     fingers.set(event.pointerId, now);
+  } else if (before && brush.now) {
+    brush.move(...placeUnder(event));
+    redraw();
   } else if (before && pressed) {
     if (Math.hypot(event.clientX - pressed[0], event.clientY - pressed[1]) > 4) dragged = true;
     if (dragged) {
@@ -477,12 +694,23 @@ canvas.addEventListener('pointermove', event => {
   }
   state.cursor = placeUnder(event);
   read(...state.cursor);
+  if (brush.kind) redraw();
 });
 for (const ended of ['pointerup', 'pointercancel']) {
   canvas.addEventListener(ended, event => {
-    if (!fingers.delete(event.pointerId) || dragged || ended === 'pointercancel') return;
+    if (!fingers.delete(event.pointerId)) return;
+    if (brush.now) {
+      brush.release();
+      sendStrokes().catch(complain);
+      return;
+    }
+    if (dragged || ended === 'pointercancel') return;
     const place = placeUnder(event);
     read(...place);
+    if (brush.kind === 'like') {
+      take(place);
+      return;
+    }
     if (state.view === REFOCUS) focusAt(...place);
   });
 }
@@ -514,20 +742,36 @@ const does = {
   0: () => { if (state.view === SOLID) solid.reset(); else resize(true); },
   '[': () => nudge('threshold', -10), ']': () => nudge('threshold', 10),
   ',': () => nudge('amount', -0.1), '.': () => nudge('amount', 0.1),
-  o: () => element('outline').click(), u: () => element('hatched').click(),
-  m: () => exportAs('mask'), x: () => exportAs('cutout'), e: () => carrier.served && exportAs('refocused'),
+  o: () => element('outline').click(), h: () => element('hatched').click(),
+  m: () => exportAs('mask'), t: () => exportAs('cutout'), e: () => carrier.served && exportAs('refocused'),
   '?': () => element('keys').showModal(),
 };
+if (carrier.served) {
+  Object.assign(does, {
+    s: () => chooseBrush('sharp'), d: () => chooseBrush('blurred'), l: () => take(state.cursor), v: () => chooseBrush(''),
+  });
+}
 const ARROWS = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]};
 let held = null;
 
 addEventListener('keydown', event => {
-  if (event.ctrlKey || event.metaKey || event.altKey || element('keys').open || !map) return;
+  if (element('keys').open) return;
+  if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === 'z' && carrier.served && inView === 'viewer') {
+    event.preventDefault();
+    undoStroke(event.shiftKey);
+    return;
+  }
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (keyOfSeveral(event)) {
+    event.preventDefault();
+    return;
+  }
+  if (inView !== 'viewer' || !map) return;
   const {key, target} = event, arrow = ARROWS[key];
   const inField = target.matches('input[type=range], select');
   if (arrow && target === element('solid')) {
     event.preventDefault();
-    solid.turnBy(arrow[0] * 0.06, arrow[1] * 0.06);
+    solid.turnBy(arrow[0] * 0.04, arrow[1] * 0.04);
     return;
   }
   if (arrow) {
@@ -547,6 +791,11 @@ addEventListener('keydown', event => {
     does.f();
     return;
   }
+  if (key === ' ' && target === canvas && brush.kind) {
+    event.preventDefault();
+    paintAt(...state.cursor);
+    return;
+  }
   if (key.toLowerCase() === 'b' && held === null) {
     held = state.split;
     state.split = 1;
@@ -558,6 +807,42 @@ addEventListener('keydown', event => {
   event.preventDefault();
   Promise.resolve(action()).catch(complain);
 });
+// Keys of the grid and of comparing, and those that go from one photograph to another.
+function keyOfSeveral(event) {
+  const key = event.key.toLowerCase();
+  if (key === '?' && inView !== 'viewer') return Boolean(element('keys').showModal() ?? true);
+  if (inView === 'shoot') return grid.key(event);
+  if (key === 'escape' && grid) {
+    overview();
+    return true;
+  }
+  if (inView === 'comparison') {
+    const {challenger} = comparison;
+    const action = {
+      z: () => comparison.toggleFullSize(), '+': () => comparison.zoomBy(1.25), '-': () => comparison.zoomBy(0.8),
+      arrowright: () => comparison.next(), arrowup: () => comparison.next(true), enter: () => show(comparison.champion.index),
+    }[key];
+    if (action) {
+      Promise.resolve(action()).catch(complain);
+      return true;
+    }
+    const rating = carrier.served ? ratingOfKey(key, challenger.rating) : undefined;
+    if (rating === undefined) return false;
+    rate(challenger.index, rating).catch(complain);
+    return true;
+  }
+  if (key === 'n' && grid) {
+    Promise.resolve(showNext(event.shiftKey ? -1 : 1)).catch(complain);
+    return true;
+  }
+  if (carrier.served && 'pxu'.includes(key)) {
+    const frame = frames.find(one => one.index === state.index);
+    rate(state.index, ratingOfKey(key, frame?.rating)).catch(complain);
+    return true;
+  }
+  return false;
+}
+
 addEventListener('keyup', event => {
   if (event.key.toLowerCase() !== 'b' || held === null) return;
   state.split = held;

@@ -4,7 +4,8 @@
 import {clamp} from './measured.js';
 
 // `lens` is {amount, focus, inFocusSigma}: amount 1 is as taken, more is a larger aperture, less takes blur away; focus
-// is the blur of the place to be in focus, beyond that of what is in focus now, or null.
+// is the blur of the place to be in focus, beyond that of what is in focus now, or null; discRadius is the radius in px of
+// the disc whose sigma is 1 px.
 export function beyondFocus(sigma, inFocusSigma) {
   return Math.sqrt(Math.max(sigma * sigma - inFocusSigma * inFocusSigma, 0));
 }
@@ -34,7 +35,7 @@ export function reachOfBlur(map, lens) {
   for (let y = 0; y < map.height; y++) {
     for (let x = 0; x < map.width; x++) {
       const k = 3 * (y * map.width + x);
-      const radius = 2 * addedBlur(2 ** map.values[k], lens) * map.values[k + 2];
+      const radius = lens.discRadius * addedBlur(2 ** map.values[k], lens) * map.values[k + 2];
       const tile = Math.floor(y / side) * columns + Math.floor(x / side);
       if (radius > own[tile]) own[tile] = radius;
     }

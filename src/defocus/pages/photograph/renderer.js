@@ -14,6 +14,7 @@ uniform sampler2D photograph, sharpened, map;  // map: log2 sigma, confidence, s
 uniform vec2 size, target;                     // of the photograph, and of what is drawn into
 uniform vec3 view;                             // px of the photograph in the middle, and target px for each of them
 uniform float amount, focus, inFocusSigma;     // focus is negative where none was chosen
+uniform float discRadius;                      // px, of a disc whose sigma is 1 px
 vec2 placeOf(vec2 pixel) {
   return view.xy + vec2(pixel.x - target.x * 0.5, target.y * 0.5 - pixel.y) / view.z;
 }
@@ -53,7 +54,7 @@ void main() {
   float finest = max(0.0, log2(texels / view.z)), least = 0.7 / view.z;
   float most = textureLod(reach, uv, 0.0).r;
   if (most < least) { light = vec4(before(uv, finest), 1.0); return; }
-  float own = 2.0 * addedBlur(textureLod(map, uv, 0.0).rgb);   // a disc's radius is twice its sigma
+  float own = discRadius * addedBlur(textureLod(map, uv, 0.0).rgb);
   float spacing = most * sqrt(3.14159 / float(samples)) * texels;
   float lod = max(finest, log2(max(spacing, 1.0)) - 0.5);
   // Interleaved gradient noise (Jimenez, Next generation post processing in Call of Duty, SIGGRAPH 2014).
@@ -65,7 +66,7 @@ void main() {
   for (int k = 0; k < samples; k++) {
     float r = most * sqrt((float(k) + fract(turn * 7.31 + 0.5)) / float(samples)), a = angle + float(k) * 2.39996323;
     vec2 there = clamp((place + r * vec2(cos(a), sin(a))) / size, vec2(0.0), vec2(1.0));
-    float theirs = 2.0 * addedBlur(textureLod(map, there, 0.0).rgb);
+    float theirs = discRadius * addedBlur(textureLod(map, there, 0.0).rgb);
     float distance = r;
     if (aperture == 1) {                                       // a hexagon of the same area
       float side = abs(mod(a, 1.04719755) - 0.52359878);
@@ -102,7 +103,7 @@ void main() {
     // What gets no blur stays as sharp as the photograph, however coarsely the blur is drawn.
     float share = sharpenedShare(measured.r);
     vec3 crisp = share == 0.0 ? plain : mix(plain, texture(sharpened, uv).rgb, share);
-    float soft = smoothstep(0.35, 1.05, 2.0 * addedBlur(measured) * view.z * scale);
+    float soft = smoothstep(0.35, 1.05, discRadius * addedBlur(measured) * view.z * scale);
     shown = mix(crisp, texture(blurred, gl_FragCoord.xy / target).rgb, soft);
   }
   shown = encoded(shown);
@@ -267,6 +268,7 @@ export class Renderer {
     const common = {
       size: scene.size, target: [this.canvas.width, this.canvas.height], view: scene.view,
       amount: scene.lens.amount, focus: scene.lens.focus ?? -1, inFocusSigma: scene.lens.inFocusSigma,
+      discRadius: scene.lens.discRadius,
     };
     if (scene.mode === 3 && this.unfinished) this.blur(common, scene);
     const gl = this.gl;

@@ -2,7 +2,7 @@
 import {clamp} from './measured.js';
 
 const JUMP = 1.08; // ratio of distances within a face above which it joins two things, and is cut
-const YAW = 0.6, PITCH = 0.4; // limits of turning, radians: farther round there is nothing to see
+const YAW = 0.3, PITCH = 0.2; // limits of turning, radians: farther round there is nothing to see
 
 const VERTICES = `#version 300 es
 in vec3 point;                  // 0..1 across and down the photograph, and the distance
