@@ -103,6 +103,15 @@ def application(shoot: Shoot) -> Starlette:
         shoot.rate(index, stars or 0)
         return {"rating": stars or 0}
 
+    def painted(index: int, wanted: dict[str, Any]) -> dict[str, Any]:
+        start = time.perf_counter()
+        strokes = wanted.get("strokes")
+        if not isinstance(strokes, list):
+            raise ParameterError("strokes must be a list of strokes.")
+        shoot.paint(index, strokes)
+        shoot.page(index)
+        return {"seconds": round(time.perf_counter() - start, 2)}
+
     def post(work: Callable[[int, dict[str, Any]], dict[str, Any]]) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
             index = _index(request)
@@ -131,6 +140,7 @@ def application(shoot: Shoot) -> Starlette:
             Route(one, photograph, methods=["GET"]),
             Route(f"{one}/export", post(exported), methods=["POST"]),
             Route(f"{one}/rating", post(rated), methods=["POST"]),
+            Route(f"{one}/strokes", post(painted), methods=["POST"]),
             Route(f"{one}/{{picture}}", picture, methods=["GET"]),
         ],
         exception_handlers={HTTPException: _refused, DefocusError: _failed, OSError: _failed, Exception: _failed},

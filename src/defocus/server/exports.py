@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -46,6 +47,7 @@ class _Order:
     found : its map.
     wanted : parameters, as the page gave them.
     go_on : called with the step and the fraction done; ends the work by an exception.
+    painted : whether strokes have changed the map.
     """
 
     path: Path
@@ -53,6 +55,7 @@ class _Order:
     found: DefocusMap
     wanted: Mapping[str, Any]
     go_on: Progress
+    painted: bool
 
 
 @dataclass(frozen=True)
@@ -106,10 +109,14 @@ def export(shoot: Shoot, index: int, wanted: Mapping[str, Any]) -> dict[str, Any
         if shoot.closing:
             raise NotReadyError("defocus is being ended, so nothing was exported.")
 
-    photograph, stem = shoot.photograph(index), shoot.stem(index)
-    made = _KINDS[kind](_Order(shoot.path(index), photograph, shoot.defocus_map(index), wanted, go_on))
+    photograph, stem, strokes = shoot.photograph(index), shoot.stem(index), shoot.strokes_file(index)
+    recipe = dict(shoot.settings.recipe)
+    if strokes is not None:
+        recipe["strokes_sha256"] = hashlib.sha256(strokes.read_bytes()).hexdigest()
+    found = shoot.defocus_map(index)
+    made = _KINDS[kind](_Order(shoot.path(index), photograph, found, wanted, go_on, painted=strokes is not None))
     prepare_folder(stem.parent)
-    made_from = Provenance(made.kind, photograph.sha256, shoot.settings.recipe, {"page": dict(wanted)})
+    made_from = Provenance(made.kind, photograph.sha256, recipe, {"page": dict(wanted)})
     if made.own_name:
         stem = stem.with_name(shoot.path(index).stem)
     # In a hidden folder first, so that a name is never that of a part of a file.
@@ -207,8 +214,10 @@ def _map(order: _Order) -> _Made:
     kind = order.wanted.get("format", "tiff")
     if kind not in _MAP_FORMATS:
         raise ParameterError(f"format must be one of {', '.join(_MAP_FORMATS)}.")
-    # A map says itself what it was made from.
-    return _Made("map", f".defocus.{kind}", lambda path, _: order.found.save(path))
+    # A map says itself what it was made from, but not what was painted: under its usual name it would be taken for what
+    # `estimate` leaves, and painted on again.
+    ending = f".defocus.painted.{kind}" if order.painted else f".defocus.{kind}"
+    return _Made("map", ending, lambda path, _: order.found.save(path))
 
 
 def _depth(order: _Order) -> _Made:

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 __all__ = ["MOST_BYTES", "TOKEN_HEADER", "Guard"]
 
-MOST_BYTES = 2**20
+MOST_BYTES = 2**22
 """Largest size in bytes of what is sent to the server."""
 TOKEN_HEADER = "X-Defocus-Token"
 _POLICY = (

@@ -71,7 +71,7 @@ class Reading:
 
     Attributes
     ----------
-    about : what the page is told of it: width, height, in_focus, words, motion, look_at, rating.
+    about : what the page is told of it: width, height, in_focus, words, motion, look, rating.
     error : why it failed, or "".
     is_output : whether this package wrote it, so that it is no photograph.
     warnings : about the photograph.
@@ -113,7 +113,7 @@ def _read_quickly(job: Job) -> Reading:
     size = metadata.width, metadata.height
     point = focus_point(metadata.tags, size, measured)
     about = _about(size, defocus_map, measured) | {
-        "look_at": None if point is None else {"x": point.x, "y": point.y, "why": point.why}
+        "look": None if point is None else {"x": point.x, "y": point.y, "why": point.why}
     }
     return Reading(about | _rating(job.path), shot=shot_of(job.path, small, metadata.tags))
 
@@ -134,7 +134,7 @@ def _read_in_full(job: FullJob) -> Reading:
     about = _about(size, defocus_map, measured)
     point = focus_point(photograph.tags, size, measured)
     if point is not None:
-        about["look_at"] = {"x": point.x, "y": point.y, "why": point.why}
+        about["look"] = {"x": point.x, "y": point.y, "why": point.why}
     shot = shot_of(job.path, reduce_photograph(photograph, 256), photograph.tags)
     return Reading(about | _rating(job.path), sha256=photograph.sha256, map_file=map_file, shot=shot)
 

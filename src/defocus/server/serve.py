@@ -43,16 +43,20 @@ class PortError(DefocusError):
 
 
 class _Server(uvicorn.Server):
-    """A server that ends what is going on when it is told to end."""
+    """A server that ends with its photographs, and ends what is going on with them when it is told to end."""
 
-    def __init__(self, config: uvicorn.Config, leaving: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, shoot: Shoot) -> None:
         super().__init__(config)
-        self._leaving = leaving
+        self._shoot = shoot
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Take note of Ctrl-C or SIGTERM, which is raised again once everything has ended."""
-        self._leaving()
+        self._shoot.closing = True
         super().handle_exit(sig, frame)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Return whether to end."""
+        return self._shoot.closing or await super().on_tick(counter)
 
 
 def serve(
@@ -62,11 +66,11 @@ def serve(
     open_browser: bool = True,
     started: Callable[[str, bool], None] = lambda address, opened: None,
 ) -> None:
-    """Serve a page of photographs until the process is interrupted.
+    """Serve a page of photographs until the process is interrupted, or they are closed.
 
     Parameters
     ----------
-    shoot : the photographs; reading of them begins.
+    shoot : the photographs; reading of them begins, and they are closed at the end.
     port : port on 127.0.0.1; 0 for one that is free.
     open_browser : open the page in the person's browser.
     started : called once requests are answered, with the address of the page, which holds its token, and whether a
@@ -100,11 +104,7 @@ def serve(
             limit_concurrency=100,
             timeout_graceful_shutdown=5,
         )
-
-        def leaving() -> None:
-            shoot.closing = True
-
-        server = _Server(config, leaving)
+        server = _Server(config, shoot)
 
         def begin() -> None:
             while not server.started and not shoot.closing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from collections import OrderedDict, deque
@@ -10,12 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from defocus.cli.files import MAP_ENDING, with_ending
+from defocus.cli.files import MAP_ENDING, STROKES_ENDING, with_ending
 from defocus.culling.bursts import Shot, bursts
 from defocus.culling.sidecars import write_rating
 from defocus.errors import DefocusError, ParameterError, PhotographError
 from defocus.maps.defocus_map import DefocusMap
 from defocus.maps.map_file import load
+from defocus.maps.strokes import Strokes, corrected
 from defocus.methods.session import Device
 from defocus.pages.pictures import PagePhotograph, crop_jpeg, photograph_jpeg
 from defocus.photograph import Photograph, read_photograph
@@ -131,6 +133,7 @@ class Shoot:
         self._folder = Path(os.path.commonpath([path.parent for path, _ in photographs])).name
         self._changed = threading.Condition()
         self._asked: deque[int] = deque()
+        self._reading: int | None = None
         order = sorted(range(len(self._shown)), key=lambda index: _size(self._shown[index].path))
         self._quick = deque(order if len(order) > 1 else [])
         self._ahead = deque(order if len(order) <= _AHEAD else [])
@@ -139,8 +142,9 @@ class Shoot:
         self._turns = threading.BoundedSemaphore(2)
         self.photograph = _Kept(_PHOTOGRAPHS, self._read)
         """Return the photograph of an index, of full size and in its own colours."""
-        self.page = _Kept(_PAGES, self._page)
-        """Return the photograph of an index with its map, at the size of a page."""
+        self._page = _Kept(_PAGES, self._make_page)
+        self.page = _Kept(_PAGES, self._painted_page)
+        """Return the photograph of an index with its map and what was painted on it, at the size of a page."""
         self.preview = _Kept(_PREVIEWS, self._preview)
         """Return a small JPEG of the photograph of an index, whether it has been read or not."""
 
@@ -204,8 +208,10 @@ class Shoot:
                     raise PhotographError(shown.error)
                 self._ask(index)
                 return None
-        told = self.page(index).info()
-        return {**self.state(index), **told, "warnings": list(shown.warnings), "edited": False}
+        told, painted = self.page(index).info(), self.strokes(index)
+        size = told["width"], told["height"]
+        strokes = [] if painted is None else json.loads(painted.scaled(size).to_json())["strokes"]
+        return {**self.state(index), **told, "warnings": list(shown.warnings), "strokes": strokes}
 
     def rate(self, index: int, stars: int) -> None:
         """Write the rating of a photograph into its sidecar.
@@ -267,13 +273,17 @@ class Shoot:
         return photograph
 
     def defocus_map(self, index: int) -> DefocusMap:
-        """Return the map of a photograph.
+        """Return the map of a photograph, with what was painted on it.
 
         Raises
         ------
         NotReadyError
             If it is not there yet.
         """
+        found, strokes = self._load(index), self.strokes(index)
+        return found if strokes is None else corrected(self.photograph(index).in_srgb(), found, strokes)
+
+    def _load(self, index: int) -> DefocusMap:
         with self._changed:
             shown = self._shown[index]
             if shown.map_file is None:
@@ -281,10 +291,66 @@ class Shoot:
                 raise NotReadyError(f"The map of {shown.path.name} is not there yet: wait until it is.")
         return load(shown.map_file)
 
-    def _page(self, index: int) -> PagePhotograph:
+    def _make_page(self, index: int) -> PagePhotograph:
         shown = self._shown[index]
-        found = self.defocus_map(index)
+        found = self._load(index)
         return PagePhotograph.of(self.photograph(index), found, name=shown.path.name, seconds=shown.seconds)
+
+    def _painted_page(self, index: int) -> PagePhotograph:
+        page, strokes = self._page(index), self.strokes(index)
+        return page if strokes is None else page.with_strokes(strokes)
+
+    # ---- strokes ----
+
+    def strokes_file(self, index: int) -> Path | None:
+        """Return the file of what was painted on a photograph, which lies beside it; None where there is none."""
+        path = self._strokes_path(index)
+        return path if path.is_file() else None
+
+    def _strokes_path(self, index: int) -> Path:
+        shown = self._shown[index]
+        return with_ending(shown.path.with_name(shown.stem.name), STROKES_ENDING)
+
+    def strokes(self, index: int) -> Strokes | None:
+        """Return what was painted on a photograph; None where nothing was.
+
+        Raises
+        ------
+        MapFileError
+            If the file beside the photograph holds anything else.
+        """
+        path = self.strokes_file(index)
+        return None if path is None else Strokes.load(path)
+
+    def paint(self, index: int, strokes: Sequence[Mapping[str, Any]]) -> None:
+        """Keep what was painted on a photograph beside it, in place of what was painted before.
+
+        Parameters
+        ----------
+        index : of the photograph.
+        strokes : all of them, as JSON knows them; none to take them all away.
+
+        Raises
+        ------
+        ParameterError
+            If they are no strokes.
+        MapFileError
+            If the file beside the photograph holds anything else, or cannot be written.
+        """
+        size = self._page(index).size
+        try:
+            painted = Strokes.of(strokes, size)
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            if isinstance(error, ParameterError):
+                raise
+            raise ParameterError("These are no strokes: each has kind, points and radius.") from error
+        self.strokes(index)  # what is not ours is not replaced
+        path = self._strokes_path(index)
+        if painted.strokes:
+            painted.save(path)
+        else:
+            path.unlink(missing_ok=True)
+        self.page.forget(index)
 
     def stem(self, index: int) -> Path:
         """Return the path in the folder of exports that the names of a photograph's exports begin with."""
@@ -297,7 +363,7 @@ class Shoot:
     # ---- the queue; all of it with `_changed` held ----
 
     def _ask(self, index: int) -> None:
-        if self._shown[index].state == "reading":
+        if self._reading == index:  # if only quickly, the page will ask again
             return
         if index in self._asked:
             self._asked.remove(index)
@@ -327,8 +393,10 @@ class Shoot:
                     return
                 assert found is not None
                 index, full = found
+                self._reading = index
                 shown = self._shown[index]
-                shown.state = "reading"
+                if not shown.about:  # else what is known stays in view
+                    shown.state = "reading"
                 self._tell()
             try:
                 reading = self._worker.do(self._job(shown, full))
@@ -337,6 +405,7 @@ class Shoot:
             except DefocusError as error:  # of the weights, which all photographs share
                 reading = Reading(error=str(error))
             with self._changed:
+                self._reading = None
                 if not self.closing:
                     self._take(shown, reading)
 
