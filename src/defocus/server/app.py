@@ -23,7 +23,7 @@ from defocus.culling.sidecars import SidecarError
 from defocus.errors import DefocusError, ParameterError
 from defocus.pages.pictures import LONGEST_SIDE
 from defocus.pages.saved import ASSETS, asset, served_page
-from defocus.server.exports import export
+from defocus.server.exports import Wanted, export
 from defocus.server.shoot import NotReadyError, Shoot
 
 __all__ = ["application"]
@@ -93,8 +93,9 @@ def application(shoot: Shoot) -> Starlette:
         raise HTTPException(404)
 
     def exported(index: int, wanted: dict[str, Any]) -> dict[str, Any]:
+        order = Wanted.of(wanted)
         with exporting:  # one at a time: each takes much memory
-            return export(shoot, index, wanted)
+            return export(shoot, index, order)
 
     def rated(index: int, wanted: dict[str, Any]) -> dict[str, Any]:
         stars = wanted.get("rating")

@@ -6,12 +6,13 @@ import hashlib
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from itertools import count
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from defocus.applications.depth import depth
 from defocus.applications.layers import blur_mask, layered_tiff
@@ -30,10 +31,79 @@ from defocus.provenance import Provenance
 from defocus.runtime.atomic import move_new, write_bytes
 from defocus.server.shoot import NotReadyError, Shoot
 
-__all__ = ["export"]
+__all__ = ["Wanted", "export"]
 
-_LARGEST_GROW, _LARGEST_FEATHER, _LARGEST_AMOUNT = 500.0, 500.0, 64.0
 _MAP_FORMATS = ("tiff", "exr", "npy")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the page asks for; each kind of export reads its own of these.
+
+    Attributes
+    ----------
+    kind : "mask", "cutout", "refocused", "layers", "map" or "depth".
+    threshold : blur from which on it is called blurred, in the map's unit; None for the automatic one.
+    grow : px by which what is in focus grows; less than 0 shrinks it.
+    feather : width of the soft border, px.
+    convention : "plain", or the program that masks are named for.
+    amount : every blur becomes this many times itself; less than 1 takes blur away.
+    focus : (x, y) of the pixel to be in focus, px; None for what is in focus.
+    aperture : shape of the bokeh.
+    format : of the map.
+
+    Raises
+    ------
+    ParameterError
+        If a value is none of these.
+    """
+
+    kind: str
+    threshold: float | None = None
+    grow: float = 0.0
+    feather: float = 0.0
+    convention: str = "plain"
+    amount: float = 2.0
+    focus: tuple[int, int] | None = None
+    aperture: Aperture = "disc"
+    format: str = "tiff"
+
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> Wanted:
+        """Return what an object of JSON asks for; null stands for what is usual."""
+        names = [each.name for each in fields(cls)]
+        unknown = sorted(set(told) - set(names))
+        if unknown:
+            raise ParameterError(f"An export has no {unknown[0][:40]!r}: it has {', '.join(names)}.")
+        given = {name: value for name, value in told.items() if value is not None}
+        focus = given.get("focus")
+        if isinstance(focus, list):
+            given["focus"] = tuple(focus)
+        return cls(**{"kind": "", **given})
+
+    def __post_init__(self) -> None:
+        """See that the values are what they should be."""
+        choices: dict[str, tuple[str, ...]] = {
+            "kind": tuple(_KINDS),
+            "convention": ("plain", *get_args(MaskNaming)),
+            "aperture": APERTURES,
+            "format": _MAP_FORMATS,
+        }
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise ParameterError(f"{name} must be one of {', '.join(allowed)}.")
+        limits = {"threshold": (0.0, 1e4), "grow": (-500.0, 500.0), "feather": (0.0, 500.0), "amount": (0.0, 64.0)}
+        for name, (low, high) in limits.items():
+            value = getattr(self, name)
+            if name == "threshold" and value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+                raise ParameterError(f"{name} must be a number from {low:g} to {high:g}.")
+        place = self.focus
+        if place is not None and (
+            not isinstance(place, tuple) or len(place) != 2 or not all(type(each) is int for each in place)
+        ):
+            raise ParameterError("focus must be [x, y] in px from the left and the top, or null.")
 
 
 @dataclass(frozen=True)
@@ -45,7 +115,7 @@ class _Order:
     path : of the photograph.
     photograph : of full size and in its own colours.
     found : its map.
-    wanted : parameters, as the page gave them.
+    wanted : how.
     go_on : called with the step and the fraction done; ends the work by an exception.
     painted : whether strokes have changed the map.
     """
@@ -53,7 +123,7 @@ class _Order:
     path: Path
     photograph: Photograph
     found: DefocusMap
-    wanted: Mapping[str, Any]
+    wanted: Wanted
     go_on: Progress
     painted: bool
 
@@ -78,14 +148,14 @@ class _Made:
     own_name: bool = False
 
 
-def export(shoot: Shoot, index: int, wanted: Mapping[str, Any]) -> dict[str, Any]:
+def export(shoot: Shoot, index: int, wanted: Wanted) -> dict[str, Any]:
     """Make an export of a photograph and write it into the folder of exports.
 
     Parameters
     ----------
     shoot : the photographs.
     index : of the photograph.
-    wanted : what the page asks for: "kind" and, by kind, its parameters.
+    wanted : what, and how.
 
     Returns
     -------
@@ -93,17 +163,12 @@ def export(shoot: Shoot, index: int, wanted: Mapping[str, Any]) -> dict[str, Any
 
     Raises
     ------
-    ParameterError
-        If what is asked for is none of what there is, or out of range.
     NotReadyError
         If the map is not there yet, or the server is being ended.
     DefocusError, OSError
         If it cannot be made or written.
     """
     start = time.perf_counter()
-    kind = wanted.get("kind")
-    if not isinstance(kind, str) or kind not in _KINDS:
-        raise ParameterError(f"kind must be one of {', '.join(_KINDS)}.")
 
     def go_on(_step: str, _fraction: float) -> None:
         if shoot.closing:
@@ -114,9 +179,9 @@ def export(shoot: Shoot, index: int, wanted: Mapping[str, Any]) -> dict[str, Any
     if strokes is not None:
         recipe["strokes_sha256"] = hashlib.sha256(strokes.read_bytes()).hexdigest()
     found = shoot.defocus_map(index)
-    made = _KINDS[kind](_Order(shoot.path(index), photograph, found, wanted, go_on, painted=strokes is not None))
+    made = _KINDS[wanted.kind](_Order(shoot.path(index), photograph, found, wanted, go_on, painted=strokes is not None))
     prepare_folder(stem.parent)
-    made_from = Provenance(made.kind, photograph.sha256, recipe, {"page": dict(wanted)})
+    made_from = Provenance(made.kind, photograph.sha256, recipe, asdict(wanted))
     if made.own_name:
         stem = stem.with_name(shoot.path(index).stem)
     # In a hidden folder first, so that a name is never that of a part of a file.
@@ -146,17 +211,18 @@ def _named(finished: Path, stem: Path, ending: str) -> Path:
 
 
 def _mask(order: _Order) -> _Made:
-    naming = order.wanted.get("convention", "plain")
-    if naming not in ("plain", *get_args(MaskNaming)):
-        raise ParameterError(f"convention must be plain, {' or '.join(get_args(MaskNaming))}.")
     s = _segmented(order)
-    if naming == "plain":
-        levels, ending = np.rint(255 * (1 - s.matte)).astype(np.uint8), ".defocus.mask.png"
-    else:  # these programs want black and white, and read pixels as they are stored
-        levels, ending = np.uint8(255) * ~s.mask, mask_ending(naming, order.path)
-        levels = np.ascontiguousarray(turn_as_stored(levels, order.photograph.orientation))
+    if order.wanted.convention == "plain":
+        levels = np.rint(255 * (1 - s.matte)).astype(np.uint8)
+        return _Made("mask", ".defocus.mask.png", lambda path, made_from: write_bytes(path, png(levels, made_from)))
+    # These programs want black and white, and read pixels as they are stored.
+    white = np.uint8(255) * ~s.mask
+    stored = np.ascontiguousarray(turn_as_stored(white, order.photograph.orientation))
     return _Made(
-        "mask", ending, lambda path, made_from: write_bytes(path, png(levels, made_from)), own_name=naming != "plain"
+        "mask",
+        mask_ending(cast(MaskNaming, order.wanted.convention), order.path),
+        lambda path, made_from: write_bytes(path, png(stored, made_from)),
+        own_name=True,
     )
 
 
@@ -170,26 +236,25 @@ def _cutout(order: _Order) -> _Made:
 
 
 def _segmented(order: _Order) -> Segmentation:
+    wanted = order.wanted
     return segment(
         order.photograph,
         order.found,
-        threshold=_number(order.wanted, "threshold", 0, 1e4),
-        grow=_number(order.wanted, "grow", -_LARGEST_GROW, _LARGEST_GROW, 0),
-        feather=_number(order.wanted, "feather", 0, _LARGEST_FEATHER, 0),
+        threshold=wanted.threshold,
+        grow=wanted.grow,
+        feather=wanted.feather,
         progress=order.go_on,
     )
 
 
 def _refocused(order: _Order) -> _Made:
     photograph, found, wanted = order.photograph, order.found, order.wanted
-    amount, focus, aperture = _number(wanted, "amount", 0, _LARGEST_AMOUNT), _place(wanted), _aperture(wanted)
-    if amount == 1 and focus is None:
+    if wanted.amount == 1 and wanted.focus is None:
         raise ParameterError("As taken, this is the photograph itself: change the aperture or the focus first.")
-    if amount < 1:  # less blur than there is, wherever the focus is
-        pixels, ending = sharpen(photograph, found, strength=1 - amount, progress=order.go_on), ".defocus.sharp"
+    if wanted.amount < 1:  # less blur than there is, wherever the focus is
+        pixels, ending = sharpen(photograph, found, strength=1 - wanted.amount, progress=order.go_on), ".defocus.sharp"
     else:
-        pixels = magnify(photograph, found, amount=amount, aperture=aperture, focus=focus, progress=order.go_on)
-        ending = ".defocus.magnified"
+        pixels, ending = _magnified(order), ".defocus.magnified"
     return _Made(
         "photograph",
         ending + suffix_for(photograph),
@@ -198,25 +263,34 @@ def _refocused(order: _Order) -> _Made:
     )
 
 
+def _magnified(order: _Order) -> NDArray[Any]:
+    wanted = order.wanted
+    return magnify(
+        order.photograph,
+        order.found,
+        amount=wanted.amount,
+        aperture=wanted.aperture,
+        focus=wanted.focus,
+        progress=order.go_on,
+    )
+
+
 def _layers(order: _Order) -> _Made:
-    photograph, found, wanted = order.photograph, order.found, order.wanted
-    amount, threshold = _number(wanted, "amount", 1, _LARGEST_AMOUNT), _number(wanted, "threshold", 0, 1e4)
-    blurred = magnify(photograph, found, amount=amount, aperture=_aperture(wanted), progress=order.go_on)
-    mask = blur_mask(photograph, found, threshold=threshold)
+    blurred = _magnified(order)
+    mask = blur_mask(
+        order.photograph, order.found, threshold=order.wanted.threshold, moved=order.wanted.focus is not None
+    )
     return _Made(
         "layers",
         ".defocus.layers.tif",
-        lambda path, made_from: write_bytes(path, layered_tiff(photograph, blurred, mask, made_from=made_from)),
+        lambda path, made_from: write_bytes(path, layered_tiff(order.photograph, blurred, mask, made_from=made_from)),
     )
 
 
 def _map(order: _Order) -> _Made:
-    kind = order.wanted.get("format", "tiff")
-    if kind not in _MAP_FORMATS:
-        raise ParameterError(f"format must be one of {', '.join(_MAP_FORMATS)}.")
     # A map says itself what it was made from, but not what was painted: under its usual name it would be taken for what
     # `estimate` leaves, and painted on again.
-    ending = f".defocus.painted.{kind}" if order.painted else f".defocus.{kind}"
+    ending = f".defocus.painted.{order.wanted.format}" if order.painted else f".defocus.{order.wanted.format}"
     return _Made("map", ending, lambda path, _: order.found.save(path))
 
 
@@ -240,26 +314,3 @@ _KINDS: dict[str, Callable[[_Order], _Made]] = {
     "map": _map,
     "depth": _depth,
 }
-
-
-def _number(wanted: Mapping[str, Any], name: str, low: float, high: float, default: float | None = None) -> float:
-    value = wanted.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise ParameterError(f"{name} must be a number from {low:g} to {high:g}.")
-    return float(value)
-
-
-def _place(wanted: Mapping[str, Any]) -> tuple[int, int] | None:
-    place = wanted.get("focus")
-    if place is None:
-        return None
-    if not isinstance(place, list) or len(place) != 2 or not all(type(each) is int for each in place):
-        raise ParameterError("focus must be [x, y] in px from the left and the top, or null.")
-    return place[0], place[1]
-
-
-def _aperture(wanted: Mapping[str, Any]) -> Aperture:
-    aperture = wanted.get("aperture", "disc")
-    if aperture not in APERTURES:
-        raise ParameterError(f"aperture must be one of {', '.join(APERTURES)}.")
-    return aperture
