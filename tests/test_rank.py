@@ -430,14 +430,12 @@ def test_the_thumbnail_outlines_what_is_in_focus_and_frames_the_subject():
     assert thumbnail(deep, np.zeros((900, 600), bool)).shape == (240, 160, 3)
 
 
-def test_names_are_written_as_far_as_the_font_goes():
+def test_long_names_are_shortened_and_rows_have_five_tiles():
     tile = np.full((240, 320, 3), 99, np.uint8)
 
     def words(name):
         return contact_sheet([Tile(tile, name)])[16 + 240 :]
 
-    np.testing.assert_array_equal(words("Café.jpg"), words("Cafe.jpg"))
-    np.testing.assert_array_equal(words("写真.jpg"), words("??.jpg"))
     long = words("x" * 300)
     assert long.shape[1] == 320 + 2 * 16
     assert (long[:, -16:] == long[0, 0]).all()

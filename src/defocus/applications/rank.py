@@ -87,6 +87,8 @@ class Sharpness:
     sharpest_at : x and y of a place in the sharpest region, fractions 0..1 of the frame; where to look first.
     least_sigma : px, the smallest sigma that the map can tell; what is sharper reads as this.
     shake_length : px, length of the movement of the camera; None where it was not shaken.
+    counted_at : px, sigma at which a pixel did count as half in focus: the threshold, or what a quick reading can tell
+        at the least, where that is more (`defocus.culling.quick`).
     """
 
     in_focus: float | None
@@ -104,6 +106,7 @@ class Sharpness:
     sharpest_at: tuple[float, float] | None = None
     least_sigma: float = 0.0
     shake_length: float | None = None
+    counted_at: float | None = None
 
 
 def sharpness(
@@ -188,6 +191,7 @@ def sharpness(
         sharpest_at=None if found is None else found.at,
         least_sigma=float(defocus_map.sigma_range[0] * scale),
         shake_length=float(motion.camera.length * scale) if motion is not None and motion.shaken else None,
+        counted_at=threshold,
     )
 
 
@@ -264,7 +268,9 @@ def subject_from_exif(photograph: Photograph) -> Box | None:
 
 
 def subject_area(tags: Exif, size: tuple[int, int], orientation: int | None = None) -> Box | None:
-    """The subject region that the camera wrote: EXIF SubjectArea, a point, circle or rectangle, or SubjectLocation.
+    """The subject region that the camera wrote: EXIF SubjectArea, a point, circle or rectangle; or a point.
+
+    The point is SubjectLocation, or where the camera focused by the maker's notes of Sony, Panasonic or Fujifilm.
 
     A point stands for a square of a tenth of the longer side, a circle for the square around it.
 
@@ -285,6 +291,8 @@ def subject_area(tags: Exif, size: tuple[int, int], orientation: int | None = No
     width, height = (
         tags.number(tag) or float(n) for tag, n in zip((Base.ExifImageWidth, Base.ExifImageHeight), stored, strict=True)
     )
+    if not area and tags.focus is not None:
+        area = tags.focus[0] * width, tags.focus[1] * height
     if len(area) not in (2, 3, 4) or not all(np.isfinite([*area, width, height])) or min(width, height) <= 0:
         return None
     across = area[2] if len(area) > 2 else _POINT * max(width, height)

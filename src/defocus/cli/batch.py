@@ -90,9 +90,21 @@ class Task(ABC):
     def options(self, kind: str) -> dict[str, Any]:
         """Return what an output depends on beside photograph and map, as JSON knows it."""
 
+    def read(self, photo: Path | bytes, *, max_pixels: int | None, strict: bool) -> Photograph:
+        """Read a photograph, of a file or its contents, but no output of this package."""
+        from defocus.photograph import read_photograph
+
+        return read_photograph(
+            photo, max_pixels=max_pixels, own_colours=self.own_colours, strict=strict, refuse_outputs=True
+        )
+
     def to_estimate(self, photograph: Photograph) -> Photograph:
         """Return the photograph that the map is estimated from."""
         return photograph
+
+    def own_map(self, photograph: Photograph, device: Device, report: Progress) -> MapStrips | None:
+        """Return a map that the command makes in a way of its own; None where it takes those of all commands."""
+        return None
 
     @abstractmethod
     def make(self, photograph: Photograph, found: MapStrips, report: Progress) -> Result:
@@ -186,7 +198,12 @@ class Outcome:
 
 
 def process_photographs(
-    task: Task, options: Options, *, parameters: Any = None, weights: Path | None = None
+    task: Task,
+    options: Options,
+    *,
+    parameters: Any = None,
+    weights: Path | None = None,
+    without_folders: frozenset[str] = frozenset(),
 ) -> Outcome:
     """Do `task` on every photograph.
 
@@ -196,6 +213,7 @@ def process_photographs(
     options : as the user gave them.
     parameters : of the method: None, the name of a preset, or the method's own.
     weights : for the method, instead of the package's own.
+    without_folders : names of folders that are not searched, at any depth within those that were named.
 
     Raises
     ------
@@ -204,7 +222,7 @@ def process_photographs(
     """
     from defocus.runtime.processes import WorkerLost, run, terminable
 
-    found = find_photographs(options.photos)
+    found = find_photographs(options.photos, without_folders)
     jobs = _prepare(task, options, found, parameters, weights)
     processes = min(options.jobs, max(1, len(jobs)))
     answers: dict[int, _Answer] = {}
@@ -450,7 +468,7 @@ def _work(job: _Job, report: Progress = lambda step, fraction: None) -> _Answer:
 
 
 def _process(job: _Job, report: Progress) -> _Answer:
-    from defocus.photograph import photograph_sha256, read_photograph
+    from defocus.photograph import photograph_sha256
     from defocus.runtime.atomic import write_bytes
     from defocus.runtime.cores import at_once
 
@@ -463,12 +481,8 @@ def _process(job: _Job, report: Progress) -> _Answer:
             return _Answer({"path": job.name, "skipped": True, "outputs": _names(done)})
     if job.outputs and not job.to_stdout:
         prepare_folder(next(iter(job.outputs.values())).parent)
-    photograph = read_photograph(
-        job.path if job.contents is None else job.contents,
-        max_pixels=job.max_pixels,
-        own_colours=job.task.own_colours,
-        strict=job.strict,
-        refuse_outputs=True,
+    photograph = job.task.read(
+        job.path if job.contents is None else job.contents, max_pixels=job.max_pixels, strict=job.strict
     )
     found, origin = _find_map(job, photograph, report)
     strokes = None
@@ -526,6 +540,9 @@ def _find_map(job: _Job, photograph: Photograph, report: Progress) -> tuple[MapS
 
     if job.map_file is not None:
         return MapStrips.of(load(job.map_file)), job.map_file
+    own = job.task.own_map(photograph, job.device, report)
+    if own is not None:
+        return own, None
     if job.task.uses_saved_map:
         saved = load_saved(job.saved_maps, photograph.sha256, job.map_recipe)
         if saved is not None:

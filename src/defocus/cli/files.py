@@ -67,11 +67,11 @@ class Found:
     failures: list[tuple[Path, str]]
 
 
-def find_photographs(arguments: Iterable[Path]) -> Found:
+def find_photographs(arguments: Iterable[Path], without_folders: frozenset[str] = frozenset()) -> Found:
     """Take files as they are named, and search folders for photographs.
 
     Files are hardly ever opened here: what turns out to be an output of an earlier run under another name is left out
-    when it is read.
+    when it is read. Folders with the names `without_folders`, within those that are searched, are left out.
     """
     from defocus.photograph.folders import photographs_below, reason_not_to_open  # here: --help must not wait for numpy
 
@@ -86,6 +86,9 @@ def find_photographs(arguments: Iterable[Path]) -> Found:
             photographs = photographs_below(
                 argument, open_files=False, on_failure=lambda path, reason: found.failures.append((path, reason))
             )
+            photographs = [
+                path for path in photographs if without_folders.isdisjoint(path.parent.relative_to(argument).parts)
+            ]
             # One of several files of one name may be an output: it must not change what the photograph's are called.
             alike = Counter(map(_name, photographs))
             photographs = [path for path in photographs if alike[_name(path)] == 1 or not is_output(path)]

@@ -29,4 +29,6 @@ def warnings_about(path: Path, caught: Sequence[warnings.WarningMessage]) -> tup
 
 def without_path(message: str, path: Path) -> str:
     """A sentence about a file without the file's path in front, which is said before it anyway."""
-    return message.removeprefix(str(path)).lstrip(": ")
+    rest = message.removeprefix(str(path))
+    # A sidecar's name begins with the photograph's.
+    return rest.lstrip(": ") if rest.startswith((" ", ":")) else message

@@ -22,7 +22,7 @@ from defocus.optics.light import luma
 from defocus.photograph import Photograph
 from defocus.photograph.exif import Exif
 
-__all__ = ["Shot", "bursts", "likeness", "shot_of", "taken_at"]
+__all__ = ["ALIKE", "VERY_ALIKE", "Shot", "bursts", "likeness", "shot_of", "taken_at"]
 
 _SIDE = 32
 """Sides in px of the brightness that is compared."""
@@ -30,9 +30,9 @@ _LARGEST_SHIFT = 9
 """Largest shift in px of it, about a quarter of the frame."""
 _COLOURS = 4
 """Steps of each channel in the histogram of colours."""
-_AT_ONCE, _ALIKE = 2.0, 0.5
+_AT_ONCE, ALIKE = 2.0, 0.5
 """Seconds, and likeness: so soon after each other, photographs that are at least so alike belong together."""
-_SOON, _VERY_ALIKE = 20.0, 0.75
+_SOON, VERY_ALIKE = 20.0, 0.75
 """The same for photographs that follow later; and, whatever the time between them, where no time is known."""
 _FLAT = 1e-3
 """Standard deviation of brightness, 0..1, below which there is nothing to compare."""
@@ -213,8 +213,8 @@ def _together(first: Shot, second: Shot) -> bool:
     if first.camera != second.camera or (first.taken is None) != (second.taken is None):
         return False
     if first.taken is None or second.taken is None:
-        return first.path.parent == second.path.parent and likeness(first, second) >= _VERY_ALIKE
+        return first.path.parent == second.path.parent and likeness(first, second) >= VERY_ALIKE
     gap = abs(second.taken - first.taken)
     if gap > _SOON:
         return False
-    return likeness(first, second) >= (_ALIKE if gap <= _AT_ONCE else _VERY_ALIKE)
+    return likeness(first, second) >= (ALIKE if gap <= _AT_ONCE else VERY_ALIKE)

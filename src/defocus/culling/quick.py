@@ -2,7 +2,7 @@
 
 It has one value for each 4 x 4 px of the copy, and low confidence where nothing can be read. Sigma is in px of the
 whole photograph, so that figures compare with those of a map. What is lost: from 24 MP, blur below about 1 px is not
-told apart (`quick_threshold`), and plain areas stay unknown.
+told apart (`quick_sharpness`), and plain areas stay unknown.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from defocus.applications.rank import THRESHOLD, Sharpness, sharpness
 from defocus.filters.box import block_sum
 from defocus.maps.defocus_map import DefocusMap, Seeds
 from defocus.maps.motion import Motion
@@ -27,7 +28,7 @@ from defocus.progress import Progress
 from defocus.runtime.cores import single_blas_thread
 from defocus.version import __version__
 
-__all__ = ["QUICK_SIDE", "quick_map", "quick_threshold"]
+__all__ = ["QUICK_SIDE", "quick_map", "quick_sharpness"]
 
 QUICK_SIDE = 2048
 """Length in px of the longer side that photographs are read at."""
@@ -36,26 +37,38 @@ _LEAST_THRESHOLD = 0.6
 _NOTHING = 0.5 / 255
 
 
-def quick_threshold(photograph: Photograph, threshold: float) -> float:
-    """Return the sigma, px of the whole photograph, at which a pixel of a reduced copy counts as half in focus.
+def quick_sharpness(
+    photograph: Photograph,
+    found: DefocusMap,
+    *,
+    threshold: float = THRESHOLD,
+    subject: tuple[float, float, float, float] | None = None,
+) -> Sharpness:
+    """Measure how much of a photograph is in focus by a quick reading, as `defocus.sharpness` does by a map.
+
+    A reduced copy does not tell small sigmas apart. So a pixel counts as half in focus at 0.6 px of the copy, where
+    that is more than `threshold`: 1.8 px of a photograph of 24 MP.
 
     Parameters
     ----------
-    photograph : reduced copy, of `read_reduced`.
-    threshold : px of the whole photograph, that is wanted.
+    photograph : of `read_reduced(path, QUICK_SIDE)`.
+    found : `quick_map` of it.
+    threshold, subject : as for `defocus.sharpness`.
 
     Returns
     -------
-    float
-        `threshold`, or the least that can be told in the copy, where that is more.
+    Sharpness
+        In px of the whole photograph. `counted_at` is the sigma at which pixels did count as half in focus.
 
     Examples
     --------
-    >>> small = Photograph(np.zeros((1366, 2048, 3), np.uint8), full_size=(6000, 4002))
-    >>> round(quick_threshold(small, 1.0), 2), quick_threshold(small, 4.0)
-    (1.76, 4.0)
+    >>> photograph = Photograph(np.random.default_rng(0).integers(0, 256, (96, 128, 3), np.uint8), full_size=(512, 384))
+    >>> s = quick_sharpness(photograph, quick_map(photograph))
+    >>> s.in_focus > 0.5, round(s.counted_at, 2)
+    (True, 2.4)
     """
-    return max(threshold, _LEAST_THRESHOLD * _reduction(photograph))
+    counted_at = max(threshold, _LEAST_THRESHOLD * _reduction(photograph))
+    return replace(sharpness(found, threshold=counted_at, subject=subject), threshold=threshold)
 
 
 def quick_map(photograph: Photograph, device: str = "auto", progress: Progress | None = None) -> DefocusMap:
@@ -146,7 +159,7 @@ def _put_back(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], Motion]:
     """Values of the whole frame from those of the part within bars; confidence is 0 elsewhere."""
     if content.hidden is not None:
-        hidden = block_sum(content.hidden.astype(np.uint8), STRIDE) > 0
+        hidden = np.asarray(block_sum(content.hidden.astype(np.uint8), STRIDE)).astype(bool)
         hidden = hidden[content.rows.start // STRIDE :, content.columns.start // STRIDE :]
         inner = hidden[: confidence.shape[0], : confidence.shape[1]]
         confidence[: inner.shape[0], : inner.shape[1]][inner] = 0

@@ -24,8 +24,6 @@ def counted_in_focus(sharpness: Sharpness, by: By = "frame") -> float | None:
     sharpness : of the photograph.
     by : "frame" or "subject".
     """
-    if sharpness.in_focus is None:
-        return None
     if sharpness.shaken:
         return 0.0
     if by == "subject" and sharpness.subject_in_focus is not None:
@@ -61,7 +59,7 @@ def stars_by_place(measurements: Sequence[Sharpness]) -> list[int | None]:
     ----------
     measurements : in the order of `defocus.rank`, the best first.
     """
-    readable = [index for index, each in enumerate(measurements) if each.in_focus is not None]
+    readable = [index for index, each in enumerate(measurements) if counted_in_focus(each) is not None]
     stars: list[int | None] = [None] * len(measurements)
     for place, index in enumerate(readable):
         stars[index] = 5 - 5 * place // len(readable)
@@ -87,7 +85,7 @@ def parse_steps(text: str) -> tuple[float, ...]:
         steps = ()
     if len(steps) != len(STEPS) or not all(0 < step <= 1 for step in steps) or any(a >= b for a, b in pairwise(steps)):
         raise ParameterError(
-            f"{text} are no steps of a rating: give four shares in focus in ascending order, from which on there are 2, "
-            "3, 4 and 5 stars, such as 0.1,0.25,0.45,0.7."
+            f"{text} are no steps of a rating: give four shares in focus in ascending order, from which on there are "
+            "2, 3, 4 and 5 stars, such as 0.1,0.25,0.45,0.7."
         )
     return steps

@@ -176,7 +176,8 @@ def new_packet(values: Mapping[str, str]) -> bytes:
 def _addition(packet: _Packet, values: Mapping[str, str]) -> tuple[int, int, str]:
     """Where, and with what text, properties that the packet lacks are put into it."""
     place = packet.description or packet.rdf
-    declared, attributes = {}, ""
+    declared: dict[str, str] = {}
+    attributes = ""
     for name, value in values.items():
         usual, _, local = name.partition(":")
         namespace = NAMESPACES[usual]
@@ -190,10 +191,10 @@ def _addition(packet: _Packet, values: Mapping[str, str]) -> tuple[int, int, str
             declared[prefix] = namespace
         attributes += f' {prefix}:{local}="{escape(value, _QUOTES)}"'
     text = "".join(f' xmlns:{prefix}="{space}"' for prefix, space in declared.items()) + attributes
-    name = _NAME.match(packet.data, place.start)
-    assert name is not None
+    tag = _NAME.match(packet.data, place.start)
+    assert tag is not None
     if packet.description is not None:
-        return name.end(), name.end(), text
+        return tag.end(), tag.end(), text
     rdf = next(prefix for prefix, space in place.prefixes.items() if space == NAMESPACES["rdf"])
     within = f"{rdf}:" if rdf else ""
     # Without a prefix the attribute rdf:about would be in no namespace; it may be left out.
@@ -202,7 +203,7 @@ def _addition(packet: _Packet, values: Mapping[str, str]) -> tuple[int, int, str
     if not place.empty:
         return place.end, place.end, description
     opened = packet.data[place.start : place.after].decode("utf-8").rstrip(">").rstrip("/").rstrip()
-    own = name.group().decode("utf-8")[1:]
+    own = tag.group().decode("utf-8")[1:]
     return place.start, place.after, f"{opened}>{description}</{own}>"
 
 

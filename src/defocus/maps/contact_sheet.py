@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFilter, ImageFont
+from PIL import Image, ImageDraw, ImageFilter
 
+from defocus.maps.lettering import draw_text, shortened
 from defocus.photograph import Photograph
 
 __all__ = ["Tile", "contact_sheet", "thumbnail"]
@@ -113,7 +113,6 @@ def contact_sheet(tiles: Sequence[Tile], columns: int = 5) -> NDArray[np.uint8]:
     (636, 688, 3)
     """
     columns = min(columns, len(tiles))
-    name_font, text_font = ImageFont.load_default(_NAME_PX), ImageFont.load_default(_TEXT_PX)
     line = _TEXT_PX + 6
     foot = _HEIGHT + _GAP // 2
     height = foot + _NAME_PX + 6 + line * max(len(tile.lines) for tile in tiles) + _GAP
@@ -125,10 +124,10 @@ def contact_sheet(tiles: Sequence[Tile], columns: int = 5) -> NDArray[np.uint8]:
         picture = Image.fromarray(tile.thumbnail)
         # Pictures are aligned at their lower edges, so that the texts below them are aligned too.
         sheet.paste(picture, (left + (_WIDTH - picture.width) // 2, top + _HEIGHT - picture.height))
-        draw.text((left, top + foot), _fitting(_plain(tile.name), name_font), fill=_INK, font=name_font)
+        draw_text(draw, (left, top + foot), shortened(tile.name, _NAME_PX, _WIDTH), _NAME_PX, _INK)
         for number, text in enumerate(tile.lines):
             at = top + foot + _NAME_PX + 6 + number * line
-            draw.text((left, at), _fitting(_plain(text), text_font), fill=_FAINT, font=text_font)
+            draw_text(draw, (left, at), shortened(text, _TEXT_PX, _WIDTH), _TEXT_PX, _FAINT)
     return np.asarray(sheet)
 
 
@@ -139,18 +138,3 @@ def _rim(area: NDArray[np.bool_], width: int) -> NDArray[np.bool_]:
     inner = np.asarray(picture.filter(ImageFilter.MinFilter(size))) > 0
     outer = np.asarray(picture.filter(ImageFilter.MaxFilter(max(size - 2, 1)))) > 0
     return outer & ~inner
-
-
-def _plain(text: str) -> str:
-    """Return a text as the built-in font can write it: without accents, and "?" for other unknown characters."""
-    bare = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
-    return "".join(c if " " <= c <= "~" else "?" for c in bare)
-
-
-def _fitting(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
-    """Return a text that fits under a thumbnail, its middle left out where it is too long."""
-    for kept in range(len(text), 0, -1):
-        shown = text if kept == len(text) else f"{text[: kept // 2]}...{text[len(text) - (kept - kept // 2) :]}"
-        if font.getlength(shown) <= _WIDTH:
-            return shown
-    return ""

@@ -6,6 +6,7 @@ standards are EXIF 2.32 and TIFF 6.0.
 
 from __future__ import annotations
 
+import io
 import re
 import struct
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,8 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from PIL.ExifTags import IFD, Base
+
+from defocus.photograph.maker_note import focus_in_maker_note
 
 __all__ = [
     "CAMERA_DIRECTORY",
@@ -65,6 +68,8 @@ class Exif:
     main, camera, gps : entries by tag of the first directory, the camera directory (EXIF) and the place (GPS).
     order : "<" or ">", the byte order of their values.
     damaged : number of entries that could not be read.
+    focus : where the camera focused, as its maker's note tells it: x and y, fractions 0..1 of the picture as stored;
+        None where it does not.
     """
 
     main: Mapping[int, Entry] = field(default_factory=dict)
@@ -72,6 +77,7 @@ class Exif:
     gps: Mapping[int, Entry] = field(default_factory=dict)
     order: str = "<"
     damaged: int = 0
+    focus: tuple[float, float] | None = None
 
     def numbers(self, tag: int) -> tuple[float, ...]:
         """Return the numbers of an entry of the main or the camera's directory; () where there are none."""
@@ -166,16 +172,21 @@ def parse_exif(contents: bytes | None) -> Exif:
     main = {tag: entry for tag, entry in entries if entry is not None}
     damaged = sum(entry is None for _, entry in entries)
     parts = {}
+    camera_at = 0
     for pointer in (CAMERA_DIRECTORY, GPS_DIRECTORY):
         entry = main.pop(pointer, None)
         below: list[tuple[int, Entry | None]] = []
         if entry is not None and entry.type in (_LONG, 13) and len(entry.value) == 4:
-            below = list(_entries(data, struct.unpack(order + "I", entry.value)[0], order))
+            (at,) = struct.unpack(order + "I", entry.value)
+            camera_at = at if pointer == CAMERA_DIRECTORY else camera_at
+            below = list(_entries(data, at, order))
         elif entry is not None:
             damaged += 1
         parts[pointer] = {tag: entry for tag, entry in below if entry is not None}
         damaged += sum(entry is None for _, entry in below)
-    return Exif(main, parts[CAMERA_DIRECTORY], parts[GPS_DIRECTORY], order, damaged)
+    camera = parts[CAMERA_DIRECTORY]
+    focus = focus_in_maker_note(io.BytesIO(data), camera_at, order, camera) if MAKER_NOTE in camera else None
+    return Exif(main, camera, parts[GPS_DIRECTORY], order, damaged, focus)
 
 
 def exif_from_text(text: str) -> bytes:

@@ -20,7 +20,7 @@ from defocus.photograph.pillow import split_alpha
 from defocus.photograph.source import Source
 from defocus.photograph.stored_pixels import Pieces, StoredPixels
 
-__all__ = ["SIGNATURE", "is_whole", "read_png"]
+__all__ = ["SIGNATURE", "is_whole", "png_metadata", "read_png"]
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
@@ -127,6 +127,13 @@ def read_png(source: Source) -> Decoded:
         incomplete(source, "lacks its last bytes, which hold no pixels")
     decoded = split_alpha(pixels.reshape(*pixels.shape[:2], -1), profile, exif, xmp)
     return replace(decoded, missing=missing)
+
+
+def png_metadata(source: Source) -> tuple[tuple[int, int], bytes | None, bytes | None]:
+    """Return width and height in px as stored, EXIF and XMP of a PNG, without decoding its pixels."""
+    chunks = list(_chunks(memoryview(source.read())))
+    header = _header(chunks, source)
+    return (header.width, header.height), *_metadata(chunks, source)
 
 
 def _warn_of_animation(named: Mapping[bytes, _Chunk], source: Source) -> None:

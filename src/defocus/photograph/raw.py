@@ -17,6 +17,7 @@ from defocus.errors import PhotographError
 from defocus.photograph.colour import Space
 from defocus.photograph.decoded import Decoded
 from defocus.photograph.exif import CAMERA_DIRECTORY, GPS_DIRECTORY, Entry, Exif, parse_exif, read_directory
+from defocus.photograph.maker_note import focus_in_maker_note
 from defocus.photograph.source import Source
 from defocus.runtime.cores import available_cores
 
@@ -162,8 +163,10 @@ def raw_metadata(source: Source, raw: Any = None) -> tuple[Exif, bytes | None]:
     """
     head = source.head()
     xmp: bytes | None = None
+    focus: tuple[float, float] | None = None
     if not head.startswith(_TIFF_SIGNATURES):
         stored = parse_exif(b"" if raw is None else _preview_exif(raw))
+        focus = stored.focus
     else:
         order = "<" if head.startswith(b"II") else ">"
         main, damaged = read_directory(source.file, struct.unpack(order + "I", head[4:8])[0], order)
@@ -174,12 +177,14 @@ def raw_metadata(source: Source, raw: Any = None) -> tuple[Exif, bytes | None]:
                 at = struct.unpack(order + "I", main[pointer].value[:4])[0]
                 entries, more = read_directory(source.file, at, order)
                 damaged += more
+                if pointer == CAMERA_DIRECTORY:
+                    focus = focus_in_maker_note(source.file, at, order, entries)
             parts.append(entries)
         stored = Exif(main, parts[0], parts[1], order, damaged)
         xmp = main[_XMP].value if _XMP in main else None
     kept = {tag: entry for tag, entry in stored.main.items() if tag in _ABOUT}
     camera = {tag: entry for tag, entry in stored.camera.items() if tag not in _OF_THE_FILE}
-    return Exif(kept, camera, stored.gps, stored.order, stored.damaged), xmp
+    return Exif(kept, camera, stored.gps, stored.order, stored.damaged, focus), xmp
 
 
 def _preview_exif(raw: Any) -> bytes:

@@ -17,6 +17,7 @@ from defocus.photograph.jpeg import read_reduced_jpeg
 from defocus.photograph.jpegxl import jpegxl_metadata
 from defocus.photograph.photograph import MIN_SIDE, Photograph, reduce_photograph
 from defocus.photograph.pillow import metadata, open_pillow
+from defocus.photograph.png import png_metadata
 from defocus.photograph.raw import open_raw, raw_metadata, read_preview, read_raw
 from defocus.photograph.read import decoding, finished
 from defocus.photograph.source import Source, opened
@@ -30,9 +31,12 @@ _LEAST_PREVIEW = 0.75
 _METADATA: Mapping[str, Callable[[Source], tuple[tuple[int, int], bytes | Exif | None, bytes | None]]] = {
     "HEIC": heif_metadata,
     "JPEG XL": jpegxl_metadata,
+    "PNG": png_metadata,
     "TIFF": tiff_metadata,
 }
-"""Of the formats that Pillow does not open."""
+"""Of the formats that are not read by Pillow."""
+_TURNED = ("HEIC", "JPEG XL")
+"""Formats of which the size is that of the upright photograph, whatever the EXIF says."""
 _EXIF_TURNS = {0: 1, 3: 3, 5: 8, 6: 6}
 """EXIF orientation for LibRaw's."""
 
@@ -85,7 +89,7 @@ def read_metadata(photo: str | os.PathLike[str] | bytes | BinaryIO) -> Metadata:
                 exif, xmp = raw_metadata(source, raw)
         elif kind.name in _METADATA:
             (width, height), exif, xmp = _METADATA[kind.name](source)
-            turned = kind.name != "TIFF"
+            turned = kind.name in _TURNED
         else:
             source.file.seek(0)
             with open_pillow(source.file, source) as image:
