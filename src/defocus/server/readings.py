@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from defocus.applications.rank import THRESHOLD, Sharpness, sharpness
+from defocus.applications.rank import Sharpness, sharpness
 from defocus.cli.messages import error_message, warnings_about
 from defocus.culling.bursts import Shot, shot_of
-from defocus.culling.quick import QUICK_SIDE, quick_map, quick_threshold
+from defocus.culling.quick import QUICK_SIDE, quick_map, quick_sharpness
 from defocus.culling.sidecars import SidecarError, read_rating
 from defocus.culling.words import focus_point, why
 from defocus.errors import OutputError
@@ -109,7 +109,7 @@ def _read_quickly(job: Job) -> Reading:
     small = read_reduced(job.path, QUICK_SIDE, max_pixels=job.max_pixels, strict=job.strict, refuse_outputs=True)
     metadata = read_metadata(job.path)
     defocus_map = quick_map(small, device=job.device)
-    measured = sharpness(defocus_map, threshold=quick_threshold(small, THRESHOLD))
+    measured = quick_sharpness(small, defocus_map)
     size = metadata.width, metadata.height
     point = focus_point(metadata.tags, size, measured)
     about = _about(size, defocus_map, measured) | {
