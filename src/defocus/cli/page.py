@@ -71,7 +71,7 @@ def command(
         from defocus.server.serve import PortError, serve
         from defocus.server.shoot import Settings, Shoot
     except ModuleNotFoundError as error:
-        if error.name not in ("starlette", "uvicorn"):
+        if (error.name or "").split(".")[0] not in ("starlette", "uvicorn"):
             raise
         raise typer.BadParameter(
             "The page needs two more packages: pip install 'defocus[page]', or pip install starlette uvicorn."

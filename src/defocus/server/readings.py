@@ -101,7 +101,8 @@ def read(job: Job) -> Reading:
         except OutputError as error:
             return Reading(error=str(error), is_output=True)
         except Exception as error:  # one photograph must not cost the others
-            return Reading(error=error_message(error), warnings=warnings_about(job.path, caught))
+            sentence = error_message(error).replace(str(job.path), job.path.name)  # the page names no folders
+            return Reading(error=sentence, warnings=warnings_about(job.path, caught))
     return replace(found, warnings=warnings_about(job.path, caught), seconds=round(time.perf_counter() - start, 2))
 
 
