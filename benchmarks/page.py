@@ -102,7 +102,7 @@ def memory() -> dict[str, float]:
     found: dict[str, float] = {}
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            command = (process / "cmdline").read_bytes().split(b"\0")
+            command = (process / "cmdline").read_bytes().replace(b"\0", b" ").split() or [b""]
             status = (process / "status").read_text()
         except OSError:
             continue

@@ -51,6 +51,7 @@ _STEPS = (255, 50, 15)
 """Number of steps of sigma, confidence and strength. What a page shows as 71 % need not be told from 72 %, and fewer
 steps take a third off the file."""
 _QUALITY = 85
+_QUALITIES = (85, 75, 65, 55)
 _LEAST_CODED = 1 / 640
 """Lowest sigma that is told apart, as a fraction of the highest, where a method's range begins at 0."""
 
@@ -191,6 +192,22 @@ class PagePhotograph:
             "seconds": self.seconds,
             "depth": self._depth_info() if in_px else None,
         }
+
+    def jpegs_within(self, most: int) -> tuple[bytes, bytes | None]:
+        """Return the photograph and, where the map is in px, its sharpened version, as good as a size allows.
+
+        Parameters
+        ----------
+        most : largest number of bytes of both; if the least quality takes more, it is that.
+        """
+        sharp = None
+        if self.defocus_map.unit == "px":
+            sharp = replace(self.photograph, pixels=sharpen(self.photograph, self.defocus_map))
+        for quality in _QUALITIES:
+            made = _jpeg(self.photograph, quality), None if sharp is None else _jpeg(sharp, quality)
+            if sum(len(each) for each in made if each) <= most:
+                break
+        return made
 
     def photograph_jpeg(self, quality: int = _QUALITY) -> bytes:
         """Return the photograph as a JPEG."""
