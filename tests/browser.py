@@ -55,7 +55,7 @@ def chromium(launch):
 class Watched:
     """A page of the browser, and what it did that a page of this package must not do."""
 
-    def __init__(self, started, address, **options):
+    def __init__(self, started, address, ready="body[data-ready]", **options):
         self.requests, self.errors = [], []
         self.page = started.new_page(**{"viewport": {"width": 1200, "height": 800}, **options})
         self.page.set_default_timeout(120_000)  # drawing without a graphics card is slow beside other work
@@ -63,7 +63,7 @@ class Watched:
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("console", lambda said: self.errors.append(said.text) if said.type == "error" else None)
         self.page.goto(address)
-        self.page.wait_for_selector("body[data-ready]")
+        self.page.wait_for_selector(ready)
 
     def set(self, name, value):
         """Move a slider as a hand would."""

@@ -45,9 +45,13 @@ SUMMARY_PIXELS = 4_400_000
 MAP_CODE = "red: sigma, green: confidence, blue: strength of an edit; 0 to 255 each"
 _MAP_SIDE = 1500
 """Longer side in px of the map on a page: it is smooth over some px of the photograph."""
-_DEPTH_SIDE = 480
-"""Longer side in px of the depth on a page, of which a surface of 150,000 points is made."""
+_DEPTH_SIDE = 400
+"""Longer side in px of the depth on a page, of which a surface of 100,000 points is made."""
+_STEPS = (255, 50, 15)
+"""Number of steps of sigma, confidence and strength. What a page shows as 71 % need not be told from 72 %, and fewer
+steps take a third off the file."""
 _QUALITY = 85
+_QUALITIES = (85, 75, 65, 55)
 _LEAST_CODED = 1 / 640
 """Lowest sigma that is told apart, as a fraction of the highest, where a method's range begins at 0."""
 
@@ -189,6 +193,22 @@ class PagePhotograph:
             "depth": self._depth_info() if in_px else None,
         }
 
+    def jpegs_within(self, most: int) -> tuple[bytes, bytes | None]:
+        """Return the photograph and, where the map is in px, its sharpened version, as good as a size allows.
+
+        Parameters
+        ----------
+        most : largest number of bytes of both; if the least quality takes more, it is that.
+        """
+        sharp = None
+        if self.defocus_map.unit == "px":
+            sharp = replace(self.photograph, pixels=sharpen(self.photograph, self.defocus_map))
+        for quality in _QUALITIES:
+            made = _jpeg(self.photograph, quality), None if sharp is None else _jpeg(sharp, quality)
+            if sum(len(each) for each in made if each) <= most:
+                break
+        return made
+
     def photograph_jpeg(self, quality: int = _QUALITY) -> bytes:
         """Return the photograph as a JPEG."""
         return _jpeg(self.photograph, quality)
@@ -215,7 +235,8 @@ class PagePhotograph:
             planes.append(np.zeros_like(octaves))
         width, height = _fitting(self.photograph.width, self.photograph.height, side)
         coded = np.stack([_resized(plane.astype(np.float32), width, height) for plane in planes], axis=2)
-        return _webp(np.rint(np.clip(coded, 0, 1) * 255).astype(np.uint8))
+        steps = np.array(_STEPS)
+        return _webp(np.rint(np.rint(np.clip(coded, 0, 1) * steps) / steps * 255).astype(np.uint8))
 
     def depth_webp(self) -> bytes:
         """Return how near everything is as a lossless picture: 0 farthest to 255 nearest, linear in 1 / distance."""
@@ -238,7 +259,7 @@ class PagePhotograph:
         return distances(self._depth())[0]
 
     def _depth(self) -> Depth:
-        # Small numbers are enough for a surface: a photograph of 480 px takes a twentieth of a second.
+        # Small numbers are enough for a surface: a photograph of 400 px takes a twentieth of a second.
         small = reduce_photograph(self.photograph, _DEPTH_SIDE)
         share = small.width / self.photograph.width
         sigma = _resized(np.log2(np.maximum(self.defocus_map.sigma, 1e-3)), small.width, small.height)
@@ -325,7 +346,8 @@ def _jpeg(photograph: Photograph, quality: int) -> bytes:
     if pixels.dtype != np.uint8:
         pixels = np.rint(photograph.as_float(np.float32) * 255).astype(np.uint8)
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", quality=quality, optimize=True)
+    # Colours at half the size would cost 5 dB where they change abruptly.
+    Image.fromarray(pixels).save(file, "JPEG", quality=quality, subsampling=0, optimize=True)
     return file.getvalue()
 
 

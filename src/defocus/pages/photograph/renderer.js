@@ -142,8 +142,9 @@ const INTEGERS = ['samples', 'mode', 'aperture', 'outline', 'hatched', 'logarith
 // What of the canvas is drawn at once, and from how many samples, from the finest to the quickest.
 const EFFORTS = [[1, 64], [1, 32], [0.5, 48], [0.5, 24], [0.25, 24], [0.125, 16]];
 const SLOW = 28, QUICK = 9; // ms in which a frame is drawn, above which less is drawn, and below which more
-const PASSES = 16; // averaged where nothing moves
-const PATIENCE = 1500; // ms of drawing after which a picture at rest is good enough
+// Where nothing moves, passes of the whole canvas are averaged: each is short, so that the page still answers.
+const SAMPLES_AT_REST = 16, PASSES = 48;
+const ENOUGH = 6, PATIENCE = 2000; // passes that are always drawn, and ms of drawing after which no more are
 
 export class Renderer {
   constructor(canvas) {
@@ -254,7 +255,7 @@ export class Renderer {
 
   // Whether what is shown would get better by being drawn once more.
   get unfinished() {
-    return this.atRest ? this.passes < PASSES && this.spent < PATIENCE : this.passes < 1;
+    return this.atRest ? this.passes < (this.spent < PATIENCE ? PASSES : ENOUGH) : this.passes < 1;
   }
 
   // Something has changed, or has stopped changing: begin anew.
@@ -286,7 +287,7 @@ export class Renderer {
   // One more pass of the blur. Passes whose samples are turned are averaged, so that a picture at rest gets smooth.
   blur(common, scene) {
     const gl = this.gl, started = performance.now();
-    const [scale, samples] = this.atRest && this.effort < 4 ? [1, 48] : EFFORTS[this.effort];
+    const [scale, samples] = this.atRest ? [1, SAMPLES_AT_REST] : EFFORTS[this.effort];
     this.setScale(scale);
     gl.bindFramebuffer(gl.FRAMEBUFFER, this.frame);
     gl.viewport(0, 0, ...this.blurSize);
