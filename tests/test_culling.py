@@ -1,6 +1,7 @@
 """Quick readings, words, stars, and what `defocus rank` rates, moves and copies."""
 
 import csv
+import errno
 import json
 import os
 import shutil
@@ -398,6 +399,20 @@ def test_nothing_is_overwritten_and_nothing_is_left_half_done(folder):
     assert listing(folder) == before
 
 
+def test_moving_to_another_file_system_copies_and_then_removes(folder, monkeypatch):
+    own = os.replace
+
+    def replace(source, target):
+        if not str(source).endswith(".part"):
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        own(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    before = listing(folder)
+    move_photograph(folder / "c.jpg", folder / "out")
+    assert listing(folder) == {("out/c.jpg" if name == "c.jpg" else name): text for name, text in before.items()}
+
+
 def test_copies_are_whole_with_their_times(folder):
     os.utime(folder / "c.jpg", (1e9, 1e9))
     copy_photograph(folder / "c.jpg", folder / "best")
@@ -494,6 +509,34 @@ def test_wrong_options_come_before_the_work(run, shoot):
         code, out, err = run("rank", shoot, *arguments)
         assert (code, out) == (2, ""), arguments
         assert words in " ".join(err.replace("│", " ").split())
+
+
+# The scripts in benchmarks/ that make the tables of docs/figures/rank.md
+
+
+def test_the_scripts_measure_what_they_say(tmp_path, capsys, monkeypatch):
+    from test_benchmark_scripts import script
+
+    for name, pixels in (("a", ASTRONAUT), ("b", gaussian_blur(COFFEE, 3)), ("c", gaussian_blur(ASTRONAUT, 1))):
+        save(tmp_path / f"{name}.jpg", pixels)
+    quick = script("quick")
+    monkeypatch.setattr(quick, "SIZE", (800, 600))
+    monkeypatch.setattr(quick, "SHAKES", (("as they are", 0, 0.0), ("moved by 20 px", 20, 0.0)))
+    monkeypatch.setattr("sys.argv", ["quick.py", "--photos", str(tmp_path), "--number", "3"])
+    quick.main()
+    row = next(line for line in capsys.readouterr().out.splitlines() if "counted at 1 px" in line)
+    assert float(row.split("|")[2]) == 1
+    monkeypatch.setattr("sys.argv", ["quick.py", "--photos", str(tmp_path), "--number", "1", "--shake"])
+    quick.main()
+    still, moved = capsys.readouterr().out.splitlines()[-2:]
+    assert "0%" in still and "100%" in moved
+    bursts = script("bursts")
+    monkeypatch.setattr(bursts, "OTHERS", 5)
+    monkeypatch.setattr(bursts, "MOVED", (0.1,))
+    monkeypatch.setattr("sys.argv", ["bursts.py", "--photos", str(tmp_path), "--every", "1"])
+    bursts.main()
+    rows = capsys.readouterr().out.splitlines()
+    assert "| 100.0% | 100.0% |" in next(row for row in rows if "moved by 10%, as it is" in row)
 
 
 # The contact sheet

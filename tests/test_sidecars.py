@@ -140,8 +140,10 @@ def test_encodings_stay(photo, encoding):
         (b"", "is not XML"),
         (b"<html><body/></html>", "holds no XMP"),
         (DARKTABLE.encode()[:400], "is not XML"),
+        (DARKTABLE.replace("xmlns:darktable", "xmlns:other").encode(), "darktable is not declared"),
         (BOMB.encode(), "document type"),
         (b'<?xml version="1.0"?>' + b"<a>" * 300 + b"</a>" * 300, "deep"),
+        (b"<a>" + b"<b/>" * 300_000 + b"</a>", "elements"),
         (b"\x89PNG\r\n\x1a\n\xff\xfe\xfd", "not text"),
         (b" " * (LARGEST + 1), "MB"),
     ],
@@ -273,6 +275,14 @@ def test_attribute_values_with_signs_of_markup_do_not_mislead(photo):
     sidecar = beside(photo, "IMG_1.xmp", text)
     write_rating(photo, 5)
     assert sidecar.read_text("utf-8") == text.replace('   xmp:Rating="3"', '   xmp:Rating="5"')
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+def test_permissions_stay(photo):
+    sidecar = beside(photo, "IMG_1.xmp", LIGHTROOM)
+    sidecar.chmod(0o640)
+    write_rating(photo, 1)
+    assert sidecar.stat().st_mode & 0o777 == 0o640
 
 
 def test_values_are_escaped():

@@ -3,11 +3,16 @@
 There are two habits. `IMG_1.CR2.xmp` (darktable, digiKam) belongs to that file. `IMG_1.xmp` (Lightroom, Bridge,
 Capture One) belongs to all files of that name, and so, where a RAW file and a JPEG share it, to the RAW file: these
 programs keep what they say of a JPEG within it.
+
+Read and written are xmp:Rating, in which all of these programs keep stars, and darktable, digiKam and Bridge rejections
+too (-1); and xmp:Label, the colour label of Lightroom, Bridge and Capture One. darktable and digiKam keep colour labels
+in properties of their own, which stay as they are.
 """
 
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -171,7 +176,10 @@ def write_rating(
         if target.exists() and not os.access(target, os.W_OK):
             raise SidecarError(f"{path} may not be written: change its permissions.")
         try:
+            mode = target.stat().st_mode if target.exists() else None
             write_bytes(target, contents)
+            if mode is not None:
+                target.chmod(stat.S_IMODE(mode))
         except OSError as error:
             raise SidecarError(f"{path} cannot be written: {error.strerror or error}.") from error
     return list(changed)
@@ -201,7 +209,8 @@ def _names_beside(photo: Path) -> list[str]:
 def _sharing(photo: Path, names: list[str]) -> list[str]:
     """Names of other photographs with the same name without suffix."""
     stem = photo.stem.casefold()
-    return [name for name in names if name != photo.name and Path(name).stem.casefold() == stem and _is_photo(name)]
+    alike = (name for name in names if name != photo.name and name.rpartition(".")[0].casefold() == stem)
+    return [name for name in alike if _is_photo(name)]
 
 
 def _is_photo(name: str) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from xml.parsers import expat
 from xml.sax.saxutils import escape, unescape
 
@@ -26,7 +26,7 @@ NAMESPACES: Mapping[str, str] = {
     "defocus": "urn:defocus:xmp:1.0/",
 }
 """Usual prefixes of the namespaces that are read and written here; a packet may have others for them."""
-_DEEPEST = 200
+_DEEPEST, _MOST_ELEMENTS = 200, 200_000
 _ENCODINGS = {
     codecs.BOM_UTF8: "utf-8",
     codecs.BOM_UTF16_LE: "utf-16-le",
@@ -50,8 +50,9 @@ class _Property:
     value: str
     start: int
     end: int
-    written: str
-    """How a new value is written there; {} stands for the value."""
+    before: str
+    after: str
+    """What a new value is written between, in the place of these bytes."""
 
 
 @dataclass
@@ -62,7 +63,7 @@ class _Element:
     content: int
     empty: bool
     prefixes: dict[str, str]
-    text: str = ""
+    text: list[str] = field(default_factory=list)
     children: int = 0
     end: int = 0
     after: int = 0
@@ -139,7 +140,7 @@ def set_properties(contents: bytes, values: Mapping[str, str]) -> bytes:
     new: dict[str, str] = {}
     for name, value in values.items():
         places = [each for each in packet.properties if each.name == name]
-        changes += [(each.start, each.end, each.written.replace("{}", escape(value, _QUOTES))) for each in places]
+        changes += [(each.start, each.end, f"{each.before}{escape(value, _QUOTES)}{each.after}") for each in places]
         if not places:
             new[name] = value
     if new:
@@ -234,6 +235,7 @@ class _Reader:
         self.description: _Element | None = None
         self.rdf: _Element | None = None
         self._open: list[_Element] = []
+        self._count = 0
         # Names are resolved here: expat does not tell prefixes where it resolves them.
         self._expat = expat.ParserCreate("utf-8")
         self._expat.ordered_attributes = True
@@ -255,14 +257,19 @@ class _Reader:
     def _start(self, name: str, attributes: list[str]) -> None:
         if len(self._open) >= _DEEPEST:
             raise XmpError(f"is nested more than {_DEEPEST} deep, as XMP never is: it is left as it is.")
+        self._count += 1
+        if self._count > _MOST_ELEMENTS:
+            raise XmpError(f"has more than {_MOST_ELEMENTS} elements, as XMP never has: it is left as it is.")
         start = self._expat.CurrentByteIndex
-        prefixes = dict(self._open[-1].prefixes) if self._open else {"": ""}
+        prefixes = self._open[-1].prefixes if self._open else {"": ""}
         pairs = list(zip(attributes[::2], attributes[1::2], strict=True))
-        for key, value in pairs:
-            if key == "xmlns":
-                prefixes[""] = value
-            elif key.startswith("xmlns:"):
-                prefixes[key[6:]] = value
+        declared = {key[6:]: value for key, value in pairs if key == "xmlns" or key.startswith("xmlns:")}
+        if declared:
+            prefixes = prefixes | declared
+        for each in (name, *(key for key, _ in pairs)):
+            prefix = each.rpartition(":")[0]
+            if prefix not in prefixes and prefix not in ("xml", "xmlns"):
+                raise XmpError(f"is not XML (the prefix {prefix} is not declared): it is left as it is.")
         content = self._end_of_tag(start)
         empty = self.data[content - 2 : content] == b"/>"
         tag = _resolved(name, prefixes, default=True)
@@ -284,7 +291,7 @@ class _Reader:
             name = _usual(_resolved(match.group(1).decode("utf-8"), element.prefixes, default=False))
             if name is not None:
                 value = unescape(match.group(2)[1:-1].decode("utf-8"), _READ_QUOTES)
-                self.properties.append(_Property(name, value, *match.span(2), '"{}"'))
+                self.properties.append(_Property(name, value, *match.span(2), '"', '"'))
 
     def _end(self, _: str) -> None:
         element = self._open.pop()
@@ -301,14 +308,14 @@ class _Reader:
         if element.empty:
             tag = self.data[element.start : element.after].decode("utf-8")
             own = tag[1:].split("/")[0].split()[0]
-            written = f"{tag[:-2].rstrip()}>{{}}</{own}>"
-            self.properties.append(_Property(name, "", element.start, element.after, written))
+            opened = f"{tag[:-2].rstrip()}>"
+            self.properties.append(_Property(name, "", element.start, element.after, opened, f"</{own}>"))
         else:
-            self.properties.append(_Property(name, element.text, element.content, element.end, "{}"))
+            self.properties.append(_Property(name, "".join(element.text), element.content, element.end, "", ""))
 
     def _text(self, text: str) -> None:
         if self._open:
-            self._open[-1].text += text
+            self._open[-1].text.append(text)
 
     def _end_of_tag(self, start: int) -> int:
         """The byte after a start tag; a ">" may stand within quotes."""
