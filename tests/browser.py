@@ -70,3 +70,15 @@ class Watched:
         self.page.locator(f"#{name}").evaluate(
             "(slider, value) => { slider.value = value; slider.dispatchEvent(new Event('input')); }", str(value)
         )
+
+    def until(self, expression, seconds=60):
+        """Wait for what is true of the page; the browser's own waiting needs what the page's policy forbids."""
+        until(self.page, expression, seconds)
+
+
+def until(page, expression, seconds=60):
+    for _ in range(10 * seconds):
+        if page.evaluate(expression):
+            return
+        page.wait_for_timeout(100)
+    pytest.fail(f"after {seconds} s it is still not so: {expression}")
