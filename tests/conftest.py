@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 import defocus
+from browser import chromium, launch  # noqa: F401  # fixtures
 from defocus.cli.app import main
 from defocus.methods.registry import METHODS, Method
 

@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import closing
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from defocus.runtime.atomic import atomic_write
 from defocus.runtime.cores import available_cores
-from defocus.runtime.processes import WorkerLost, run, run_in_order
+from defocus.runtime.processes import Worker, WorkerLost, run, run_in_order
 from systems import needs_proc, needs_signals
 from waiting import wait_for
 
@@ -201,3 +202,43 @@ def test_ended_from_outside_leaves_neither_processes_nor_halves_of_files(tmp_pat
     wait_for(lambda: not any(map(alive, workers)), seconds=5)
     assert "Traceback" not in err
     assert not [path.name for path in tmp_path.iterdir() if path.suffix != ".started"]
+
+
+def test_a_process_beside_does_one_job_after_another():
+    worker = Worker(square, cores=1)
+    (first, pid), (second, same) = worker.do(3), worker.do(4)
+    assert (first, second) == (9, 16)
+    assert pid == same != os.getpid()
+    worker.close()
+    with pytest.raises(WorkerLost):
+        worker.do(5)
+
+
+@needs_signals
+def test_a_process_beside_that_is_lost_costs_one_job(tmp_path):
+    worker = Worker(die, cores=1)
+    with pytest.raises(WorkerLost, match="memory"):
+        worker.do(("killed", str(tmp_path)))
+    assert worker.do((7, str(tmp_path))) == 7
+    worker.close()
+
+
+@needs_signals
+def test_closing_ends_a_job_and_removes_what_it_had_begun(tmp_path):
+    worker = Worker(write_slowly, cores=1)
+    lost = []
+
+    def work():
+        try:
+            worker.do(str(tmp_path / "a.bin"))
+        except WorkerLost as error:
+            lost.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    wait_for((tmp_path / "a.started").exists)
+    worker.close()
+    thread.join(20)
+    assert not thread.is_alive()
+    assert len(lost) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["a.started"]

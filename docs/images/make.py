@@ -6,6 +6,8 @@ The photographs ship with scikit-image: "chelsea" by Stéfan van der Walt (CC0),
 
 from __future__ import annotations
 
+import io
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -211,6 +213,41 @@ def depth() -> None:
     _save("how-to/depth.jpg", [row])
 
 
+def views_of_the_page() -> None:
+    """Write how-to/page.jpg: four views of a saved page in Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    pixels = data.chelsea()
+    # Chromium draws without a graphics card where there is none.
+    arguments = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        path = Path(folder) / "chelsea.html"
+        defocus.estimate(pixels).save_page(path, pixels, name="chelsea.jpg")
+        chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=arguments)
+        page = chromium.new_page(viewport={"width": 1200, "height": 760}, color_scheme="dark")
+        page.set_default_timeout(120_000)
+        page.goto(path.as_uri())
+        page.wait_for_selector("body[data-ready]")
+        shots = []
+        for key in ("2", "3", "4", "5"):
+            page.keyboard.press(key)
+            if key == "3":
+                page.keyboard.press("h")
+                page.mouse.move(700, 300)
+            if key == "4":
+                page.keyboard.press("h")
+            page.wait_for_timeout(3000)
+            if key == "5":
+                page.focus("#solid")
+                for arrow in ["ArrowRight"] * 4 + ["ArrowDown"] * 2:
+                    page.keyboard.press(arrow)
+                page.wait_for_timeout(1000)
+            shots.append(np.asarray(Image.open(io.BytesIO(page.screenshot())).convert("RGB").reduce(2)))
+        chromium.close()
+    picture = np.concatenate([np.concatenate(shots[:2], axis=1), np.concatenate(shots[2:], axis=1)])
+    Image.fromarray(picture).save(HERE / "how-to" / "page.jpg", quality=82)
+
+
 def _near_in_focus(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return a photograph as if it lay on a plane tilted backwards, in focus near, with blur to 4 px far away."""
     plane = np.linspace(0, 1, len(pixels))[:, None].repeat(pixels.shape[1], axis=1)
@@ -270,6 +307,7 @@ PICTURES: dict[str, Callable[[], None]] = {
         blur_magnified,
         sharpened,
         depth,
+        views_of_the_page,
     )
 }
 

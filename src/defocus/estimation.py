@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -224,3 +224,30 @@ def find_parameters(method: Method, parameters: Any = None) -> Any:
             f"{wanted.__name__} as parameters, not {type(parameters).__name__}."
         )
     return parameters
+
+
+def map_recipe(method: Method, parameters: Any, weights: Path | None = None) -> dict[str, Any]:
+    """Return all that a map depends on beside the photograph, as it is kept in the map's file.
+
+    Parameters
+    ----------
+    method : method as `find_method` returns it.
+    parameters : the method's own parameters, as `find_parameters` returns them.
+    weights : file of weights, instead of the package's own.
+
+    Raises
+    ------
+    WeightsError
+        If the file of weights cannot be read.
+
+    Examples
+    --------
+    >>> zhuo = find_method("zhuo2011")
+    >>> map_recipe(zhuo, find_parameters(zhuo))["weights_sha256"] is None
+    True
+    """
+    return {
+        "method": method.name,
+        "parameters": asdict(parameters),
+        "weights_sha256": method.weights_sha256(weights),
+    }

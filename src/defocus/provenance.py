@@ -26,7 +26,7 @@ __all__ = ["TIFF_TAG", "Provenance", "is_output", "read_provenance", "stamp"]
 TIFF_TAG = 65042
 """Private TIFF tag, of type ASCII, that holds `Provenance.to_json`."""
 
-_OUTPUT = re.compile(r"\.defocus(\.[a-z]+)?\.(tiff?|png|jpe?g|webp|gif|avif|jp2|jxl|bmp)$")
+_OUTPUT = re.compile(r"\.defocus(\.[a-z]+)?(\.[0-9]+)?\.(tiff?|png|jpe?g|webp|gif|avif|jp2|jxl|bmp)$")
 _KEYWORD = b"defocus"
 _UUID = bytes.fromhex("5f1f0d6ad7c34a6c9a556465666f6375")
 _MOST_BYTES = 65_000

@@ -22,7 +22,7 @@ STRENGTH_BLOCK, STRENGTH_RADIUS, STRENGTH_EPS, STRENGTH_STRIP = 4, 6, 1e-3, 256
 """Block size in px, radius in blocks and regularisation of the guided filter of `edit_strength`, and the rows it works
 on at once."""
 FOCUS_PERCENTILE, FOCUS_MARGIN, LEAST_FOCUS_SIGMA, LARGEST_FOCUS_SIGMA = 5.0, 7 / 6, 0.6, 1.2
-"""What `sigma_beyond_focus` takes for the blur of the sharpest parts: percentile, factor, and its limits in px."""
+"""What `sigma_in_focus` takes for the blur of the sharpest parts: percentile, factor, and its limits in px."""
 LEAST_CONFIDENT = 0.05
 """Least fraction of confident pixels from which alone the sharpest parts are taken."""
 
@@ -66,18 +66,23 @@ def map_or_estimate_in_px(
     return map_or_estimate(photograph, defocus_map, progress)
 
 
-def sigma_beyond_focus(defocus_map: DefocusMap) -> NDArray[np.float32]:
-    """Sigma without that of the sharpest parts of the photograph, subtracted in squares: H x W, px, 0 in focus.
+def sigma_in_focus(defocus_map: DefocusMap) -> float:
+    """Sigma that the sharpest parts of the photograph have, px.
 
-    The sigma of the sharpest parts is the 5th percentile of the confident pixels (of all, if few are confident), plus a
-    sixth for the noise of the map. It is at least 0.6 px, by which the detail of a sharp photograph differs, and at
-    most 1.2 px, so that a photograph that is blurred throughout stays so.
+    It is the 5th percentile of the confident pixels (of all, if few are confident), plus a sixth for the noise of the
+    map. It is at least 0.6 px, by which the detail of a sharp photograph differs, and at most 1.2 px, so that a
+    photograph that is blurred throughout stays so.
     """
     sigma, confidence = defocus_map.sigma[::4, ::4], defocus_map.confidence[::4, ::4]
     read = sigma[confidence >= CONFIDENT]
     values = read if len(read) >= LEAST_CONFIDENT * sigma.size else sigma
     sharpest = float(np.percentile(values, FOCUS_PERCENTILE)) * FOCUS_MARGIN
-    floor = min(max(sharpest, LEAST_FOCUS_SIGMA), LARGEST_FOCUS_SIGMA)
+    return min(max(sharpest, LEAST_FOCUS_SIGMA), LARGEST_FOCUS_SIGMA)
+
+
+def sigma_beyond_focus(defocus_map: DefocusMap) -> NDArray[np.float32]:
+    """Sigma without that of the sharpest parts (`sigma_in_focus`), subtracted in squares: H x W, px, 0 in focus."""
+    floor = sigma_in_focus(defocus_map)
     return np.sqrt(np.maximum(defocus_map.sigma**2 - np.float32(floor**2), 0)).astype(np.float32)
 
 

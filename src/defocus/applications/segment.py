@@ -8,8 +8,8 @@ the map), which is meant for maps that end at 2 px.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from defocus.propagation import propagate
 
 if TYPE_CHECKING:
     from defocus.maps.defocus_map import DefocusMap
+    from defocus.photograph import Photograph
 
 Rule = Literal["alpha", "threshold", "auto"]
 UNDECIDED = 0.25
@@ -72,6 +73,8 @@ def segment(
     auto: bool = False,
     alpha: float | None = None,
     refine: bool = False,
+    grow: float = 0.0,
+    feather: float | None = None,
     progress: Progress | None = None,
 ) -> Segmentation:
     """Divide a photograph into blurred and sharp parts.
@@ -85,6 +88,10 @@ def segment(
     alpha : 0..1, the rule of the DHDE paper, which uses 0.3. At most one of the three rules may be given.
     refine : let the boundary follow the objects: a band around it is matted anew by the photograph's colours
         (closed-form matting, Levin, Lischinski, Weiss, TPAMI 2008).
+    grow : px by which what is in focus is made larger all round; less than 0 makes it smaller.
+    feather : px over which the matte passes from 0 to 1, centred on the boundary; less than 1 gives a hard one. With
+        None the matte follows the map (or, with `refine`, the photograph), and of a boundary that `grow` has moved it
+        is hard.
     progress : called with the name of the step and the fraction of the work done, 0..1.
 
     Returns
@@ -111,6 +118,10 @@ def segment(
         raise ParameterError(f"alpha must be in 0..1, not {alpha}.")
     if threshold is not None and not 0 <= threshold < np.inf:
         raise ParameterError(f"threshold must be 0 or more, not {threshold}.")
+    if not np.isfinite(grow):
+        raise ParameterError(f"grow must be a number of px, not {grow}.")
+    if feather is not None and not 0 <= feather < np.inf:
+        raise ParameterError(f"feather must be 0 px or more, not {feather}.")
     photograph = as_photograph(photo)
     defocus_map = map_or_estimate(photograph, defocus_map, lambda step, fraction: report(step, 0.8 * fraction))
     rule: Rule = "threshold" if threshold is not None else "auto" if alpha is None else "alpha"
@@ -122,8 +133,66 @@ def segment(
     if refine and mask.any() and not mask.all():
         matte = refined(mask, photograph.as_float(np.float32))
         mask = matte >= 0.5
+    if grow or feather is not None:
+        matte = moved_border(mask, -grow, feather or 0.0)
+        mask = matte >= 0.5
     report("done", 1.0)
     return Segmentation(mask, matte, defocus_map.confidence < UNDECIDED, float(threshold), rule, defocus_map.unit)
+
+
+def moved_border(mask: NDArray[np.bool_], grow: float, feather: float) -> NDArray[np.float32]:
+    """Return a mask grown by some px and with a soft border, as a matte: H x W float32, 0..1.
+
+    Parameters
+    ----------
+    mask : H x W.
+    grow : px by which it grows; less than 0 shrinks it.
+    feather : px over which the matte passes from 0 to 1; less than 1 gives a hard border.
+
+    Examples
+    --------
+    >>> moved_border(np.array([[False, False, True, True]]), 1, 0)
+    array([[0., 1., 1., 1.]], dtype=float32)
+    """
+    if mask.all() or not mask.any() or (grow == 0 and feather <= 1):
+        return mask.astype(np.float32)
+    # To the boundary, which runs between two pixels: more than 0 inside.
+    inside = ndimage.distance_transform_edt(mask).astype(np.float32)
+    outside = ndimage.distance_transform_edt(~mask).astype(np.float32)
+    border = np.where(mask, inside - np.float32(0.5), np.float32(0.5) - outside) + np.float32(grow)
+    if feather <= 1:
+        return np.asarray(border > 0, np.float32)
+    return np.clip(0.5 + border / np.float32(feather), 0, 1).astype(np.float32)
+
+
+def cut_out(photograph: Photograph, s: Segmentation) -> Photograph:
+    """Return the photograph with what is blurred made transparent; what was transparent stays so.
+
+    Parameters
+    ----------
+    photograph : H x W px.
+    s : its segmentation; the matte says how transparent.
+
+    Raises
+    ------
+    ParameterError
+        If the segmentation is of another size.
+
+    Examples
+    --------
+    >>> import defocus
+    >>> photo = defocus.Photograph(np.random.default_rng(1).integers(0, 256, (60, 90, 3), np.uint8))
+    >>> cut_out(photo, defocus.segment(photo, threshold=2.0)).alpha.shape
+    (60, 90)
+    """
+    if s.matte.shape != (photograph.height, photograph.width):
+        raise ParameterError("The segmentation is of another photograph: segment this one.")
+    dtype = photograph.pixels.dtype
+    full = 1.0 if dtype.kind == "f" else float(np.iinfo(dtype).max)
+    alpha: NDArray[Any] = (1 - s.matte) * np.float32(full)
+    if photograph.alpha is not None:
+        alpha *= (photograph.alpha / full).astype(np.float32)
+    return replace(photograph, alpha=(alpha if dtype.kind == "f" else np.rint(alpha)).astype(dtype))
 
 
 def alpha_threshold(sigma: NDArray[np.float32], alpha: float) -> float:

@@ -1,8 +1,7 @@
-"""A coloured surface of a photograph and its depth: mesh, turntable and viewer."""
+"""A coloured surface of a photograph and its depth: mesh and turntable."""
 
 from __future__ import annotations
 
-import base64
 import io
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,7 +11,6 @@ from PIL import Image
 from scipy import ndimage
 
 from defocus.optics.light import srgb_to_linear
-from defocus.pages import fill_page
 
 if TYPE_CHECKING:
     from defocus.applications.depth import Depth
@@ -44,11 +42,8 @@ def surface(rgb: NDArray[np.uint8], depth: Depth) -> Surface:
     height, width = depth.depth.shape
     step = max(1, int(np.ceil(np.sqrt(height * width / MOST_VERTICES))))
     rows, columns = np.arange(0, height, step), np.arange(0, width, step)
-    z = depth.depth[np.ix_(rows, columns)].astype(np.float64)
-    if depth.lens is None:
-        z, focal = NEAR + (FAR - NEAR) * z, FOCAL * max(height, width)
-    else:
-        focal = depth.lens.focal_length / depth.lens.sensor_width * width
+    everywhere, focal = distances(depth)
+    z = everywhere[np.ix_(rows, columns)]
     y, x = rows[:, None] - (height - 1) / 2, columns[None, :] - (width - 1) / 2
     vertices = np.stack([x * z / focal, -y * z / focal, -z], axis=2).reshape(-1, 3).astype(np.float32)
     index = np.arange(z.size).reshape(z.shape)
@@ -58,6 +53,17 @@ def surface(rgb: NDArray[np.uint8], depth: Depth) -> Surface:
     # Counter-clockwise as the camera sees them.
     faces = np.concatenate([np.stack([p[whole] for p in of], axis=1) for of in ((a, b, c), (a, c, d))])
     return Surface(vertices, faces, rgb[np.ix_(rows, columns)].reshape(-1, 3))
+
+
+def distances(depth: Depth) -> tuple[NDArray[np.float64], float]:
+    """Return the distance of every pixel, H x W (m, or from `NEAR` to `FAR` where depth is relative), and the focal
+    length in px.
+    """
+    height, width = depth.depth.shape
+    z = depth.depth.astype(np.float64)
+    if depth.lens is None:
+        return NEAR + (FAR - NEAR) * z, FOCAL * max(height, width)
+    return z, depth.lens.focal_length / depth.lens.sensor_width * width
 
 
 def glb(model: Surface) -> bytes:
@@ -154,25 +160,3 @@ def turntable_gif(model: Surface) -> bytes:
     file = io.BytesIO()
     frames[0].save(file, format="GIF", save_all=True, append_images=frames[1:], duration=80, loop=0)
     return file.getvalue()
-
-
-def viewer(model: Surface, depth: Depth, title: str, explanation: str) -> bytes:
-    """Return one HTML file that shows the points and opens offline: drag turns, the wheel comes nearer.
-
-    Parameters
-    ----------
-    model : the surface; its points are shown.
-    depth : what it was made of.
-    title : shown on top; what is no text in it, as in names of files that are not UTF-8, is written as escapes.
-    explanation : what who looks at it has to know.
-    """
-    centre = np.array([0, 0, np.median(model.vertices[:, 2])], np.float32)
-    size = float(np.percentile(np.abs(model.vertices - centre).max(axis=1), 99)) or 1.0
-    points = np.clip((model.vertices - centre) / size, -4, 4).astype("<f4")
-    data = {
-        "points": base64.b64encode(points.tobytes()).decode(),
-        "colours": base64.b64encode(model.colours.tobytes()).decode(),
-        "eye": float(-centre[2] / size),
-    }
-    unit = "metres" if depth.unit == "m" else "relative depth, without scale"
-    return fill_page("viewer.html", title=title, explanation=f"{unit}. {explanation}", data=data)

@@ -28,6 +28,7 @@ _COMMANDS = {
     "sharpen": _Command("sharpen"),
     "depth": _Command("depth"),
     "rank": _Command("rank"),
+    "page": _Command("page"),
     "methods": _Command("methods"),
     "train": _Command("train", "train_command", "TRAIN_EXAMPLES"),
     "benchmark": _Command("benchmark"),

@@ -25,6 +25,7 @@ import typer
 from defocus.cli.files import (
     MAP_ENDING,
     STANDARD_STREAM,
+    STROKES_ENDING,
     Found,
     Source,
     find_photographs,
@@ -36,7 +37,7 @@ from defocus.cli.messages import error_message, warnings_about, without_path
 from defocus.cli.options import Options
 from defocus.cli.terminal import ProgressBar, say, write_binary
 from defocus.cli.up_to_date import ANY_SUFFIX, find_outputs
-from defocus.errors import MapFileError, OutputError, ParameterError, WeightsError
+from defocus.errors import OutputError, ParameterError, WeightsError
 from defocus.provenance import Provenance, is_output
 
 if TYPE_CHECKING:  # numpy must not load for --help
@@ -130,6 +131,7 @@ class _Job:
     map_recipe: dict[str, Any]
     map_file: Path | None
     saved_maps: tuple[Path, ...]
+    strokes: Path | None
     max_pixels: int | None
     strict: bool
     skip_existing: bool
@@ -140,7 +142,10 @@ class _Job:
         return str(self.path) if self.contents is None else "standard input"
 
     def made_from(self, kind: str, photograph_sha256: str | None) -> Provenance:
-        return Provenance(kind, photograph_sha256, self.map_recipe, self.task.options(kind))
+        recipe = self.map_recipe
+        if self.strokes is not None:
+            recipe = {**recipe, "strokes_sha256": _sha256(self.strokes)}
+        return Provenance(kind, photograph_sha256, recipe, self.task.options(kind))
 
 
 @dataclass(frozen=True)
@@ -297,7 +302,7 @@ def _line(task: Task, record: dict[str, Any]) -> str | None:
 
 def _prepare(task: Task, options: Options, found: Found, given: Any, weights: Path | None) -> list[_Job]:
     """Check what can be checked before any photograph is read, and say what is to be done with each."""
-    from defocus.estimation import check_device, find_parameters
+    from defocus.estimation import check_device, find_parameters, map_recipe
     from defocus.methods.registry import find_method
 
     if not found.photographs and not found.failures:
@@ -319,15 +324,10 @@ def _prepare(task: Task, options: Options, found: Found, given: Any, weights: Pa
         chosen = find_method(options.method)
         parameters = find_parameters(chosen, given)
         check_device(chosen, options.device)
-        weights_sha256 = chosen.weights_sha256(weights)
+        recipe = map_recipe(chosen, parameters, weights)
         prepare_folder(folder if one_file is None else one_file.parent)
     except (ParameterError, WeightsError) as error:
         raise typer.BadParameter(str(error)) from error
-    recipe = {
-        "method": options.method,
-        "parameters": dataclasses.asdict(parameters),
-        "weights_sha256": weights_sha256,
-    }
     if weights is not None:
         _try_weights(options.method, parameters, weights)
     jobs = []
@@ -363,6 +363,7 @@ def _prepare(task: Task, options: Options, found: Found, given: Any, weights: Pa
                 map_recipe=recipe if map_file is None else {"file_sha256": _sha256(map_file)},
                 map_file=map_file,
                 saved_maps=tuple(dict.fromkeys(with_ending(each, MAP_ENDING) for each in (stem, beside))),
+                strokes=_strokes_of(source.path, beside) if task.uses_saved_map else None,
                 max_pixels=None if options.max_megapixels is None else int(options.max_megapixels * 1e6),
                 strict=options.strict,
                 skip_existing=options.skip_existing and not to_stdout,
@@ -430,6 +431,14 @@ def _given_map(photo: Path, map_file: Path | None) -> Path | None:
     raise ParameterError(f"{map_file} holds no {photo.stem}{MAP_ENDING}: estimate it first.")
 
 
+def _strokes_of(photo: Path, stem: Path) -> Path | None:
+    """The file of strokes beside a photograph, if there is one."""
+    if photo == STANDARD_STREAM:
+        return None
+    path = with_ending(stem, STROKES_ENDING)
+    return path if path.is_file() else None
+
+
 def _standard_input() -> bytes:
     if sys.stdin is None:
         raise typer.BadParameter("Standard input is closed: name a photograph.")
@@ -476,6 +485,13 @@ def _process(job: _Job, report: Progress) -> _Answer:
         job.path if job.contents is None else job.contents, max_pixels=job.max_pixels, strict=job.strict
     )
     found, origin = _find_map(job, photograph, report)
+    strokes = None
+    if job.strokes is not None:
+        from defocus.maps.map_strips import MapStrips
+        from defocus.maps.strokes import Strokes, corrected
+
+        strokes = Strokes.load(job.strokes)
+        found = MapStrips.of(corrected(photograph, found.whole(), strokes))
     result = job.task.make(photograph, found, report)
     outputs = {
         kind: path.with_name(path.name.removesuffix(ANY_SUFFIX) + result.suffix)
@@ -507,6 +523,8 @@ def _process(job: _Job, report: Progress) -> _Answer:
     record = {"path": job.name, **result.record}
     if origin is not None:
         record["map"] = str(origin)
+    if strokes is not None:
+        record["strokes"] = len(strokes.strokes)
     record["seconds"] = round(time.perf_counter() - start, 3)
     if outputs:
         record["outputs"] = _names(outputs)
@@ -516,10 +534,9 @@ def _process(job: _Job, report: Progress) -> _Answer:
 def _find_map(job: _Job, photograph: Photograph, report: Progress) -> tuple[MapStrips, Path | None]:
     """The map of a photograph and the file it came from: the one given, one saved earlier, or a new one (None)."""
     from defocus.estimation import estimate_strips
-    from defocus.maps.map_file import load
+    from defocus.maps.map_file import load, load_saved
     from defocus.maps.map_strips import MapStrips
     from defocus.methods.registry import find_method
-    from defocus.provenance import read_provenance
 
     if job.map_file is not None:
         return MapStrips.of(load(job.map_file)), job.map_file
@@ -527,15 +544,9 @@ def _find_map(job: _Job, photograph: Photograph, report: Progress) -> tuple[MapS
     if own is not None:
         return own, None
     if job.task.uses_saved_map:
-        for path in job.saved_maps:
-            stored = read_provenance(path)
-            if stored is None or stored.options.get("reduced", 1) != 1:
-                continue
-            if stored == Provenance("map", photograph.sha256, job.map_recipe, stored.options).as_stored():
-                try:
-                    return MapStrips.of(load(path)), path
-                except MapFileError as error:
-                    warnings.warn(f"{error} The map is estimated anew.", stacklevel=1)
+        saved = load_saved(job.saved_maps, photograph.sha256, job.map_recipe)
+        if saved is not None:
+            return MapStrips.of(saved[0]), saved[1]
     return (
         estimate_strips(
             job.task.to_estimate(photograph),

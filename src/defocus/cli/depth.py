@@ -1,11 +1,11 @@
-"""`defocus depth`: photographs in; depth maps, surfaces and viewers out."""
+"""`defocus depth`: photographs in; depth maps, surfaces and pages out."""
 
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import typer
 
@@ -64,19 +64,27 @@ def command(
     ] = None,
     side: Annotated[Side, typer.Option(help="Side of the plane of focus on which blurred things lie.")] = "auto",
     meshes: Annotated[
-        bool, typer.Option("--mesh/--no-mesh", help="Also write a surface (.glb, .ply), a turntable GIF and a viewer.")
+        bool, typer.Option("--mesh/--no-mesh", help="Also write a surface (.glb, .ply), a turntable GIF and a page.")
     ] = True,
+    portrait: Annotated[
+        bool,
+        typer.Option(
+            "--portrait",
+            help="Also write NAME.defocus.portrait.jpg, the photograph with its depth inside (GDepth), as telephones "
+            "make them.",
+        ),
+    ] = False,
 ) -> None:
     """Depth from defocus: in metres where the lens is known, else relative.
 
     Writes NAME.defocus.depth.png (16 bit; mm, or 0 near to 65535 far where it
     is relative), NAME.defocus.depth.tiff (float; m with nearest and farthest,
-    or 0..1), and with --mesh a surface, a turntable GIF and a viewer that
-    opens offline. Blur alone does not say whether a thing lies before or behind
+    or 0..1), and with --mesh a surface, a turntable GIF and a page, one HTML
+    file in which the surface can be turned. Blur alone does not say whether a thing lies before or behind
     the distance in focus, nor whether soft texture is defocus.
     """
     process_photographs(
-        _Depth(focal_length, f_number, focus_distance, sensor_width, side, meshes),
+        _Depth(focal_length, f_number, focus_distance, sensor_width, side, meshes, portrait),
         options,
     ).conclude()
 
@@ -89,6 +97,8 @@ class _Depth(Task):
     sensor_width: float | None
     side: Side
     meshes: bool
+    portrait: bool
+    own_colours: ClassVar[bool] = True
 
     def outputs(self, photo: Path, stem: Path) -> dict[str, Path]:
         from defocus.cli.files import DEPTH_ENDING, with_ending
@@ -99,8 +109,10 @@ class _Depth(Task):
                 "glb": ".defocus.glb",
                 "ply": ".defocus.ply",
                 "turntable": ".defocus.turntable.gif",
-                "viewer": ".defocus.viewer.html",
+                "page": ".defocus.depth.html",
             }
+        if self.portrait:
+            endings["portrait"] = ".defocus.portrait.jpg"
         return {kind: with_ending(stem, ending) for kind, ending in endings.items()}
 
     def options(self, kind: str) -> dict[str, Any]:
@@ -137,24 +149,29 @@ class _Depth(Task):
 
         from defocus.applications import surface
         from defocus.applications.depth import AMBIGUITIES, depth
+        from defocus.applications.portrait import portrait_jpeg
         from defocus.cli.files import png
+        from defocus.pages.pictures import PagePhotograph
+        from defocus.pages.saved import page_of
         from defocus.provenance import stamp
         from defocus.runtime.atomic import write_bytes
 
         defocus_map = found.whole()
-        d = depth(photograph, defocus_map, lens=self.find_lens(photograph), side=self.side, progress=report)
+        shown = photograph.in_srgb()
+        d = depth(shown, defocus_map, lens=self.find_lens(photograph), side=self.side, progress=report)
         levels = d.depth * (65535 if d.unit == "relative" else 1000)
 
         @cache  # made once for all the files that show it, and only if there are any
         def made_surface() -> surface.Surface:
-            return surface.surface(np.rint(photograph.as_float(np.float32) * 255).astype(np.uint8), d)
+            return surface.surface(np.rint(shown.as_float(np.float32) * 255).astype(np.uint8), d)
 
         def save(path: Path, made_from: Provenance) -> None:
             write_bytes(path, png(np.rint(np.minimum(levels, 65535)).astype(np.uint16), made_from))
 
-        def viewer_page(made_from: Provenance) -> bytes:
-            title = photograph.path.name if photograph.path is not None else "photograph"
-            return stamp(surface.viewer(made_surface(), d, title, AMBIGUITIES), made_from)
+        def page(made_from: Provenance) -> bytes:
+            name = photograph.path.name if photograph.path is not None else "photograph"
+            shown = replace(PagePhotograph.of(photograph, defocus_map, name=name), lens=d.lens, side=d.side)
+            return stamp(page_of([shown], opens_with="3-D"), made_from)
 
         percentiles = np.percentile(d.depth, (5, 50, 95))
         record = {
@@ -171,7 +188,8 @@ class _Depth(Task):
                 "glb": lambda made_from: stamp(surface.glb(made_surface()), made_from),
                 "ply": lambda made_from: stamp(surface.ply(made_surface()), made_from),
                 "turntable": lambda made_from: stamp(surface.turntable_gif(made_surface()), made_from),
-                "viewer": viewer_page,
+                "page": page,
+                "portrait": lambda made_from: portrait_jpeg(photograph, d, made_from=made_from),
             },
         )
 

@@ -26,6 +26,8 @@ EXAMPLES = f"""[bold]Examples[/bold]
 
 defocus estimate photo.jpg
 
+defocus estimate photo.jpg --page
+
 defocus estimate photo.jpg --overlay -o maps
 
 defocus estimate holiday/ -o maps --jobs 2 --skip-existing
@@ -71,6 +73,14 @@ def command(
     overlay: Annotated[
         bool, typer.Option("--overlay", help="Also write NAME.defocus.overlay.png, the map over the photograph.")
     ] = False,
+    page: Annotated[
+        bool,
+        typer.Option(
+            "--page",
+            help="Also write NAME.defocus.html, one file that any browser opens, without a network: photograph, map, "
+            "refocusing, masks and a surface to turn.",
+        ),
+    ] = False,
     map_format: Annotated[
         MapFormat,
         typer.Option(
@@ -110,8 +120,8 @@ def command(
     from defocus.methods.parameters import set_parameters
     from defocus.methods.registry import find_method
 
-    if overlay and names_a_file(options.output):
-        raise typer.BadParameter("With -o FILE only the map is written: give a folder for --overlay.")
+    if (overlay or page) and names_a_file(options.output):
+        raise typer.BadParameter("With -o FILE only the map is written: give a folder for --overlay and --page.")
     if map_format in ("npy", "exr") and options.skip_existing:
         raise typer.BadParameter(
             f"A map saved as {map_format} does not say what it was made from: --skip-existing needs tiff."
@@ -121,7 +131,7 @@ def command(
         values = set_parameters(find_parameters(chosen, parameters), settings or [])
     except ParameterError as error:
         raise typer.BadParameter(str(error)) from error
-    task = _Estimate(overlay, chosen.tells_depth, map_format, precision, reduced, scale)
+    task = _Estimate(overlay, page, chosen.tells_depth, map_format, precision, reduced, scale)
     process_photographs(
         task,
         options,
@@ -133,6 +143,7 @@ def command(
 @dataclass(frozen=True)
 class _Estimate(Task):
     overlay: bool
+    page: bool
     tells_depth: bool
     map_format: MapFormat
     precision: Precision
@@ -144,13 +155,15 @@ class _Estimate(Task):
         return False
 
     def outputs(self, photo: Path, stem: Path) -> dict[str, Path]:
-        from defocus.cli.files import DEPTH_ENDING, MAP_ENDING, OVERLAY_ENDING, PREVIEW_ENDING, with_ending
+        from defocus.cli.files import DEPTH_ENDING, MAP_ENDING, OVERLAY_ENDING, PAGE_ENDING, PREVIEW_ENDING, with_ending
 
         # NAME.defocus.png is the picture.
         other = ".defocus.sigma.png" if self.map_format == "png" else f".defocus.{self.map_format}"
         endings = {"map": MAP_ENDING if self.map_format == "tiff" else other, "preview": PREVIEW_ENDING}
         if self.overlay:
             endings["overlay"] = OVERLAY_ENDING
+        if self.page:
+            endings["page"] = PAGE_ENDING
         if self.tells_depth:
             endings["depth"] = DEPTH_ENDING
         return {kind: with_ending(stem, ending) for kind, ending in endings.items()}
@@ -167,8 +180,14 @@ class _Estimate(Task):
         from defocus.maps.map_file import save_map
         from defocus.maps.map_summary import MapSummary
         from defocus.maps.preview import limits_of_photograph, overlay, preview
+        from defocus.provenance import stamp
 
         summary = MapSummary(found.shape)
+        if self.page:
+            from defocus.pages.pictures import SUMMARY_PIXELS, PagePhotograph
+            from defocus.pages.saved import page_of
+
+            of_page = MapSummary(found.shape, SUMMARY_PIXELS)
         record: dict[str, Any] = {
             "size": [photograph.width, photograph.height],
             "method": found.method,
@@ -188,7 +207,10 @@ class _Estimate(Task):
         # A map's own metadata say what it was made from.
         def save(path: Path, _: Provenance) -> None:
             # Its strips are computed now, and once.
-            save_map(path, found.watched(summary.see), precision=self.precision, reduced=self.reduced)
+            watched = found.watched(summary.see)
+            if self.page:
+                watched = watched.watched(of_page.see)
+            save_map(path, watched, precision=self.precision, reduced=self.reduced)
             percentiles = zip(("5", "50", "95"), summary.percentiles(5, 50, 95), strict=True)
             record["sigma_percentiles"] = {name: round(value, 4) for name, value in percentiles}
             record["fraction_saturated"] = round(summary.fraction_saturated, 6)
@@ -223,7 +245,11 @@ class _Estimate(Task):
             assert found.relative_depth is not None
             return png(np.rint(found.relative_depth * 65535).astype(np.uint16), made_from)
 
-        pictures = {"preview": preview_png, "overlay": overlay_png}
+        def page_html(made_from: Provenance) -> bytes:
+            name = "photograph" if photograph.path is None else photograph.path.name
+            return stamp(page_of([PagePhotograph.of_summary(photograph, of_page, found, name=name)]), made_from)
+
+        pictures = {"preview": preview_png, "overlay": overlay_png, "page": page_html}
         if found.relative_depth is not None:
             pictures["depth"] = depth_png
         return Result(record, save, pictures)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from defocus.errors import ParameterError
 from defocus.provenance import Provenance, has_output_name, is_output, stamp
@@ -23,6 +23,13 @@ MAP_ENDING = ".defocus.tiff"
 PREVIEW_ENDING = ".defocus.png"
 OVERLAY_ENDING = ".defocus.overlay.png"
 DEPTH_ENDING = ".defocus.depth.png"
+PAGE_ENDING = ".defocus.html"
+STROKES_ENDING = ".defocus.strokes.json"
+"""What was painted on a photograph (`defocus.maps.strokes`); it lies beside the photograph."""
+
+
+MaskNaming = Literal["colmap", "metashape"]
+"""Programs of photogrammetry that expect masks under names of their own."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +138,11 @@ def name_outputs(photographs: Iterable[Source], directory: Path | None) -> list[
 def with_ending(stem: Path, ending: str) -> Path:
     """Append an ending to a path whose name may have dots of its own."""
     return stem.with_name(stem.name + ending)
+
+
+def mask_ending(naming: MaskNaming, photo: Path) -> str:
+    """Return what a program expects after the name without suffix of a photograph, in the name of its mask."""
+    return f"{photo.suffix}.png" if naming == "colmap" else "_mask.png"
 
 
 def prepare_folder(folder: Path | None) -> None:

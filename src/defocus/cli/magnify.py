@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import typer
 
-from defocus.cli.batch import Result, Task, process_photographs
+from defocus.cli.batch import Result, Task, names_a_file, process_photographs
 from defocus.cli.options import EXIT_CODES, EditFormat, EditFormatOption, Options, Quality, shares_options
 
 if TYPE_CHECKING:  # numpy must not load for --help
     from defocus.maps.map_strips import MapStrips
     from defocus.photograph import Photograph
     from defocus.progress import Progress
+    from defocus.provenance import Provenance
 
 ApertureShape = Literal["disc", "hexagon", "gaussian"]
 Side = Literal["both", "behind", "front"]
@@ -55,6 +56,14 @@ def command(
             help="Brighten clipped lamps that are surely out of focus before blurring, so that their bokeh shines."
         ),
     ] = False,
+    layers: Annotated[
+        bool,
+        typer.Option(
+            "--layers",
+            help="Also write NAME.defocus.layers.tif for Photoshop and programs that read its layers: the photograph, "
+            "and above it the blurred one with a mask.",
+        ),
+    ] = False,
     file_format: EditFormatOption = None,
     quality: Quality = 95,
 ) -> None:
@@ -71,7 +80,9 @@ def command(
         except ValueError:
             raise typer.BadParameter(f"--focus takes X,Y in px from the left and the top, not {focus}.") from None
         place = x, y
-    task = _Magnify(amount, aperture_shape, place, side, highlights, file_format, quality)
+    if layers and names_a_file(options.output):
+        raise typer.BadParameter("With -o FILE only the edited photograph is written: give a folder for --layers.")
+    task = _Magnify(amount, aperture_shape, place, side, highlights, layers, file_format, quality)
     process_photographs(
         task,
         options,
@@ -85,14 +96,19 @@ class _Magnify(Task):
     focus: tuple[int, int] | None
     side: Side
     highlights: bool
+    layers: bool
     file_format: EditFormat | None
     quality: int
     own_colours: ClassVar[bool] = True
 
     def outputs(self, photo: Path, stem: Path) -> dict[str, Path]:
         from defocus.cli.edits import edit_output
+        from defocus.cli.files import with_ending
 
-        return {"photograph": edit_output(stem, ".defocus.magnified", self.file_format)}
+        paths = {"photograph": edit_output(stem, ".defocus.magnified", self.file_format)}
+        if self.layers:
+            paths["layers"] = with_ending(stem, ".defocus.layers.tif")
+        return paths
 
     def options(self, kind: str) -> dict[str, Any]:
         return {
@@ -106,6 +122,7 @@ class _Magnify(Task):
         }
 
     def make(self, photograph: Photograph, found: MapStrips, report: Progress) -> Result:
+        from defocus.applications.layers import blur_mask, layered_tiff
         from defocus.applications.magnify import magnify
         from defocus.cli.edits import edit
 
@@ -120,7 +137,13 @@ class _Magnify(Task):
             highlights=self.highlights,
             progress=report,
         )
-        return edit({"amount": self.amount}, pixels, photograph, self.file_format, self.quality)
+        edited = edit({"amount": self.amount}, pixels, photograph, self.file_format, self.quality)
+
+        def layers(made_from: Provenance) -> bytes:
+            mask = blur_mask(photograph, defocus_map, moved=self.focus is not None)
+            return layered_tiff(photograph, pixels, mask, made_from=made_from)
+
+        return replace(edited, pictures={"layers": layers})
 
     def line(self, record: dict[str, Any]) -> str:
         return f"blur {record['amount']:g} times as large"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import typer
 
 from defocus.cli.batch import Result, Task, names_a_file, process_photographs
+from defocus.cli.files import MaskNaming, mask_ending, with_ending
 from defocus.cli.options import EXIT_CODES, Options, shares_options
 from defocus.errors import DefocusError
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:  # numpy must not load for --help
     from defocus.progress import Progress
     from defocus.provenance import Provenance
 
-Naming = Literal["colmap", "metashape"]
 MaskOrientation = Literal["upright", "stored"]
 
 EXAMPLES = f"""[bold]Examples[/bold]
@@ -58,12 +58,27 @@ def command(
     soft: Annotated[
         bool, typer.Option("--soft", help="Also write NAME.defocus.matte.png, from 0 (in focus) to 255 (blurred).")
     ] = False,
+    cutout: Annotated[
+        bool,
+        typer.Option(
+            "--cutout", help="Also write NAME.defocus.cutout.png, the photograph with what is blurred made transparent."
+        ),
+    ] = False,
+    grow: Annotated[
+        float, typer.Option(metavar="PX", help="Make what is in focus larger by PX all round; less than 0 smaller.")
+    ] = 0.0,
+    feather: Annotated[
+        float | None,
+        typer.Option(
+            metavar="PX", min=0, help="Soft border of the matte and the cut-out, PX wide.", show_default=False
+        ),
+    ] = None,
     invert: Annotated[bool, typer.Option("--invert", help="Make what is in focus white.")] = False,
     suffix: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Name masks NAME and this suffix, such as _mask.png.")
     ] = None,
     naming: Annotated[
-        Naming | None,
+        MaskNaming | None,
         typer.Option(
             help="Write only masks, as this tool expects them: its names (photo.jpg.png, photo_mask.png), its "
             "orientation, and white for what is in focus.",
@@ -93,8 +108,8 @@ def command(
         raise typer.BadParameter("Give --naming or --suffix, not both.")
     if (threshold is not None) + (alpha is not None) + auto > 1:
         raise typer.BadParameter("Give one of --threshold, --alpha and --auto.")
-    if soft and names_a_file(options.output):
-        raise typer.BadParameter("With -o FILE only the mask is written: give a folder for --soft.")
+    if (soft or cutout) and names_a_file(options.output):
+        raise typer.BadParameter("With -o FILE only the mask is written: give a folder for --soft and --cutout.")
     size: tuple[int, int] | None = None
     if size_like is not None:
         try:
@@ -107,6 +122,9 @@ def command(
         alpha=alpha,
         refine=refine,
         soft=soft,
+        cutout=cutout,
+        grow=grow,
+        feather=feather,
         white_in_focus=invert or naming is not None,
         suffix=suffix,
         naming=naming,
@@ -125,43 +143,61 @@ class _Segment(Task):
     alpha: float | None
     refine: bool
     soft: bool
+    cutout: bool
+    grow: float
+    feather: float | None
     white_in_focus: bool
     suffix: str | None
-    naming: Naming | None
+    naming: MaskNaming | None
     as_stored: bool
     size: tuple[int, int] | None
+    own_colours: ClassVar[bool] = True
 
     def outputs(self, photo: Path, stem: Path) -> dict[str, Path]:
-        from defocus.cli.files import with_ending
-
-        endings: dict[Naming | None, str | None] = {"colmap": f"{photo.suffix}.png", "metashape": "_mask.png"}
-        ending = endings.get(self.naming, self.suffix)
+        ending = self.suffix if self.naming is None else mask_ending(self.naming, photo)
         if ending is None:
             paths = {"mask": with_ending(stem, ".defocus.mask.png")}
         else:  # names that other tools want go by the photograph's own name
             paths = {"mask": with_ending(stem.with_name(photo.stem), ending)}
         if self.soft:
             paths["matte"] = with_ending(stem, ".defocus.matte.png")
+        if self.cutout:
+            paths["cutout"] = with_ending(stem, ".defocus.cutout.png")
         if ending is None:
             paths["outline"] = with_ending(stem, ".defocus.outline.png")
         return paths
 
     def options(self, kind: str) -> dict[str, Any]:
-        rule = {"threshold": self.threshold, "alpha": self.alpha, "refine": self.refine}
-        if kind == "outline":
+        rule = {
+            "threshold": self.threshold,
+            "alpha": self.alpha,
+            "refine": self.refine,
+            "grow": self.grow,
+            "feather": self.feather,
+        }
+        if kind in ("outline", "cutout"):
             return rule
         return rule | {"white_in_focus": self.white_in_focus, "as_stored": self.as_stored, "size": self.size}
 
     def make(self, photograph: Photograph, found: MapStrips, report: Progress) -> Result:
         import numpy as np
 
-        from defocus.applications.segment import segment
+        from defocus.applications.segment import cut_out, segment
         from defocus.cli.files import png
+        from defocus.photograph import encode_photograph
         from defocus.runtime.atomic import write_bytes
 
         defocus_map = found.whole()
+        shown = photograph.in_srgb()
         s = segment(
-            photograph, defocus_map, threshold=self.threshold, alpha=self.alpha, refine=self.refine, progress=report
+            shown,
+            defocus_map,
+            threshold=self.threshold,
+            alpha=self.alpha,
+            refine=self.refine,
+            grow=self.grow,
+            feather=self.feather,
+            progress=report,
         )
 
         def mask_png(made_from: Provenance) -> bytes:
@@ -171,6 +207,11 @@ class _Segment(Task):
         def matte_png(made_from: Provenance) -> bytes:
             matte = 1 - s.matte if self.white_in_focus else s.matte
             return png(self._laid_out(np.rint(matte * 255).astype(np.uint8), photograph), made_from)
+
+        def cutout_png(made_from: Provenance) -> bytes:
+            return encode_photograph(
+                ".png", np.asarray(photograph.pixels), cut_out(photograph, s), provenance=made_from
+            )
 
         record = {
             "rule": s.rule,
@@ -182,7 +223,11 @@ class _Segment(Task):
         return Result(
             record,
             lambda path, made_from: write_bytes(path, mask_png(made_from)),
-            {"matte": matte_png, "outline": lambda made_from: png(outline(photograph, s), made_from)},
+            {
+                "matte": matte_png,
+                "cutout": cutout_png,
+                "outline": lambda made_from: png(outline(shown, s), made_from),
+            },
         )
 
     def _laid_out(self, levels: NDArray[np.uint8], photograph: Photograph) -> NDArray[np.uint8]:

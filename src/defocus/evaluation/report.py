@@ -41,7 +41,19 @@ from defocus.runtime.atomic import write_bytes, write_text
 __all__ = ["report_page", "write_report"]
 
 SHOWN_PX = (0.0, 4.0)
-_INK = ("#0b62a4", "#c1440e", "#2a7f3e", "#7b3f99", "#b8860b", "#157f8f", "#8c3b4a", "#555555", "#d0488f", "#5a7d1c")
+_INKS = (
+    ("#0b62a4", "#6cb6f0"),
+    ("#b03a0a", "#ff9466"),
+    ("#2a7f3e", "#6fd08a"),
+    ("#7b3f99", "#cf9bea"),
+    ("#8a6508", "#e6b93f"),
+    ("#157f8f", "#5fd0e0"),
+    ("#8c3b4a", "#f09aa9"),
+    ("#555555", "#bbbbbb"),
+    ("#b52f75", "#f58ac4"),
+    ("#4d7118", "#a9d45f"),
+)
+"""Colours of lines on white and on black, each with a contrast of 4.5 and more."""
 _ERROR_COLOURS = {
     "mask": "Below each map: red is called blurred and is sharp, blue is called sharp and is blurred, at the threshold "
     "best for that image.",
@@ -115,13 +127,15 @@ def report_page(folder: Path, head: dict[str, Any], values: Sequence[dict[str, A
     """
     names = list(dict.fromkeys(figure.set for figure in made))
     order = list(head["configurations"])
-    colours = dict(zip(order, _INK * 10, strict=False))
+    inks = {name: place % len(_INKS) for place, name in enumerate(order)}
     return fill_page(
         "report.html",
         machine=head["machine"],
-        sets=[_set(folder, head, values, made, name, order, colours) for name in names],
+        sets=[_set(folder, head, values, made, name, order, inks) for name in names],
         inverted=[(name, against) for name, against in head["polarity"].items() if against is not None and against < 0],
         shown_px=SHOWN_PX,
+        inks=_INKS,
+        scale=_embedded(np.repeat(_coloured(np.linspace(*SHOWN_PX, 256)[None], True), 12, axis=0)),
         failed=[record for record in values if "error" in record],
         costs=[(name, cost.get("seconds", ""), cost.get("megabytes", "")) for name, cost in head["costs"].items()],
         reliability=reliability_table(head, values),
@@ -138,14 +152,14 @@ def _set(
     made: Sequence[Figure],
     name: str,
     order: Sequence[str],
-    colours: dict[str, str],
+    inks: dict[str, int],
 ) -> dict[str, Any]:
     """What the page shows of one set."""
     of_set = [record for record in values if record["set"] == name and "error" not in record]
     whole = [figure for figure in made if figure.set == name and not figure.condition]
     columns = [c for c in order if any(figure.configuration == c for figure in whole)]
     kind = head["sets"][name]["kind"]
-    plots = [make(of_set, colours) for make in (_precision_recall_plot, _size_plot, _calibration_plot)]
+    plots = [make(of_set, inks) for make in (_precision_recall_plot, _size_plot, _calibration_plot)]
     return {
         "name": name,
         "anchor": slug(name),
@@ -198,19 +212,19 @@ def _values(metric: str, whole: Iterable[Figure], order: Sequence[str]) -> dict[
     }
 
 
-def _precision_recall_plot(of_set: Sequence[dict[str, Any]], colours: dict[str, str]) -> dict[str, Any] | None:
+def _precision_recall_plot(of_set: Sequence[dict[str, Any]], inks: dict[str, int]) -> dict[str, Any] | None:
     lines: dict[str, NDArray[np.float64]] = {}
-    for c in colours:
+    for c in inks:
         curves = [(v["recall"], v["precision"]) for v in of_set if v["configuration"] == c and "precision" in v]
         if curves and all(len(r) == CURVE_POINTS for r, _ in curves):
             lines[c] = np.mean(curves, axis=0)
     title = "Precision against recall, means over images at equal thresholds"
-    return _plot(lines, colours, title, "recall", "precision", (0, 1), (0, 1)) if lines else None
+    return _plot(lines, inks, title, "recall", "precision", (0, 1), (0, 1)) if lines else None
 
 
-def _size_plot(of_set: Sequence[dict[str, Any]], colours: dict[str, str]) -> dict[str, Any] | None:
+def _size_plot(of_set: Sequence[dict[str, Any]], inks: dict[str, int]) -> dict[str, Any] | None:
     lines: dict[str, NDArray[np.float64]] = {}
-    for c in colours:
+    for c in inks:
         tables = [v["by size"] for v in of_set if v["configuration"] == c and "by size" in v]
         if tables:
             table = np.array(tables)
@@ -223,12 +237,12 @@ def _size_plot(of_set: Sequence[dict[str, Any]], colours: dict[str, str]) -> dic
     right = max(float(line[0].max()) for line in lines.values())
     top = max(float(line[1].max()) for line in lines.values())
     title = "Mean absolute error by true sigma, pixels pooled, at the middle of each bin"
-    return _plot(lines, colours, title, "true sigma, px", "error, px", (0, right), (0, top))
+    return _plot(lines, inks, title, "true sigma, px", "error, px", (0, right), (0, top))
 
 
-def _calibration_plot(of_set: Sequence[dict[str, Any]], colours: dict[str, str]) -> dict[str, Any] | None:
+def _calibration_plot(of_set: Sequence[dict[str, Any]], inks: dict[str, int]) -> dict[str, Any] | None:
     lines: dict[str, NDArray[np.float64]] = {}
-    for c in colours:
+    for c in inks:
         tables = [v["confidence"] for v in of_set if v["configuration"] == c and "confidence" in v]
         if tables:
             table = np.array(tables)
@@ -238,12 +252,12 @@ def _calibration_plot(of_set: Sequence[dict[str, Any]], colours: dict[str, str])
             lines[c] = means.T
     title = "Calibration: share within 0.15 px or a tenth, by confidence, pixels pooled (diagonal = honest)"
     diagonal = np.array([[0, 1], [0, 1]])
-    return _plot(lines, colours, title, "confidence", "share right", (0, 1), (0, 1), diagonal) if lines else None
+    return _plot(lines, inks, title, "confidence", "share right", (0, 1), (0, 1), diagonal) if lines else None
 
 
 def _plot(
     lines: dict[str, NDArray[np.float64]],
-    colours: dict[str, str],
+    inks: dict[str, int],
     title: str,
     across: str,
     up: str,
@@ -279,7 +293,7 @@ def _plot(
         "x_ticks": [(round(float(x_of(x)), 1), f"{x:.3g}") for x in np.linspace(*x_range, 5)],
         "y_ticks": [(round(float(y_of(y)), 1), f"{y:.3g}") for y in np.linspace(*y_range, 5)],
         "guide": "" if guide is None else points(guide),
-        "lines": [{"name": c, "colour": colours[c], "points": points(line)} for c, line in lines.items()],
+        "lines": [{"name": c, "ink": inks[c], "points": points(line)} for c, line in lines.items()],
     }
 
 
@@ -301,14 +315,19 @@ def _gallery(folder: Path, kind: str, of_set: Sequence[dict[str, Any]]) -> list[
             truth, values = truth.astype(np.float64), values.astype(np.float64)
             if not row:
                 row = [
-                    {"picture": _embedded(photo), "label": name},
-                    {"picture": _embedded(_coloured(truth, kind == "sigma")), "label": "truth"},
+                    {"picture": _embedded(photo), "label": name, "says": f"Photograph {name}"},
+                    {
+                        "picture": _embedded(_coloured(truth, kind == "sigma")),
+                        "label": "truth",
+                        "says": f"Truth of {name}",
+                    },
                 ]
             in_px = kind == "sigma" or record.get("threshold unit") == "px"
             row.append(
                 {
                     "picture": _embedded(_coloured(values, in_px)),
                     "label": record["configuration"],
+                    "says": f"map of {name} by {record['configuration']}",
                     "errors": _embedded(_errors(values, truth, valid > 0.5, kind)),
                 }
             )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import html
 import os
 import warnings
 from collections.abc import Mapping
@@ -11,15 +13,20 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from defocus.errors import ParameterError
+from defocus.errors import MapFileError, ParameterError
 from defocus.maps.accuracy import CONFIDENT
 from defocus.maps.motion import Motion
 from defocus.maps.preview import limits_of_photograph, preview
+from defocus.photograph.png_encoder import encode_png
 
 if TYPE_CHECKING:
     from defocus.maps.map_file import Precision
+    from defocus.photograph import PhotographLike
 
 __all__ = ["DefocusMap", "Seeds"]
+
+_NOTEBOOK_SIDE = 800
+"""Longer side in px of the pictures that notebooks show."""
 
 
 class Seeds:
@@ -297,6 +304,67 @@ class DefocusMap:
         from defocus.maps.map_file import save_map
 
         save_map(path, self, precision=precision, reduced=reduced)
+
+    def save_page(self, path: str | os.PathLike[str], photo: PhotographLike, *, name: str | None = None) -> None:
+        """Write one HTML file in which the photograph and its map can be looked at, refocused and cut out.
+
+        It opens in any browser, without this package, and asks nobody for anything. Pictures in it are at most 2560 px
+        wide and high.
+
+        Parameters
+        ----------
+        path : file to write, such as "photo.html"; an existing one is replaced.
+        photo : the photograph of this map.
+        name : what the page calls it; the name of the photograph's file, or "photograph", if None.
+
+        Raises
+        ------
+        ParameterError
+            If the photograph is not of the map's size.
+        MapFileError
+            If the file cannot be written.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> import defocus
+        >>> photo = np.random.default_rng(0).random((64, 64))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     defocus.estimate(photo).save_page(f"{folder}/noise.html", photo)
+        """
+        from defocus.applications.guide import map_or_estimate
+        from defocus.pages.pictures import PagePhotograph
+        from defocus.pages.saved import save_page
+        from defocus.photograph import as_photograph
+
+        photograph = as_photograph(photo)
+        if name is None:
+            name = "photograph" if photograph.path is None else photograph.path.name
+        shown = PagePhotograph.of(photograph, map_or_estimate(photograph, self), name=name)
+        try:
+            save_page(path, [shown])
+        except OSError as error:
+            raise MapFileError(f"Cannot write {os.fspath(path)}: {error.strerror or error}.") from error
+
+    def _repr_png_(self) -> bytes:
+        """Return a picture of the map with its scale, which notebooks show."""
+        every = max(1, -(-max(self.sigma.shape) // _NOTEBOOK_SIDE))
+        picture = preview(
+            self.sigma[::every, ::every],
+            sigma_limits=self.limits(),
+            confidence=self.confidence[::every, ::every],
+            scale_bar=True,
+            unit=self.unit,
+        )
+        return encode_png(picture)
+
+    def _repr_html_(self) -> str:
+        """Return the picture with a line of words, which notebooks show."""
+        words = html.escape(repr(self).strip("<>"))
+        source = base64.b64encode(self._repr_png_()).decode()
+        return (
+            f'<figure><img alt="{words}" src="data:image/png;base64,{source}"><figcaption>{words}</figcaption></figure>'
+        )
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         """Return sigma, so that NumPy treats a map as a float32 H x W array."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from defocus.errors import MapFileError, ParameterError
 from defocus.maps.map_tiff import COMPACT_PAGES, DEPTH_PAGES, LOSSLESS_PAGES, PAGE_NAME, Precision, write_map_tiff
 from defocus.maps.motion import Motion
 from defocus.photograph.source import available_memory, open_file
-from defocus.provenance import TIFF_TAG, Provenance, stamp
+from defocus.provenance import TIFF_TAG, Provenance, read_provenance, stamp
 from defocus.runtime.atomic import atomic_write, write_bytes
 from defocus.version import __version__
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from defocus.maps.defocus_map import DefocusMap
     from defocus.maps.map_strips import MapStrips
 
-__all__ = ["MapDescription", "Precision", "describe", "load", "save_map"]
+__all__ = ["MapDescription", "Precision", "describe", "load", "load_saved", "save_map"]
 
 _SUFFIXES = (".tiff", ".tif", ".npy", ".npz", ".exr", ".png")
 """Suffixes of the formats that a map can be saved in."""
@@ -287,6 +288,34 @@ def load(path: str | os.PathLike[str]) -> DefocusMap:
             relative_depth=planes.get("relative_depth"),
             motion=about.motion,
         )
+
+
+def load_saved(
+    paths: Iterable[Path], photograph_sha256: str | None, recipe: Mapping[str, Any]
+) -> tuple[DefocusMap, Path] | None:
+    """Return the first map among files that was made from this very photograph in this very way, and its file.
+
+    Parameters
+    ----------
+    paths : files that may be there; maps of reduced size do not count.
+    photograph_sha256 : SHA-256 of the photograph's file.
+    recipe : how the map has to be made, as `defocus.estimation.map_recipe` returns it.
+
+    Warns
+    -----
+    UserWarning
+        If such a file is damaged.
+    """
+    for path in paths:
+        stored = read_provenance(path)
+        if stored is None or stored.options.get("reduced", 1) != 1:
+            continue
+        if stored == Provenance("map", photograph_sha256, recipe, stored.options).as_stored():
+            try:
+                return load(path), path
+            except MapFileError as error:
+                warnings.warn(f"{error} The map is estimated anew.", stacklevel=2)
+    return None
 
 
 def _enlarged(plane: NDArray[Any], about: MapDescription) -> NDArray[Any]:

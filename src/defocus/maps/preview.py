@@ -14,7 +14,7 @@ from defocus.maps.accuracy import CONFIDENT
 from defocus.maps.colours import viridis
 from defocus.photograph import Photograph
 
-__all__ = ["limits_of_photograph", "overlay", "preview"]
+__all__ = ["is_logarithmic", "limits_of_photograph", "overlay", "preview"]
 
 _LUMA = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)  # ITU-R BT.709
 _BACKGROUND, _INK = (255, 255, 255), (40, 40, 40)
@@ -220,13 +220,20 @@ def _faded_colours() -> NDArray[np.uint8]:
     return np.rint(grey + kept * (colours - grey)).astype(np.uint8).reshape(-1, 3)
 
 
-def _is_wide(low: float, high: float) -> bool:
+def is_logarithmic(low: float, high: float) -> bool:
+    """Tell whether a scale between two limits is logarithmic: where they are a factor of 6 to 10,000 apart.
+
+    Examples
+    --------
+    >>> is_logarithmic(0.3, 8), is_logarithmic(1, 3)
+    (True, False)
+    """
     return low > 0 and _WIDE * low <= high <= _WIDEST * low
 
 
 def _place(sigma: NDArray[np.float32], low: float, high: float) -> NDArray[np.float32]:
     """Return the position of each sigma on the scale: 0 at the lower limit, 1 at the upper."""
-    if _is_wide(low, high):
+    if is_logarithmic(low, high):
         place = np.maximum(sigma, np.float32(low))
         np.log(place, out=place)
         place -= np.float32(math.log(low))
@@ -260,7 +267,7 @@ def _scale_bar(width: int, low: float, high: float, unit: str, *, fades: bool = 
     draw = ImageDraw.Draw(strip)
 
     length = min(width - 2 * margin, 40 * text_px)  # a long bar says no more than a short one
-    along = np.geomspace(low, high, length) if _is_wide(low, high) else np.linspace(low, high, length)
+    along = np.geomspace(low, high, length) if is_logarithmic(low, high) else np.linspace(low, high, length)
     ramp = np.empty((bar_height, length, 3), np.uint8)
     _colour(np.broadcast_to(along, (bar_height, length)), low, high, None, out=ramp)
     strip.paste(Image.fromarray(ramp), (margin, bar_top))
@@ -280,7 +287,7 @@ def _scale_bar(width: int, low: float, high: float, unit: str, *, fades: bool = 
 
 def _ticks(low: float, high: float, most: int) -> list[tuple[float, str]]:
     """Return round numbers between two limits, at most about `most`, and how they are written."""
-    if _is_wide(low, high):
+    if is_logarithmic(low, high):
         powers = 2.0 ** np.arange(math.ceil(math.log2(low) - 1e-6), math.floor(math.log2(high) + 1e-6) + 1)
         # The limits themselves always get a tick; powers of 2 do where they leave room for the limits.
         room = (high / low) ** (1 / max(most, 2))

@@ -15,7 +15,7 @@ def fill_page(name: str, **values: Any) -> bytes:
 
     Parameters
     ----------
-    name : of the template, such as "viewer.html".
+    name : of the template, such as "report.html".
     values : what the template asks for; texts are escaped. A missing one is an error.
 
     Returns
@@ -24,7 +24,7 @@ def fill_page(name: str, **values: Any) -> bytes:
 
     Examples
     --------
-    >>> page = fill_page("viewer.html", title="<cat>", explanation="Metres.", data={})
+    >>> page = fill_page("photograph/page.html", title="<cat>", held=None)
     >>> b"<title>&lt;cat&gt;</title>" in page
     True
     """

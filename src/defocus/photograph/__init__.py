@@ -12,7 +12,7 @@ from defocus.photograph.photograph import (
     reduce_photograph,
 )
 from defocus.photograph.read import photograph_from_image, read_photograph
-from defocus.photograph.save import save_photograph, saving_note, suffix_for
+from defocus.photograph.save import encode_photograph, save_photograph, saving_note, suffix_for
 from defocus.photograph.source import MAX_PIXELS, photograph_sha256
 from defocus.photograph.stored_pixels import StoredPixels
 
@@ -25,6 +25,7 @@ __all__ = [
     "PhotographWarning",
     "StoredPixels",
     "as_photograph",
+    "encode_photograph",
     "photograph_from_array",
     "photograph_from_image",
     "photograph_sha256",

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import imagecodecs
@@ -36,7 +38,7 @@ from defocus.photograph.tiff import OF_THE_PIXELS, XMP
 from defocus.provenance import TIFF_TAG, Provenance, stamp
 from defocus.runtime.atomic import write_bytes
 
-__all__ = ["save_photograph", "saving_note", "suffix_for"]
+__all__ = ["encode_photograph", "save_photograph", "saving_note", "suffix_for"]
 
 _JPEG_QUALITY = 95
 """Default quality of JPEG and WebP."""
@@ -145,15 +147,55 @@ def save_photograph(
     ...     int(read_photograph(Path(folder) / "darker.png").pixels.max())
     100
     """
+    if _is_same_file(path, original.path):
+        raise PhotographError(f"{path} is the photograph itself: choose another name, originals are never overwritten.")
+    if path.suffix.lower() not in _WRITTEN:
+        raise PhotographError(f"{path.name}: photographs are saved as {', '.join(_WRITTEN)}.")
+    contents = encode_photograph(path.suffix, pixels, original, provenance=provenance, quality=quality)
+    try:
+        write_bytes(path, contents)
+    except OSError as error:
+        raise PhotographError(f"Cannot write {path}: {error.strerror or error}.") from error
+
+
+def encode_photograph(
+    suffix: str,
+    pixels: NDArray[Any],
+    original: Photograph,
+    *,
+    provenance: Provenance | None = None,
+    quality: int = _JPEG_QUALITY,
+    tiff_entries: Mapping[int, Entry] = MappingProxyType({}),
+) -> bytes:
+    """Return the contents of the file that `save_photograph` writes.
+
+    Parameters
+    ----------
+    suffix : of the format: .jpg, .jpeg, .png, .tif, .tiff or .webp.
+    pixels, original, provenance, quality : as there.
+    tiff_entries : further entries of a TIFF's directory, by tag; their numbers are in the byte order of the original's
+        EXIF.
+
+    Raises
+    ------
+    PhotographError
+        If the format is none of these, or the pixels are not a photograph's.
+    ParameterError
+        If quality is out of range.
+
+    Examples
+    --------
+    >>> original = photograph_from_array(np.full((48, 64, 3), 200, np.uint8))
+    >>> encode_photograph(".png", original.pixels, original)[1:4]
+    b'PNG'
+    """
     if not 1 <= quality <= 100:
         raise ParameterError(f"quality must be 1 to 100, not {quality}.")
     # Sharpening overshoots 0..1 a little. NaN is not clipped, so it is refused.
     pixels = np.asarray(photograph_from_array(np.clip(pixels, 0, 1) if pixels.dtype.kind == "f" else pixels).pixels)
-    suffix = path.suffix.lower()
-    if _is_same_file(path, original.path):
-        raise PhotographError(f"{path} is the photograph itself: choose another name, originals are never overwritten.")
+    suffix = suffix.lower()
     if suffix not in _WRITTEN:
-        raise PhotographError(f"{path.name}: photographs are saved as {', '.join(_WRITTEN)}.")
+        raise PhotographError(f"Photographs are saved as {', '.join(_WRITTEN)}, not as {suffix}.")
     if pixels.dtype.kind == "f":
         pixels = np.rint(pixels * 65535).astype(np.uint16)
     if pixels.dtype == np.uint16 and suffix in (".jpg", ".jpeg", ".webp"):
@@ -165,17 +207,12 @@ def save_photograph(
     xmp = upright_xmp(original.xmp, width, height) if original.xmp else b""
     made_from = provenance if provenance is not None else Provenance("photograph", original.sha256)
     if suffix in (".jpg", ".jpeg"):
-        contents = stamp(_jpeg(pixels, original.profile, exif, xmp, quality), made_from)
-    elif suffix == ".png":
-        contents = stamp(_png(pixels, original.profile, exif, xmp), made_from)
-    elif suffix == ".webp":
-        contents = stamp(_webp(pixels, original.profile, exif, xmp, quality), made_from)
-    else:
-        contents = _tiff(pixels, original.profile, parse_exif(exif), xmp, made_from)
-    try:
-        write_bytes(path, contents)
-    except OSError as error:
-        raise PhotographError(f"Cannot write {path}: {error.strerror or error}.") from error
+        return stamp(_jpeg(pixels, original.profile, exif, xmp, quality), made_from)
+    if suffix == ".png":
+        return stamp(_png(pixels, original.profile, exif, xmp), made_from)
+    if suffix == ".webp":
+        return stamp(_webp(pixels, original.profile, exif, xmp, quality), made_from)
+    return _tiff(pixels, original.profile, parse_exif(exif), xmp, made_from, tiff_entries)
 
 
 def _is_same_file(path: Path, original: Path | None) -> bool:
@@ -225,7 +262,14 @@ def _png(pixels: NDArray[Any], profile: bytes | None, exif: bytes, xmp: bytes) -
     return encoded[:header_end] + chunks + encoded[header_end:]
 
 
-def _tiff(pixels: NDArray[Any], profile: bytes | None, exif: Exif, xmp: bytes, made_from: Provenance) -> bytes:
+def _tiff(
+    pixels: NDArray[Any],
+    profile: bytes | None,
+    exif: Exif,
+    xmp: bytes,
+    made_from: Provenance,
+    further: Mapping[int, Entry],
+) -> bytes:
     """Encode 8 or 16 bits, with the EXIF and GPS directories after the pixels."""
     file = io.BytesIO()
     tifffile.imwrite(
@@ -247,6 +291,7 @@ def _tiff(pixels: NDArray[Any], profile: bytes | None, exif: Exif, xmp: bytes, m
     main[TIFF_TAG] = Entry(2, made_from.to_json().encode("ascii") + b"\0")
     if xmp:
         main[XMP] = Entry(1, xmp)
+    main |= further
     camera = {tag: entry for tag, entry in exif.camera.items() if tag not in (MAKER_NOTE, INTEROPERABILITY)}
     for pointer, entries in ((CAMERA_DIRECTORY, camera), (GPS_DIRECTORY, exif.gps)):
         if entries:

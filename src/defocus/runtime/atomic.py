@@ -107,6 +107,17 @@ def move_new(source: Path, target: Path) -> None:
     ...     [path.name for path in Path(folder).iterdir()]
     ['b.txt']
     """
+    try:
+        # Where links are, the name is never that of an empty file, not even for a moment.
+        os.link(source, target, follow_symlinks=False)
+    except FileExistsError:
+        raise
+    except (OSError, NotImplementedError):
+        pass
+    else:
+        source.unlink()
+        _sync_folder(target.parent)
+        return
     with _reserved(target):
         try:
             os.replace(source, target)  # noqa: PTH105 (documented as atomic)

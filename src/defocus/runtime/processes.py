@@ -20,7 +20,7 @@ from typing import Any, TypeVar, cast
 from defocus.errors import DefocusError
 from defocus.runtime.cores import available_cores, limited_cores
 
-__all__ = ["WorkerLost", "run", "run_in_order", "terminable"]
+__all__ = ["Worker", "WorkerLost", "run", "run_in_order", "terminable"]
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -206,6 +206,80 @@ def _pool(
             process.kill()
             process.join()
             connection.close()
+
+
+class Worker:
+    """A process beside this one that does one job after another, in the order in which they are asked for.
+
+    It is started for the first job, and anew after the system has ended it. One thread gives it jobs; any thread may
+    close it.
+
+    Parameters
+    ----------
+    work : function of one job, of a module or `functools.partial` of one; it has to catch expected errors of a job.
+    cores : number of cores that it may use.
+
+    Examples
+    --------
+    >>> worker = Worker(abs, cores=1)
+    >>> worker.do(-1)
+    1
+    >>> worker.close()
+    """
+
+    def __init__(self, work: Callable[[Any], Any], cores: int) -> None:
+        self._serve = partial(_serve, work=work, prepare=_nothing, cores=cores, pinned=False)
+        self._lock = threading.Lock()
+        self._process: SpawnProcess | None = None
+        self._connection: Connection | None = None
+        self._closed = False
+
+    def do(self, job: Any) -> Any:
+        """Return what `work` makes of a job.
+
+        Raises
+        ------
+        WorkerLost
+            If the process was ended at it, by the system or by `close`.
+        Exception
+            What `work` raises.
+        """
+        with self._lock:
+            if self._closed:
+                raise WorkerLost("its process was ended.")
+            if self._process is None:
+                self._connection, theirs = multiprocessing.Pipe()
+                with _interrupts_held_back():
+                    self._process = multiprocessing.get_context("spawn").Process(
+                        target=self._serve, args=(theirs, 0), daemon=True
+                    )
+                    self._process.start()
+                theirs.close()
+            process, connection = self._process, self._connection
+        assert connection is not None
+        try:
+            with suppress(ConnectionError):  # the process has ended, which is noticed when its answer is read
+                connection.send(job)
+            done, outcome = connection.recv()
+        except (EOFError, OSError) as error:
+            with self._lock:
+                self._process = None
+            connection.close()
+            raise _lost(process) from error
+        if not done:
+            raise outcome
+        return outcome
+
+    def close(self) -> None:
+        """End the process, whatever it is doing, after it has removed unfinished files."""
+        with self._lock:
+            self._closed = True
+            process = self._process
+        if process is not None:
+            process.terminate()
+            process.join(_GRACE)
+            process.kill()
+            process.join()
 
 
 def _serve(

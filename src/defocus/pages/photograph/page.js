@@ -1,0 +1,854 @@
+// The page: what is shown, and what people do with it.
+import {Brush} from './brush.js';
+import {openCarrier} from './carrier.js';
+import {FlatRenderer} from './flat.js';
+import {maskOf} from './mask.js';
+import {clamp, coloursOf, MeasuredMap, placeOf, sigmaOf, ticksOf, written} from './measured.js';
+import {amountOf, beyondFocus} from './refocus.js';
+import {Renderer} from './renderer.js';
+import {Comparison, Grid, ratingOfKey, starsOf} from './shoot.js';
+import {Solid} from './solid.js';
+
+const PHOTOGRAPH = 0, OVERLAY = 1, MAP = 2, REFOCUS = 3, SOLID = 4;
+const AT_REST = 200; // ms without a change after which the picture is drawn as well as it can be
+const NEAREST = 8; // screen px for one of the photograph at most
+
+const KEYS = [
+  ['1 2 3 4 5', 'photograph, overlay, map, refocus, 3-D'],
+  ['arrows', 'move the cursor, and read the blur at it aloud (Shift: by 1 px)'],
+  ['F or Enter', 'focus at the cursor'],
+  ['Z', '100 % at the cursor, and back'],
+  ['+ − 0', 'nearer, farther, whole photograph'],
+  ['[ ]', 'threshold of what is in focus'],
+  [', .', 'aperture'],
+  ['B', 'before, while it is held'],
+  ['O H', 'outline, hatching'],
+  ['M T E', 'export mask, cut-out, refocused'],
+];
+const KEYS_OF_SEVERAL = [
+  ['Esc', 'all photographs'],
+  ['N Shift+N', 'next photograph, the one before'],
+  ['Space', 'in the grid: choose for comparing'],
+  ['C', 'compare what is chosen, or the burst'],
+  ['Z', 'comparing: 100 % at each one’s focus point or sharpest place'],
+  ['→ ↑', 'comparing: next challenger, the challenger wins'],
+];
+const KEYS_OF_THE_BRUSH = [
+  ['S D L V', 'brush: sharp here, blurred here, like the cursor’s place, none'],
+  ['Space', 'paint at the cursor'],
+  ['Ctrl+Z', 'take a stroke back; with Shift: paint it again'],
+];
+const KEYS_OF_RATINGS = [
+  ['P X U', 'keep, reject, unrated'],
+  ['Shift+P', 'in the grid: keep this one of a burst, reject the rest'],
+  ['0 to 5', 'in the grid and comparing: stars'],
+];
+
+const element = id => document.getElementById(id);
+const carrier = openCarrier();
+const canvas = element('view');
+
+const state = {
+  view: OVERLAY, threshold: 1, amount: amountOf(1.6), focus: null, aperture: 'disc', opacity: 0.5, outline: true, hatched: false,
+  split: 0, zoom: 1, x: 0, y: 0, cursor: null, byKeyboard: false, index: 0, grow: 0, feather: 2,
+};
+const brush = new Brush();
+let grid, comparison, frames = [], inView = 'viewer';
+let renderer, solid, info, map, photograph, fitting = 1, detail = null, sharpenedAsked = false;
+
+// ---- loading ----
+
+async function start() {
+  renderer = drawnBy();
+  state.view = carrier.view;
+  const list = await carrier.photographs();
+  frames = list.photographs;
+  if (!frames.length) throw new Error('There is no photograph to show.');
+  const several = frames.length > 1;
+  const keys = [...KEYS, ...several ? KEYS_OF_SEVERAL : [], ...carrier.served ? [...KEYS_OF_THE_BRUSH, ...KEYS_OF_RATINGS] : []];
+  element('key-list').append(...keys.flatMap(([names, meaning]) => [text('dt', names), text('dd', meaning)]));
+  element('rating').hidden = !carrier.served;
+  if (several) {
+    grid = new Grid(element('shoot'), carrier, {open: index => show(index).catch(complain), compare, rate: carrier.served ? rate : null});
+    comparison = new Comparison(element('comparison'), carrier);
+    grid.update(frames);
+    element('name').textContent = list.folder ?? document.title;
+    turnTo('shoot');
+    grid.focusOn(frames[0].index);
+    document.body.dataset.ready = 'all';
+  } else {
+    await show(frames[0].index);
+  }
+  if (carrier.served) follow(list.version).catch(complain);
+}
+
+// Learn what has become of the photographs while they are read.
+async function follow(version) {
+  for (;;) {
+    const list = await carrier.photographs(version);
+    version = list.version;
+    frames = list.photographs;
+    grid?.update(frames);
+    sayRating();
+  }
+}
+
+// Show one of the viewer, the grid ("shoot") and the comparison.
+function turnTo(part) {
+  inView = part;
+  for (const name of ['viewer', 'shoot', 'comparison']) element(name).hidden = name !== part;
+  element('views').hidden = part !== 'viewer';
+  element('overview').hidden = !grid || part === 'shoot';
+}
+
+function overview() {
+  if (!grid) return;
+  const at = state.index;
+  turnTo('shoot');
+  element('name').textContent = document.title = grid ? 'All photographs' : document.title;
+  grid.focusOn(at);
+}
+
+function compare(indices) {
+  turnTo('comparison');
+  element('name').textContent = 'Side by side';
+  comparison.show(indices.map(index => frames.find(frame => frame.index === index))).catch(complain);
+}
+
+async function rate(index, rating) {
+  const told = await carrier.send(index, 'rating', {rating});
+  const frame = frames.find(one => one.index === index);
+  frame.rating = told.rating;
+  grid?.update(frames);
+  comparison?.redrawWords();
+  sayRating();
+}
+
+function sayRating() {
+  const frame = frames.find(one => one.index === state.index);
+  if (frame) element('rated').textContent = starsOf(frame.rating) || 'unrated';
+}
+
+function showNext(step) {
+  const order = grid ? grid.shown : frames, at = order.findIndex(frame => frame.index === state.index);
+  const next = order[at + step];
+  return next && show(next.index);
+}
+
+function drawnBy() {
+  try {
+    return new Renderer(canvas);
+  } catch {
+    return new FlatRenderer(canvas); // a canvas without WebGL can still have the other context
+  }
+}
+
+async function show(index) {
+  turnTo('viewer');
+  busy('Reading …');
+  element('name').textContent = frames.find(frame => frame.index === index)?.name ?? '';
+  Object.assign(state, {index, focus: null, cursor: null, split: 0});
+  sharpenedAsked = false;
+  detail = null;
+  solid = undefined;
+  const [first, told] = await Promise.all([carrier.picture(index, 'photograph'), carrier.info(index)]);
+  info = told;
+  photograph?.close();
+  photograph = await createImageBitmap(first, {colorSpaceConversion: 'none', premultiplyAlpha: 'none'});
+  map = await MeasuredMap.decode(info, await carrier.picture(index, 'map'));
+  renderer.setPicture('photograph', photograph);
+  renderer.setPicture('sharpened', photograph);
+  renderer.setMap(map);
+  element('name').textContent = info.name;
+  document.title = `${info.name} · defocus`;
+  element('unit').textContent = info.unit;
+  for (const part of document.querySelectorAll('.px')) part.hidden = info.unit !== 'px';
+  brush.begin(info.strokes ?? []);
+  if (carrier.served) setRadius();
+  drawLegend();
+  setThreshold(info.unit === 'px' ? info.threshold : info.automatic_threshold);
+  state.cursor = [info.width / 2, info.height / 2];
+  resize(true);
+  await choose(info.unit === 'px' || state.view < REFOCUS ? state.view : OVERLAY);
+  element('facts').textContent = factsInWords();
+  busy('');
+  sayRating();
+  document.body.dataset.ready = String(index);
+}
+
+function factsInWords() {
+  const facts = [`${info.width} × ${info.height} px, read by ${info.method}`];
+  if (info.seconds) facts.push(`in ${info.seconds.toFixed(1)} s`);
+  return `${facts.join(' ')}.${info.motion ? ` Movement: ${info.motion}.` : ''}`;
+}
+
+function drawLegend() {
+  const colours = coloursOf(info), ramp = element('ramp').getContext('2d'), row = ramp.createImageData(256, 1);
+  for (let k = 0; k < 256; k++) row.data.set([...colours.subarray(3 * k, 3 * k + 3), 255], 4 * k);
+  ramp.putImageData(row, 0, 0);
+  element('ticks').replaceChildren(...ticksOf(info, 6).map(tick => {
+    const mark = text('span', String(Number(tick.toPrecision(3))));
+    mark.style.left = `${100 * placeOf(info, tick)}%`;
+    return mark;
+  }));
+}
+
+// ---- drawing ----
+
+let frameAsked = false, restTimer;
+
+function redraw() {
+  if (frameAsked) return;
+  frameAsked = true;
+  requestAnimationFrame(() => {
+    frameAsked = false;
+    if (!map) return;
+    if (state.view === SOLID) {
+      solid?.draw();
+      return;
+    }
+    renderer.draw(scene());
+    drawBrush();
+    if (state.view === REFOCUS && renderer.atRest && renderer.unfinished) redraw();
+  });
+}
+
+function scene() {
+  const ratio = canvas.width / canvas.clientWidth;
+  return {
+    size: [info.width, info.height], view: [state.x, state.y, state.zoom * ratio], mode: state.view, lens: lens(),
+    outline: state.outline, hatched: state.hatched, threshold: state.threshold, opacity: state.opacity, split: state.split,
+    aperture: state.aperture, marker: state.byKeyboard ? state.cursor : null, detailBox: detail,
+  };
+}
+
+function drawBrush() {
+  const paint = element('paint'), ratio = canvas.width / canvas.clientWidth, zoom = state.zoom * ratio;
+  if (paint.width !== canvas.width || paint.height !== canvas.height) {
+    paint.width = canvas.width;
+    paint.height = canvas.height;
+  }
+  const place = (x, y) => [canvas.width / 2 + (x - state.x) * zoom, canvas.height / 2 + (y - state.y) * zoom];
+  brush.draw(paint.getContext('2d'), place, zoom, state.cursor);
+}
+
+function lens() {
+  return {
+    amount: state.amount, focus: state.focus?.blur ?? null, inFocusSigma: info.in_focus_sigma, discRadius: info.disc_radius,
+  };
+}
+
+// Something changed: draw quickly now, and well when nothing changes any more.
+function changed() {
+  if (!map) return;
+  renderer.begin(false);
+  clearTimeout(restTimer);
+  restTimer = setTimeout(() => {
+    renderer.begin(true);
+    redraw();
+    if (carrier.served && renderer instanceof Renderer) askForDetail().catch(complain);
+  }, AT_REST);
+  say();
+  redraw();
+}
+
+function lensChanged() {
+  if (state.view === REFOCUS) renderer.setLens(lens());
+  if ((state.focus || state.amount < 1) && !sharpenedAsked && state.view === REFOCUS) {
+    sharpenedAsked = true;
+    askForSharpened(state.index).catch(complain);
+  }
+  changed();
+}
+
+async function askForSharpened(index) {
+  busy('Sharpening …');
+  const picture = await createImageBitmap(await carrier.picture(index, 'sharpened'), {colorSpaceConversion: 'none'});
+  if (index === state.index) renderer.setPicture('sharpened', picture);
+  picture.close();
+  busy('');
+  changed();
+}
+
+// Where one px of the page's picture would be more than one of the screen, what is in view comes at full size.
+async function askForDetail() {
+  const ratio = canvas.width / canvas.clientWidth, index = state.index;
+  if (state.zoom * ratio <= photograph.width / info.width * 1.05 || photograph.width >= info.width) {
+    detail = null;
+    return;
+  }
+  const half = [canvas.clientWidth / 2 / state.zoom, canvas.clientHeight / 2 / state.zoom];
+  const box = [
+    Math.floor(clamp(state.x - half[0], 0, info.width - 1)), Math.floor(clamp(state.y - half[1], 0, info.height - 1)),
+    Math.ceil(clamp(state.x + half[0], 1, info.width)), Math.ceil(clamp(state.y + half[1], 1, info.height)),
+  ];
+  if (detail && box.join() === detail.join()) return;
+  const blob = await carrier.crop(index, box, Math.max(canvas.width, canvas.height));
+  const picture = await createImageBitmap(blob, {colorSpaceConversion: 'none'});
+  if (index === state.index) {
+    renderer.setPicture('detail', picture);
+    detail = box;
+    redraw();
+  }
+  picture.close();
+}
+
+// ---- words ----
+
+function say() {
+  element('threshold-value').textContent = `${written(state.threshold)} ${info.unit}`;
+  element('threshold').setAttribute('aria-valuetext', `${written(state.threshold)} ${info.unit}`);
+  const {inFocus, readable} = map.shares(state.threshold);
+  element('share').textContent = readable < 0.005 ? 'Nothing in this photograph can be read.'
+    : `${percent(inFocus)} in focus, of the ${percent(readable)} that can be read.`;
+  const aperture = apertureInWords();
+  element('amount-value').textContent = aperture;
+  element('amount').setAttribute('aria-valuetext', aperture);
+  element('focus').textContent = state.focus
+    ? `Focus at ${Math.round(state.focus.x)}, ${Math.round(state.focus.y)}, and at what is as blurred as there.`
+    : 'Focus as taken. Click the photograph to focus elsewhere.';
+  element('split-value').textContent = percent(state.split);
+  element('grow-value').textContent = `${state.grow} px`;
+  element('feather-value').textContent = `${state.feather} px`;
+}
+
+function apertureInWords() {
+  if (state.amount < 1) return state.amount === 0 ? 'all in focus' : `blur less by ${percent(1 - state.amount)}`;
+  if (state.amount === 1) return info.f_number ? `f/${written(info.f_number)}, as taken` : 'as taken';
+  const blur = `blur × ${state.amount.toFixed(1)}`;
+  return info.f_number ? `f/${written(info.f_number / state.amount)}, ${blur}` : blur;
+}
+
+function percent(fraction) {
+  return `${Math.round(100 * fraction)} %`;
+}
+
+function read(x, y, aloud = false) {
+  const inside = map && x >= 0 && y >= 0 && x < info.width && y < info.height;
+  element('pointer').hidden = !inside;
+  if (!inside) {
+    element('reading').textContent = '';
+    return;
+  }
+  const {sigma, confidence} = map.at(x, y), [low, high] = info.coded;
+  const bound = sigma <= low * 1.02 ? '≤ ' : sigma >= high * 0.98 ? '≥ ' : '';
+  const guess = confidence < info.guess_below ? ', a guess' : '';
+  const words = `${bound}${written(sigma)} ${info.unit}, confidence ${percent(confidence)}${guess}`;
+  element('reading').textContent = `${Math.floor(x)}, ${Math.floor(y)}: ${words}`;
+  element('pointer').style.left = `${100 * clamp(placeOf(info, sigma), 0, 1)}%`;
+  if (aloud) {
+    clearTimeout(read.timer);
+    read.timer = setTimeout(() => { element('aloud').textContent = words; }, 250);
+  }
+}
+
+function busy(words) {
+  element('busy').textContent = words;
+}
+
+function complain(error) {
+  busy(error.message);
+}
+
+function text(kind, words) {
+  const made = document.createElement(kind);
+  made.textContent = words;
+  return made;
+}
+
+// ---- what people set ----
+
+async function choose(view) {
+  if (view >= REFOCUS && info?.unit !== 'px') return;
+  state.view = view;
+  document.querySelector(`input[name=view][value="${view}"]`).checked = true;
+  canvas.hidden = view === SOLID;
+  element('solid').hidden = view !== SOLID;
+  if (view === SOLID) {
+    await showSolid();
+    return;
+  }
+  lensChanged();
+}
+
+async function showSolid() {
+  if (!solid) {
+    busy('Making the surface …');
+    solid = new Solid(element('solid'));
+    await solid.load(info, photograph, await carrier.picture(state.index, 'depth'));
+    busy('');
+  }
+  const box = element('solid').getBoundingClientRect();
+  solid.resize(Math.round(box.width * devicePixelRatio), Math.round(box.height * devicePixelRatio));
+  element('reading').textContent = info.depth.unit === 'm' ? 'Depth in metres by the lens.' : 'Depth without scale.';
+}
+
+function setThreshold(threshold) {
+  state.threshold = threshold;
+  element('threshold').value = 1000 * clamp(placeOf(info, threshold), 0, 1);
+  changed();
+}
+
+function focusAt(x, y) {
+  if (info.unit !== 'px' || x < 0 || y < 0 || x >= info.width || y >= info.height) return;
+  state.focus = {x, y, blur: beyondFocus(map.sigmaAround(x, y), info.in_focus_sigma)};
+  if (state.amount < 1) setAmount(0);
+  lensChanged();
+}
+
+function setAmount(position) {
+  element('amount').value = position;
+  state.amount = amountOf(Number(position));
+}
+
+function setZoom(zoom, x = state.x, y = state.y) {
+  const wanted = clamp(zoom, fitting * 0.5, Math.max(NEAREST, fitting));
+  state.x = x + (state.x - x) * state.zoom / wanted;
+  state.y = y + (state.y - y) * state.zoom / wanted;
+  state.zoom = wanted;
+  moved();
+}
+
+function moved() {
+  // What is smaller than the view stays in its middle.
+  const middle = (at, side, room) => side * state.zoom <= room ? side / 2 : clamp(at, 0, side);
+  state.x = middle(state.x, info.width, canvas.clientWidth);
+  state.y = middle(state.y, info.height, canvas.clientHeight);
+  changed();
+}
+
+function resize(whole) {
+  if (!map) return;
+  if (state.view === SOLID) {
+    showSolid().catch(complain);
+    return;
+  }
+  const box = canvas.getBoundingClientRect(), ratio = Math.min(devicePixelRatio, 2);
+  if (!box.width) return;
+  renderer.resize(Math.max(1, Math.round(box.width * ratio)), Math.max(1, Math.round(box.height * ratio)));
+  const before = fitting;
+  fitting = 0.98 * Math.min(box.width / info.width, box.height / info.height);
+  if (whole || state.zoom === before) Object.assign(state, {zoom: fitting, x: info.width / 2, y: info.height / 2});
+  changed();
+}
+
+// ---- brush ----
+
+function chooseBrush(kind) {
+  brush.kind = kind || null;
+  if (kind === 'like') brush.place = brush.placed ? brush.place : null;
+  document.querySelector(`input[name=brush][value="${kind}"]`).checked = true;
+  sayBrush();
+  redraw();
+}
+
+// What strokes of kind "like" are like.
+function take(place) {
+  brush.place = place.map(Math.floor);
+  brush.placed = true;
+  chooseBrush('like');
+}
+
+function setRadius() {
+  // A share of the photograph's diagonal: 2 to the power of the slider.
+  brush.radius = Math.max(1, Math.hypot(info.width, info.height) * 2 ** Number(element('radius').value) / 2);
+  element('radius-value').textContent = `${Math.round(2 * brush.radius)} px`;
+  redraw();
+}
+
+function sayBrush(words = '') {
+  const hint = {
+    sharp: 'Paint what is in focus.', blurred: 'Paint what is out of focus.',
+    like: brush.place ? 'Paint what is as blurred as the ringed place.' : 'Click the place that something else is like.',
+  }[brush.kind] ?? '';
+  const count = brush.strokes.length;
+  element('painted').textContent = words || [hint, count ? `${count} ${count === 1 ? 'stroke' : 'strokes'}.` : ''].join(' ').trim();
+  element('undo').disabled = element('clear').disabled = count === 0;
+  element('redo').disabled = brush.undone.length === 0;
+}
+
+let sending = false, unsent = false;
+
+// Have the map solved again; strokes painted meanwhile go along with the next one.
+async function sendStrokes() {
+  unsent = true;
+  if (sending) return;
+  sending = true;
+  const {index} = state;
+  try {
+    while (unsent) {
+      unsent = false;
+      sayBrush('Solving the map …');
+      await carrier.send(index, 'strokes', {strokes: brush.strokes});
+      const [told, blob] = await Promise.all([carrier.info(index), carrier.picture(index, 'map')]);
+      if (index !== state.index) return;
+      info = {...told, limits: info.limits, logarithmic: info.logarithmic}; // colours keep their meaning
+      map = await MeasuredMap.decode(info, blob);
+      renderer.setMap(map);
+      sharpenedAsked = false;
+      solid = undefined;
+      lensChanged();
+    }
+    sayBrush();
+  } finally {
+    sending = false;
+  }
+}
+
+function paintAt(x, y) {
+  if (brush.kind === 'like' && !brush.place) {
+    take([x, y]);
+    return;
+  }
+  brush.press(x, y);
+  brush.release();
+  sendStrokes().catch(complain);
+}
+
+function undoStroke(redo) {
+  if (redo ? brush.redo() : brush.undo()) sendStrokes().catch(complain);
+}
+
+if (carrier.served) {
+  for (const button of document.querySelectorAll('input[name=brush]')) {
+    button.addEventListener('change', () => {
+      brush.placed = false;
+      chooseBrush(button.value);
+    });
+  }
+  element('radius').addEventListener('input', setRadius);
+  element('undo').addEventListener('click', () => undoStroke(false));
+  element('redo').addEventListener('click', () => undoStroke(true));
+  element('clear').addEventListener('click', () => {
+    brush.undone = [...brush.strokes].reverse();
+    brush.strokes = [];
+    sendStrokes().catch(complain);
+  });
+}
+
+// ---- exports ----
+
+async function exportAs(kind) {
+  const told = element('exported');
+  told.textContent = 'Exporting …';
+  if (kind === 'view') {
+    await download(await new Promise(done => shownCanvas().toBlob(done)), 'view');
+    told.textContent = 'Saved what is in view.';
+  } else if (carrier.served) {
+    const answer = await carrier.send(state.index, 'export', exportValues(kind));
+    told.textContent = `Wrote ${answer.name} in ${answer.seconds.toFixed(1)} s.`;
+  } else {
+    const picture = kind === 'mask' ? maskPicture() : cutout();
+    await download(await picture.convertToBlob(), kind);
+    told.textContent = `Saved at ${picture.width} × ${picture.height} px${kind === 'mask' ? '; white is in focus' : ''}.`;
+  }
+}
+
+function shownCanvas() {
+  if (state.view !== SOLID) return canvas;
+  solid.draw(); // a drawn surface is kept only until it has been shown
+  return element('solid');
+}
+
+function exportValues(kind) {
+  const {threshold, grow, feather, amount, aperture, focus} = state;
+  const values = {
+    mask: {threshold, grow, feather, convention: element('convention')?.value},
+    cutout: {threshold, grow, feather},
+    refocused: {amount, aperture, focus: focus && [Math.floor(focus.x), Math.floor(focus.y)]},
+    layers: {threshold, amount: Math.max(amount, 1), aperture},
+    map: {format: element('map-format')?.value},
+    depth: {},
+  };
+  return {kind, ...values[kind]};
+}
+
+function maskPicture() {
+  const mask = maskOf(map, state), picture = new ImageData(map.width, map.height);
+  mask.forEach((value, k) => picture.data.set([255 * value, 255 * value, 255 * value, 255], 4 * k));
+  return enlarged(picture);
+}
+
+function cutout() {
+  const matte = enlargedMatte(), canvas = new OffscreenCanvas(photograph.width, photograph.height);
+  const context = canvas.getContext('2d');
+  context.drawImage(photograph, 0, 0);
+  context.globalCompositeOperation = 'destination-in';
+  context.drawImage(matte, 0, 0);
+  return canvas;
+}
+
+function enlargedMatte() {
+  const mask = maskOf(map, state), picture = new ImageData(map.width, map.height);
+  mask.forEach((value, k) => { picture.data[4 * k + 3] = 255 * value; });
+  return enlarged(picture);
+}
+
+function enlarged(picture) {
+  const small = new OffscreenCanvas(picture.width, picture.height);
+  small.getContext('2d').putImageData(picture, 0, 0);
+  const large = new OffscreenCanvas(photograph.width, photograph.height);
+  large.getContext('2d').drawImage(small, 0, 0, large.width, large.height);
+  return large;
+}
+
+async function download(blob, kind) {
+  const link = document.createElement('a');
+  link.href = URL.createObjectURL(blob);
+  link.download = `${info.name.replace(/\.[^.]*$/, '')}.defocus.${kind}.png`;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+}
+
+// ---- controls ----
+
+for (const button of document.querySelectorAll('input[name=view]')) {
+  button.addEventListener('change', () => choose(Number(button.value)).catch(complain));
+}
+for (const button of document.querySelectorAll('[data-export]')) {
+  button.addEventListener('click', () => exportAs(button.dataset.export).catch(error => {
+    element('exported').textContent = error.message;
+  }));
+}
+element('threshold').addEventListener('input', event => {
+  state.threshold = sigmaOf(info, event.target.value / 1000);
+  changed();
+});
+for (const name of ['opacity', 'split', 'grow', 'feather']) {
+  element(name).addEventListener('input', event => {
+    state[name] = Number(event.target.value);
+    changed();
+  });
+}
+for (const name of ['outline', 'hatched']) {
+  element(name).addEventListener('change', event => {
+    state[name] = event.target.checked;
+    changed();
+  });
+}
+element('amount').addEventListener('input', event => {
+  // Near the dot it is as taken exactly.
+  state.amount = amountOf(Math.abs(event.target.value) < 0.04 ? 0 : Number(event.target.value));
+  choose(REFOCUS).catch(complain);
+});
+element('aperture').addEventListener('change', event => {
+  state.aperture = event.target.value;
+  lensChanged();
+});
+element('as-it-was').addEventListener('click', () => {
+  state.focus = null;
+  setAmount(0);
+  lensChanged();
+});
+for (const button of document.querySelectorAll('[data-rating]')) {
+  button.addEventListener('click', () => {
+    const frame = frames.find(one => one.index === state.index);
+    rate(state.index, ratingOfKey(button.dataset.rating, frame?.rating)).catch(complain);
+  });
+}
+element('overview').addEventListener('click', overview);
+element('help').addEventListener('click', () => element('keys').showModal());
+
+// ---- pointer ----
+
+const fingers = new Map();
+let pressed = null, dragged = false;
+
+const placeUnder = event => {
+  const box = canvas.getBoundingClientRect();
+  return [
+    state.x + (event.clientX - box.left - box.width / 2) / state.zoom,
+    state.y + (event.clientY - box.top - box.height / 2) / state.zoom,
+  ];
+};
+
+canvas.addEventListener('pointerdown', event => {
+  if (!map) return;
+  canvas.setPointerCapture(event.pointerId);
+  fingers.set(event.pointerId, [event.clientX, event.clientY]);
+  pressed = [event.clientX, event.clientY, state.x, state.y];
+  dragged = fingers.size > 1;
+  state.byKeyboard = false;
+  if (fingers.size > 1) brush.now = null;
+  else if (brush.ready) brush.press(...placeUnder(event));
+});
+canvas.addEventListener('pointermove', event => {
+  if (!map) return;
+  const before = fingers.get(event.pointerId);
+  if (before && fingers.size === 2) {
+    const other = [...fingers].find(([id]) => id !== event.pointerId)[1];
+    const apart = from => Math.hypot(from[0] - other[0], from[1] - other[1]) || 1;
+    const now = [event.clientX, event.clientY];
+    setZoom(state.zoom * apart(now) / apart(before), ...placeUnder(event));
+    fingers.set(event.pointerId, now);
+  } else if (before && brush.now) {
+    brush.move(...placeUnder(event));
+    redraw();
+  } else if (before && pressed) {
+    if (Math.hypot(event.clientX - pressed[0], event.clientY - pressed[1]) > 4) dragged = true;
+    if (dragged) {
+      state.x = pressed[2] - (event.clientX - pressed[0]) / state.zoom;
+      state.y = pressed[3] - (event.clientY - pressed[1]) / state.zoom;
+      moved();
+    }
+  }
+  state.cursor = placeUnder(event);
+  read(...state.cursor);
+  if (brush.kind) redraw();
+});
+for (const ended of ['pointerup', 'pointercancel']) {
+  canvas.addEventListener(ended, event => {
+    if (!fingers.delete(event.pointerId)) return;
+    if (brush.now) {
+      brush.release();
+      sendStrokes().catch(complain);
+      return;
+    }
+    if (dragged || ended === 'pointercancel') return;
+    const place = placeUnder(event);
+    read(...place);
+    if (brush.kind === 'like') {
+      take(place);
+      return;
+    }
+    if (state.view === REFOCUS) focusAt(...place);
+  });
+}
+canvas.addEventListener('pointerleave', () => read(-1, -1));
+canvas.addEventListener('wheel', event => {
+  event.preventDefault();
+  if (map) setZoom(state.zoom * Math.exp(-event.deltaY * 0.002), ...placeUnder(event));
+}, {passive: false});
+canvas.addEventListener('dblclick', event => fullSize(placeUnder(event)));
+
+function fullSize(place) {
+  const ratio = canvas.width / canvas.clientWidth;
+  if (Math.abs(state.zoom * ratio - 1) < 0.01) resize(true);
+  else setZoom(1 / ratio, ...place);
+}
+
+// ---- keys ----
+
+const nudge = (name, by) => {
+  const slider = element(name);
+  slider.value = Number(slider.value) + by;
+  slider.dispatchEvent(new Event('input'));
+};
+const does = {
+  1: () => choose(PHOTOGRAPH), 2: () => choose(OVERLAY), 3: () => choose(MAP), 4: () => choose(REFOCUS), 5: () => choose(SOLID),
+  f: async () => { await choose(REFOCUS); focusAt(...state.cursor); },
+  z: () => fullSize(state.cursor),
+  '+': () => setZoom(state.zoom * 1.25), '=': () => setZoom(state.zoom * 1.25), '-': () => setZoom(state.zoom / 1.25),
+  0: () => { if (state.view === SOLID) solid.reset(); else resize(true); },
+  '[': () => nudge('threshold', -10), ']': () => nudge('threshold', 10),
+  ',': () => nudge('amount', -0.1), '.': () => nudge('amount', 0.1),
+  o: () => element('outline').click(), h: () => element('hatched').click(),
+  m: () => exportAs('mask'), t: () => exportAs('cutout'), e: () => carrier.served && exportAs('refocused'),
+  '?': () => element('keys').showModal(),
+};
+if (carrier.served) {
+  Object.assign(does, {
+    s: () => chooseBrush('sharp'), d: () => chooseBrush('blurred'), l: () => take(state.cursor), v: () => chooseBrush(''),
+  });
+}
+const ARROWS = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]};
+let held = null;
+
+addEventListener('keydown', event => {
+  if (element('keys').open) return;
+  if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === 'z' && carrier.served && inView === 'viewer') {
+    event.preventDefault();
+    undoStroke(event.shiftKey);
+    return;
+  }
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (keyOfSeveral(event)) {
+    event.preventDefault();
+    return;
+  }
+  if (inView !== 'viewer' || !map) return;
+  const {key, target} = event, arrow = ARROWS[key];
+  const inField = target.matches('input[type=range], select');
+  if (arrow && target === element('solid')) {
+    event.preventDefault();
+    solid.turnBy(arrow[0] * 0.04, arrow[1] * 0.04);
+    return;
+  }
+  if (arrow) {
+    if (target !== canvas) return;
+    event.preventDefault();
+    const step = (event.shiftKey ? 1 : Math.max(1, 12 / state.zoom));
+    state.byKeyboard = true;
+    state.cursor = [
+      clamp(state.cursor[0] + arrow[0] * step, 0, info.width - 1), clamp(state.cursor[1] + arrow[1] * step, 0, info.height - 1),
+    ];
+    read(...state.cursor, true);
+    redraw();
+    return;
+  }
+  if (inField && target.tagName === 'SELECT') return; // letters choose there
+  if (key === 'Enter' && target === canvas) {
+    does.f();
+    return;
+  }
+  if (key === ' ' && target === canvas && brush.kind) {
+    event.preventDefault();
+    paintAt(...state.cursor);
+    return;
+  }
+  if (key.toLowerCase() === 'b' && held === null) {
+    held = state.split;
+    state.split = 1;
+    redraw();
+    return;
+  }
+  const action = does[key] ?? does[key.toLowerCase()];
+  if (!action) return;
+  event.preventDefault();
+  Promise.resolve(action()).catch(complain);
+});
+// Keys of the grid and of comparing, and those that go from one photograph to another.
+function keyOfSeveral(event) {
+  const key = event.key.toLowerCase();
+  if (key === '?' && inView !== 'viewer') return Boolean(element('keys').showModal() ?? true);
+  if (inView === 'shoot') return grid.key(event);
+  if (key === 'escape' && grid) {
+    overview();
+    return true;
+  }
+  if (inView === 'comparison') {
+    const {challenger} = comparison;
+    const action = {
+      z: () => comparison.toggleFullSize(), '+': () => comparison.zoomBy(1.25), '-': () => comparison.zoomBy(0.8),
+      arrowright: () => comparison.next(), arrowup: () => comparison.next(true), enter: () => show(comparison.champion.index),
+    }[key];
+    if (action) {
+      Promise.resolve(action()).catch(complain);
+      return true;
+    }
+    const rating = carrier.served ? ratingOfKey(key, challenger.rating) : undefined;
+    if (rating === undefined) return false;
+    rate(challenger.index, rating).catch(complain);
+    return true;
+  }
+  if (key === 'n' && grid) {
+    Promise.resolve(showNext(event.shiftKey ? -1 : 1)).catch(complain);
+    return true;
+  }
+  if (carrier.served && 'pxu'.includes(key)) {
+    const frame = frames.find(one => one.index === state.index);
+    rate(state.index, ratingOfKey(key, frame?.rating)).catch(complain);
+    return true;
+  }
+  return false;
+}
+
+addEventListener('keyup', event => {
+  if (event.key.toLowerCase() !== 'b' || held === null) return;
+  state.split = held;
+  held = null;
+  redraw();
+});
+new ResizeObserver(() => resize(false)).observe(element('stage'));
+
+start().catch(complain);

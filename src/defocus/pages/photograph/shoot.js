@@ -1,0 +1,395 @@
+// Several photographs: all of them in a grid, and two to four side by side.
+import {clamp} from './measured.js';
+
+const MOST_COMPARED = 4;
+const AT_REST = 250; // ms after which what is in view is asked for at full size
+
+// The grid. `act` has open(index), compare(indices), and rate(index, rating), which is null where ratings cannot be kept.
+export class Grid {
+  constructor(place, carrier, act) {
+    Object.assign(this, {place, carrier, act, frames: [], shown: [], chosen: new Set(), cells: new Map()});
+    this.settings = {order: 'best', least: 0, hideRejected: false, hideShaken: false};
+    this.bar = this.makeBar();
+    this.list = made('div', {id: 'frames'});
+    this.told = made('p', {id: 'count', role: 'status'});
+    place.append(this.bar, this.told, this.list);
+    this.arriving = new IntersectionObserver(seen => {
+      for (const {isIntersecting, target} of seen) if (isIntersecting) this.load(target);
+    }, {rootMargin: '400px'});
+  }
+
+  makeBar() {
+    const order = made('select', {id: 'order'}, made('option', {value: 'best'}, 'best first'), made('option', {value: 'time'}, 'by time'),
+      made('option', {value: 'name'}, 'by name'));
+    order.addEventListener('change', () => this.set('order', order.value));
+    const least = made('input', {id: 'least', type: 'range', min: 0, max: 100, step: 1, value: 0});
+    const leastTold = made('output', {}, '0 %');
+    least.addEventListener('input', () => {
+      leastTold.textContent = `${least.value} %`;
+      this.set('least', Number(least.value) / 100);
+    });
+    const parts = [
+      made('label', {for: 'order'}, 'Order'), order, made('label', {for: 'least'}, 'In focus, at least ', leastTold), least,
+      this.makeBox('hideShaken', 'Hide what moved'),
+    ];
+    if (this.act.rate) parts.push(this.makeBox('hideRejected', 'Hide what is rejected'));
+    return made('div', {id: 'sorting', role: 'group', 'aria-label': 'What is listed'}, ...parts);
+  }
+
+  makeBox(name, words) {
+    const box = made('input', {type: 'checkbox'});
+    box.addEventListener('change', () => this.set(name, box.checked));
+    return made('label', {}, box, ` ${words}`);
+  }
+
+  set(name, value) {
+    this.settings[name] = value;
+    this.arrange();
+  }
+
+  update(frames) {
+    this.frames = frames;
+    for (const frame of frames) {
+      const cell = this.cells.get(frame.index) ?? this.makeCell(frame);
+      this.fill(cell, frame);
+    }
+    this.arrange();
+  }
+
+  makeCell(frame) {
+    const picture = made('img', {alt: '', decoding: 'async'});
+    const words = made('span', {class: 'words'});
+    const stars = made('span', {class: 'stars'});
+    const cell = made('button', {class: 'frame', type: 'button'}, picture, made('span', {class: 'name'}, frame.name), stars, words);
+    Object.assign(cell, {picture, words, stars, index: frame.index});
+    cell.addEventListener('click', event => {
+      if (event.shiftKey || event.ctrlKey || event.metaKey) this.choose(frame.index);
+      else this.act.open(frame.index);
+    });
+    this.cells.set(frame.index, cell);
+    this.arriving.observe(cell);
+    return cell;
+  }
+
+  fill(cell, frame) {
+    cell.frame = frame;
+    const words = inWords(frame);
+    if (cell.words.textContent !== words) cell.words.textContent = words;
+    cell.stars.textContent = starsOf(frame.rating);
+    cell.classList.toggle('rejected', frame.rating === -1);
+    cell.classList.toggle('chosen', this.chosen.has(frame.index));
+    cell.setAttribute('aria-pressed', String(this.chosen.has(frame.index)));
+    const rated = frame.rating === -1 ? ', rejected' : frame.rating ? `, ${frame.rating} of 5 stars` : '';
+    cell.setAttribute('aria-label', `${frame.name}: ${words}${rated}`);
+  }
+
+  async load(cell) {
+    this.arriving.unobserve(cell);
+    const name = this.carrier.served ? 'preview' : 'photograph';
+    try {
+      cell.picture.src = URL.createObjectURL(await this.carrier.picture(cell.index, name));
+    } catch (error) {
+      cell.words.textContent = error.message;
+    }
+  }
+
+  // Put the frames in order, those of one burst together.
+  arrange() {
+    const {order, least, hideRejected, hideShaken} = this.settings;
+    const kept = this.frames.filter(frame => (frame.in_focus ?? 1) >= least && !(hideRejected && frame.rating === -1)
+      && !(hideShaken && frame.motion));
+    const by = {
+      best: (a, b) => (b.in_focus ?? -1) - (a.in_focus ?? -1) || a.index - b.index,
+      time: (a, b) => (a.time ?? '').localeCompare(b.time ?? '') || a.index - b.index,
+      name: (a, b) => a.name.localeCompare(b.name, undefined, {numeric: true}),
+    }[order];
+    const sorted = [...kept].sort(by), bursts = new Map();
+    for (const frame of sorted) {
+      const key = frame.burst ?? `alone ${frame.index}`;
+      if (!bursts.has(key)) bursts.set(key, []);
+      bursts.get(key).push(frame);
+    }
+    this.shown = [...bursts.values()].flat();
+    const parts = [];
+    let loose = [];
+    const close = () => {
+      if (loose.length) parts.push(made('div', {class: 'frames'}, ...loose));
+      loose = [];
+    };
+    for (const burst of bursts.values()) {
+      const cells = burst.map(frame => this.cells.get(frame.index));
+      if (burst.length === 1) {
+        loose.push(...cells);
+        continue;
+      }
+      close();
+      parts.push(made('section', {class: 'burst', 'aria-label': `Burst of ${burst.length}`},
+        made('h2', {}, `Burst of ${burst.length}`), made('div', {class: 'frames'}, ...cells)));
+    }
+    close();
+    const focused = document.activeElement;
+    this.list.replaceChildren(...parts);
+    if (focused?.isConnected && this.list.contains(focused)) focused.focus();
+    const done = this.frames.filter(frame => frame.state === 'done' || frame.state === 'failed').length;
+    const hidden = this.frames.length - kept.length;
+    this.told.textContent = [
+      `${this.frames.length} photographs`, done < this.frames.length ? `${done} read so far` : '', hidden ? `${hidden} hidden` : '',
+    ].filter(Boolean).join(', ');
+  }
+
+  choose(index) {
+    if (!this.chosen.delete(index) && this.chosen.size < MOST_COMPARED) this.chosen.add(index);
+    const cell = this.cells.get(index);
+    this.fill(cell, cell.frame);
+  }
+
+  get current() {
+    return document.activeElement?.frame ?? null;
+  }
+
+  focusOn(index) {
+    (this.cells.get(index) ?? this.list.querySelector('.frame'))?.focus();
+  }
+
+  // Those to compare: what is chosen, or the burst of the current frame, the best of it first.
+  toCompare() {
+    if (this.chosen.size > 1) return this.shown.map(frame => frame.index).filter(index => this.chosen.has(index));
+    const {current} = this;
+    if (!current) return [];
+    const burst = this.shown.filter(frame => frame.burst !== undefined && frame.burst !== null && frame.burst === current.burst);
+    return burst.length > 1 ? burst.map(frame => frame.index) : [];
+  }
+
+  // Returns whether the key meant something here.
+  key(event) {
+    const {current} = this, key = event.key.toLowerCase();
+    const step = {arrowright: 1, arrowleft: -1, arrowdown: this.columns(), arrowup: -this.columns()}[key];
+    if (step && !event.target.matches('input, select')) {
+      const at = this.shown.findIndex(frame => frame.index === current?.index);
+      const next = this.shown[clamp(at + step, 0, this.shown.length - 1)];
+      if (next) this.focusOn(next.index);
+      return true;
+    }
+    if (event.target.matches('select, input[type=range]')) return false;
+    if (key === 'c') {
+      const wanted = this.toCompare();
+      if (wanted.length > 1) this.act.compare(wanted);
+      return true;
+    }
+    if (key === ' ' && current) {
+      this.choose(current.index);
+      return true;
+    }
+    if (!current || !this.act.rate) return false;
+    if (key === 'p' && event.shiftKey) {
+      for (const frame of this.frames) {
+        if (frame.burst !== null && frame.burst !== undefined && frame.burst === current.burst) {
+          this.act.rate(frame.index, frame.index === current.index ? Math.max(frame.rating ?? 0, 1) : -1);
+        }
+      }
+      if (current.burst === null || current.burst === undefined) this.act.rate(current.index, Math.max(current.rating ?? 0, 1));
+      return true;
+    }
+    const rating = ratingOfKey(key, current.rating);
+    if (rating === undefined) return false;
+    this.act.rate(current.index, rating);
+    return true;
+  }
+
+  columns() {
+    const cells = [...this.list.querySelectorAll('.frame')];
+    const top = cells[0]?.offsetTop;
+    return Math.max(1, cells.findIndex(cell => cell.offsetTop !== top));
+  }
+}
+
+// P keeps, X rejects, U takes a rating back, and 0 to 5 are stars; undefined for other keys.
+export function ratingOfKey(key, before) {
+  if (key === 'p') return Math.max(before ?? 0, 1);
+  if (key === 'x') return -1;
+  if (key === 'u') return 0;
+  return /^[0-5]$/.test(key) ? Number(key) : undefined;
+}
+
+export function starsOf(rating) {
+  return rating === -1 ? '✕' : '★'.repeat(rating ?? 0);
+}
+
+function inWords(frame) {
+  if (frame.state === 'failed') return frame.error;
+  if (frame.state !== 'done') return frame.state === 'reading' ? 'reading …' : 'waiting';
+  const share = frame.in_focus === null || frame.in_focus === undefined ? '' : `${Math.round(100 * frame.in_focus)} % in focus`;
+  return [frame.motion ? 'moved' : '', frame.words || share].filter(Boolean).join('; ');
+}
+
+// Two to four photographs side by side, moved together. The first is the champion and stays where it is.
+export class Comparison {
+  constructor(place, carrier) {
+    Object.assign(this, {place, carrier, panes: [], queue: []});
+    place.tabIndex = 0;
+    place.addEventListener('pointerdown', event => {
+      place.setPointerCapture(event.pointerId);
+      this.dragged = [event.clientX, event.clientY];
+    });
+    place.addEventListener('pointermove', event => {
+      if (!this.dragged || !event.buttons) return;
+      this.move(event.clientX - this.dragged[0], event.clientY - this.dragged[1]);
+      this.dragged = [event.clientX, event.clientY];
+    });
+    place.addEventListener('pointerup', () => { this.dragged = null; });
+    place.addEventListener('wheel', event => {
+      event.preventDefault();
+      this.zoomBy(Math.exp(-event.deltaY * 0.002));
+    }, {passive: false});
+    new ResizeObserver(() => this.draw()).observe(place);
+  }
+
+  // Shows the first four at most; the others are challengers that come in turn.
+  async show(frames) {
+    const together = Math.min(frames.length, frames.length > MOST_COMPARED ? 2 : MOST_COMPARED);
+    this.queue = frames.slice(together);
+    this.zoom = null; // all of it
+    this.shift = [0, 0];
+    this.panes.forEach(pane => pane.close());
+    this.panes = frames.slice(0, together).map(frame => new Pane(frame, this.carrier));
+    this.place.replaceChildren(...this.panes.map(pane => pane.element));
+    this.place.focus();
+    await Promise.all(this.panes.map(pane => pane.load()));
+    this.draw();
+  }
+
+  get challenger() {
+    return this.panes.at(-1)?.frame;
+  }
+
+  get champion() {
+    return this.panes[0]?.frame;
+  }
+
+  // The next one comes to the right; the champion stays. `wins`: the challenger becomes the champion.
+  async next(wins = false) {
+    if (wins) this.panes.unshift(this.panes.pop());
+    const frame = this.queue.shift();
+    if (frame) {
+      const leaving = this.panes.pop();
+      this.queue.push(leaving.frame);
+      leaving.close();
+      const pane = new Pane(frame, this.carrier);
+      this.panes.push(pane);
+      await pane.load();
+    }
+    this.place.replaceChildren(...this.panes.map(pane => pane.element));
+    this.draw();
+  }
+
+  move(dx, dy) {
+    const ratio = devicePixelRatio;
+    this.shift = [this.shift[0] - dx * ratio / (this.zoom ?? this.fitting()), this.shift[1] - dy * ratio / (this.zoom ?? this.fitting())];
+    this.draw();
+  }
+
+  zoomBy(factor) {
+    this.zoom = clamp((this.zoom ?? this.fitting()) * factor, this.fitting() * 0.5, 8);
+    this.draw();
+  }
+
+  fitting() {
+    return Math.min(...this.panes.map(pane => pane.fitting()));
+  }
+
+  // 100 % at the place of every photograph that matters there: its focus point, or where it is sharpest.
+  toggleFullSize() {
+    this.zoom = this.zoom === 1 ? null : 1;
+    this.shift = [0, 0];
+    this.draw();
+  }
+
+  draw() {
+    for (const pane of this.panes) pane.draw(this.zoom, this.shift);
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.panes.forEach(pane => pane.askForDetail()), AT_REST);
+  }
+
+  redrawWords() {
+    this.panes.forEach(pane => pane.say());
+  }
+}
+
+class Pane {
+  constructor(frame, carrier) {
+    Object.assign(this, {frame, carrier, detail: null});
+    this.canvas = made('canvas', {role: 'img', 'aria-label': `${frame.name}: ${inWords(frame)}`});
+    this.words = made('figcaption', {});
+    this.element = made('figure', {class: 'pane'}, this.canvas, this.words);
+    this.say();
+  }
+
+  say() {
+    this.words.textContent = [starsOf(this.frame.rating), this.frame.name, inWords(this.frame)].filter(Boolean).join(' · ');
+  }
+
+  async load() {
+    this.picture = await createImageBitmap(await this.carrier.picture(this.frame.index, 'photograph'));
+  }
+
+  close() {
+    this.picture?.close();
+    this.detail?.picture.close();
+    this.picture = this.detail = null;
+  }
+
+  get size() {
+    return [this.frame.width ?? this.picture.width, this.frame.height ?? this.picture.height];
+  }
+
+  fitting() {
+    if (!this.picture) return 1;
+    return Math.min(this.canvas.clientWidth * devicePixelRatio / this.size[0], this.canvas.clientHeight * devicePixelRatio / this.size[1]);
+  }
+
+  draw(zoom, shift) {
+    if (!this.picture) return;
+    const {canvas} = this, [width, height] = this.size, used = zoom ?? this.fitting();
+    canvas.width = Math.round(canvas.clientWidth * devicePixelRatio);
+    canvas.height = Math.round(canvas.clientHeight * devicePixelRatio);
+    const [u, v] = zoom === null ? [0.5, 0.5] : [this.frame.look?.x ?? 0.5, this.frame.look?.y ?? 0.5];
+    const middle = [u * width + shift[0], v * height + shift[1]];
+    this.box = [
+      middle[0] - canvas.width / 2 / used, middle[1] - canvas.height / 2 / used,
+      middle[0] + canvas.width / 2 / used, middle[1] + canvas.height / 2 / used,
+    ];
+    this.used = used;
+    const context = canvas.getContext('2d'), at = (x, y) => [(x - this.box[0]) * used, (y - this.box[1]) * used];
+    context.drawImage(this.picture, ...at(0, 0), width * used, height * used);
+    if (this.detail) {
+      const [left, top, right, bottom] = this.detail.box;
+      context.drawImage(this.detail.picture, ...at(left, top), (right - left) * used, (bottom - top) * used);
+    }
+  }
+
+  async askForDetail() {
+    if (!this.picture || !this.carrier.served || this.used * this.size[0] <= this.picture.width * 1.05) return;
+    if (this.picture.width >= this.size[0]) return;
+    const [width, height] = this.size;
+    const box = [
+      Math.floor(clamp(this.box[0], 0, width - 1)), Math.floor(clamp(this.box[1], 0, height - 1)),
+      Math.ceil(clamp(this.box[2], 1, width)), Math.ceil(clamp(this.box[3], 1, height)),
+    ];
+    if (this.detail?.box.join() === box.join()) return;
+    const blob = await this.carrier.crop(this.frame.index, box, Math.max(this.canvas.width, this.canvas.height));
+    const picture = await createImageBitmap(blob);
+    this.detail?.picture.close();
+    this.detail = {box, picture};
+    const context = this.canvas.getContext('2d');
+    context.drawImage(picture, (box[0] - this.box[0]) * this.used, (box[1] - this.box[1]) * this.used,
+      (box[2] - box[0]) * this.used, (box[3] - box[1]) * this.used);
+  }
+}
+
+// An element with attributes and what is in it; texts are texts.
+function made(kind, attributes, ...children) {
+  const element = document.createElement(kind);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}

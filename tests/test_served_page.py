@@ -1,0 +1,172 @@
+"""`defocus page` as a person uses it: a real server, a real browser."""
+
+import io
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
+from scipy import ndimage
+from skimage import data
+
+from browser import Watched, until
+from defocus.culling.sidecars import read_rating
+
+NAMES = ("burst <1>.jpg", "burst <2>.jpg", "elsewhere.jpg")
+
+
+@pytest.fixture(scope="module")
+def shoot(tmp_path_factory):
+    """Two frames of one moment, of which the first is sharp, and another photograph."""
+    folder = tmp_path_factory.mktemp("shoot")
+    exif = Image.Exif()
+    sharp = data.astronaut()[:320, :480]
+    blurred = ndimage.gaussian_filter(sharp.astype(float), (2, 2, 0)).astype(np.uint8)
+    for name, pixels, second in zip(NAMES, (sharp, blurred, data.coffee()[:320, :480]), (1, 1, 50), strict=True):
+        exif.get_ifd(0x8769)[0x9003] = f"2026:01:02 03:04:{second:02}"
+        Image.fromarray(pixels).save(folder / name, exif=exif.tobytes(), quality=92)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def address(shoot, tmp_path_factory):
+    command = [sys.executable, "-m", "defocus", "page", str(shoot), "--no-browser", "-o", str(shoot / "exports")]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    yield server.stdout.readline().strip()
+    server.terminate()
+    server.communicate(timeout=60)
+
+
+@pytest.fixture
+def opened(chromium, address):
+    watched = Watched(chromium, address, color_scheme="dark")
+    origin = address.partition("#")[0]
+    until(watched.page, "document.querySelectorAll('.frame .words').length === 3")
+    yield watched
+    watched.page.close()
+    assert watched.errors == []
+    assert {
+        url.split("/api/")[0].split("/assets/")[0].rstrip("/") for url in watched.requests if "blob:" not in url
+    } == {origin.rstrip("/")}
+
+
+def frame(page, name):
+    return page.locator(".frame", has=page.locator(".name", has_text=name))
+
+
+def show(page, name):
+    """Open one photograph from the grid; when its map is there."""
+    frame(page, name).click()
+    until(page, f"document.title.startsWith({json.dumps(name)})")
+    page.wait_for_selector("#busy:empty", state="attached")
+
+
+def test_a_shoot_is_listed_best_first_and_by_moment(opened):
+    page = opened.page
+    until(page, "[...document.querySelectorAll('.frame .words')].every(e => e.textContent.includes('in focus'))")
+    assert page.locator(".burst .frame").count() == 2
+    assert page.locator(".burst .name").first.inner_text() == NAMES[0]  # text, not markup
+    page.locator("#least").evaluate("slider => { slider.value = 60; slider.dispatchEvent(new Event('input')); }")
+    assert frame(page, NAMES[1]).count() == 0
+    assert "hidden" in page.inner_text("#count")
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+
+
+def test_stars_go_into_sidecars_and_one_of_a_burst_is_kept(opened, shoot):
+    page = opened.page
+    before = {name: (shoot / name).read_bytes() for name in NAMES}
+    frame(page, NAMES[2]).focus()
+    page.keyboard.press("4")
+    until(page, "[...document.querySelectorAll('.stars')].some(e => e.textContent === '★★★★')")
+    assert read_rating(shoot / NAMES[2]).stars == 4
+    frame(page, NAMES[0]).focus()
+    page.keyboard.press("Shift+P")
+    until(page, "[...document.querySelectorAll('.stars')].some(e => e.textContent === '✕')")
+    assert (read_rating(shoot / NAMES[0]).stars, read_rating(shoot / NAMES[1]).stars) == (1, -1)
+    page.reload()  # nothing was kept by the page alone
+    page.wait_for_selector(".frame.rejected")
+    page.get_by_text("Hide what is rejected").click()
+    assert frame(page, NAMES[1]).count() == 0
+    assert {name: (shoot / name).read_bytes() for name in NAMES} == before
+
+
+def test_frames_of_a_burst_are_compared_side_by_side(opened):
+    page = opened.page
+    frame(page, NAMES[0]).focus()
+    page.keyboard.press("c")
+    page.wait_for_selector(".pane")
+    page.wait_for_timeout(1500)
+    captions = page.locator(".pane figcaption").all_inner_texts()
+    assert NAMES[0] in captions[0]
+    assert NAMES[1] in captions[1]
+    whole = [pane.screenshot() for pane in page.locator(".pane canvas").all()]
+    page.keyboard.press("z")
+    page.wait_for_timeout(800)
+    near = [pane.screenshot() for pane in page.locator(".pane canvas").all()]
+    assert all(a != b for a, b in zip(whole, near, strict=True))
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+    page.keyboard.press("ArrowUp")  # the challenger wins
+    page.wait_for_timeout(300)
+    assert NAMES[1] in page.locator(".pane figcaption").first.inner_text()
+    page.keyboard.press("Escape")
+    assert page.locator("#frames").is_visible()
+
+
+def test_what_is_painted_changes_the_mask(opened, shoot):
+    page = opened.page
+    show(page, NAMES[1])
+    page.locator("#feather").evaluate("slider => { slider.value = 0; slider.dispatchEvent(new Event('input')); }")
+    before = exported(page, shoot, "mask")
+    page.keyboard.press("s")
+    page.locator("#radius").evaluate("slider => { slider.value = -3; slider.dispatchEvent(new Event('input')); }")
+    box = page.locator("#view").bounding_box()
+    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(middle[0] - 100, middle[1])
+    page.mouse.down()
+    page.mouse.move(middle[0] + 100, middle[1], steps=10)
+    page.mouse.up()
+    until(page, "document.getElementById('painted').textContent.includes('1 stroke')")
+    until(page, "!document.getElementById('painted').textContent.includes('Solving')")
+    after = exported(page, shoot, "mask")
+    assert (after > 127).mean() > (before > 127).mean() + 0.05  # white is in focus
+    assert after[160, 240] > 127  # where it was painted
+    assert json.loads((shoot / "burst <2>.defocus.strokes.json").read_text())["strokes"][0]["kind"] == "sharp"
+    page.keyboard.press("Control+z")
+    until(page, "!document.getElementById('painted').textContent.includes('1 stroke')")
+    until(page, "!document.getElementById('painted').textContent.includes('Solving')")
+    np.testing.assert_array_equal(exported(page, shoot, "mask"), before)
+
+
+def exported(page, shoot, kind):
+    page.locator("#exported").evaluate("told => { told.textContent = ''; }")
+    page.click(f"[data-export={kind}]")
+    until(page, "document.getElementById('exported').textContent.startsWith('Wrote')")
+    name = re.match(r"Wrote (.*) in ", page.inner_text("#exported"))[1]
+    return np.asarray(Image.open(io.BytesIO((shoot / "exports" / name).read_bytes())))
+
+
+@pytest.mark.parametrize("kind", ["cutout", "refocused", "layers", "depth", "map"])
+def test_everything_can_be_exported(opened, shoot, kind):
+    page = opened.page
+    show(page, NAMES[0])
+    assert exported(page, shoot, kind).shape[:2] == (320, 480)
+
+
+def test_the_viewer_of_the_served_page_leaves_nobody_out(opened):
+    show(opened.page, NAMES[0])
+    found = Axe().run(opened.page)
+    assert found.violations_count == 0, found.generate_report()
+
+
+def test_a_page_without_its_token_says_what_to_do(chromium, address):
+    page = chromium.new_page()
+    page.goto(address.partition("#")[0])
+    until(page, "document.getElementById('busy').textContent.length > 20")
+    assert "defocus" in page.inner_text("#busy")
+    page.close()
