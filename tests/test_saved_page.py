@@ -15,7 +15,7 @@ from skimage import data
 import defocus
 from browser import WITHOUT_WEBGL, Watched
 from defocus.pages.pictures import PagePhotograph
-from defocus.pages.saved import page_of
+from defocus.pages.saved import held, page_of
 
 LAYOUTS = {
     "dark": {"color_scheme": "dark"},
@@ -256,8 +256,8 @@ def test_a_large_photograph_is_shown_smaller_in_px_of_its_own(map_of):
 def test_a_page_holds_what_its_unit_allows(map_of, unit):
     sigma = np.linspace(0.1, 1, 64 * 48, dtype=np.float32).reshape(48, 64)
     shown = PagePhotograph.of(defocus.Photograph(np.zeros((48, 64, 3), np.uint8)), map_of(sigma, unit=unit), name="a")
-    held = json.loads(re.search(rb'id="held">(.*?)</script>', page_of([shown]), re.DOTALL)[1])
-    kinds = set(held["photographs"][0]["pictures"])
+    holding = json.loads(re.search(rb'id="held">(.*?)</script>', page_of([held(shown)]), re.DOTALL)[1])
+    kinds = set(holding["photographs"][0]["pictures"])
     assert kinds == ({"photograph", "map", "sharpened", "depth"} if unit == "px" else {"photograph", "map"})
 
 
@@ -271,6 +271,32 @@ def test_the_command_writes_a_page_beside_the_map(tmp_path, run):
     assert b'<meta name="defocus"' in contents[:2000]  # says what it was made from
     code, out, _ = run("estimate", tmp_path, "--page", "--json", "-q", "--skip-existing")
     assert json.loads(out)["skipped"]
+
+
+def test_rank_writes_a_page_of_several_photographs(tmp_path, run, chromium):
+    Image.fromarray(ndimage.gaussian_filter(PHOTO, (3, 3, 0))).save(tmp_path / "blurred.jpg")
+    Image.fromarray(PHOTO).save(tmp_path / "sharp.jpg")
+    page = tmp_path / "shoot.defocus.html"
+    for speed in ([], ["--fast"]):
+        assert run("rank", tmp_path, "--page", page, "-q", *speed)[0] == 0
+        watched = Watched(chromium, page.as_uri())
+        names = watched.page.locator(".frame .name").all_inner_texts()
+        assert names == ["sharp.jpg", "blurred.jpg"]  # the best first
+        assert "in focus" in watched.page.locator(".frame .words").first.inner_text()
+        watched.page.keyboard.press("Space")
+        watched.page.keyboard.press("ArrowRight")
+        watched.page.keyboard.press("Space")
+        watched.page.keyboard.press("c")
+        watched.page.wait_for_timeout(500)
+        assert watched.page.locator(".pane").count() == 2
+        watched.page.keyboard.press("Enter")
+        watched.page.wait_for_selector("body[data-ready='0']")
+        assert watched.page.inner_text("#name") == "sharp.jpg"
+        assert watched.errors == []
+        assert watched.requests == [page.as_uri()]
+        watched.page.close()
+    code, _, err = run("rank", tmp_path, "--page", page, "--at", "100")
+    assert (code, "leave --at or --page out" in err) == (2, True)
 
 
 def test_notebooks_show_a_map(map_of):

@@ -152,7 +152,7 @@ class _Depth(Task):
         from defocus.applications.portrait import portrait_jpeg
         from defocus.cli.files import png
         from defocus.pages.pictures import PagePhotograph
-        from defocus.pages.saved import page_of
+        from defocus.pages.saved import held, page_of
         from defocus.provenance import stamp
         from defocus.runtime.atomic import write_bytes
 
@@ -171,7 +171,7 @@ class _Depth(Task):
         def page(made_from: Provenance) -> bytes:
             name = photograph.path.name if photograph.path is not None else "photograph"
             shown = replace(PagePhotograph.of(photograph, defocus_map, name=name), lens=d.lens, side=d.side)
-            return stamp(page_of([shown], opens_with="3-D"), made_from)
+            return stamp(page_of([held(shown)], opens_with="3-D"), made_from)
 
         percentiles = np.percentile(d.depth, (5, 50, 95))
         record = {

@@ -185,7 +185,7 @@ class _Estimate(Task):
         summary = MapSummary(found.shape)
         if self.page:
             from defocus.pages.pictures import SUMMARY_PIXELS, PagePhotograph
-            from defocus.pages.saved import page_of
+            from defocus.pages.saved import held, page_of
 
             of_page = MapSummary(found.shape, SUMMARY_PIXELS)
         record: dict[str, Any] = {
@@ -247,7 +247,7 @@ class _Estimate(Task):
 
         def page_html(made_from: Provenance) -> bytes:
             name = "photograph" if photograph.path is None else photograph.path.name
-            return stamp(page_of([PagePhotograph.of_summary(photograph, of_page, found, name=name)]), made_from)
+            return stamp(page_of([held(PagePhotograph.of_summary(photograph, of_page, found, name=name))]), made_from)
 
         pictures = {"preview": preview_png, "overlay": overlay_png, "page": page_html}
         if found.relative_depth is not None:

@@ -24,6 +24,8 @@ from defocus.errors import ParameterError
 if TYPE_CHECKING:  # numpy must not load for --help
     from defocus.applications.rank import Sharpness
     from defocus.cli.filing import Filed
+    from defocus.culling.words import FocusPoint
+    from defocus.maps.defocus_map import DefocusMap
     from defocus.maps.map_strips import MapStrips
     from defocus.methods.session import Device
     from defocus.photograph import Photograph
@@ -41,12 +43,16 @@ defocus rank shoot/ --at 2048 --csv shoot.csv --sheet shoot.defocus.jpg
 
 defocus rank burst/ --subject 0.4,0.2,0.2,0.3 --top 5
 
+defocus rank shoot/ --page shoot.defocus.html
+
 defocus rank shoot/ --fast --write-xmp
 
 defocus rank shoot/ --fast --move-below 0.1 --copy-best 20 --dry-run
 
 {EXIT_CODES}"""
 TILES_PER_PAGE = 40
+_PAGE_SIDE = 1024
+"""Longer side in px of the pictures on a page of several photographs."""
 
 
 @shares_options(
@@ -96,6 +102,15 @@ def command(
             metavar="FILE",
             dir_okay=False,
             help=f"Write a contact sheet (.jpg or .png); {TILES_PER_PAGE} photographs a page, more pages beside it.",
+        ),
+    ] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            dir_okay=False,
+            help="Write a page (.html) of the photographs that are shown: in a grid, side by side, and each with its "
+            "map, in one file that any browser opens.",
         ),
     ] = None,
     write_xmp: Annotated[
@@ -166,11 +181,15 @@ def command(
     order: By = "subject" if by == "subject" or (by is None and subject is not None) else "frame"
     try:
         _check_method(options.method)
-        for target in (csv_file, sheet):
+        for target in (csv_file, sheet, page):
             if target is not None:
                 _check_target(target, options.photos)
         if sheet is not None and sheet.suffix.lower() not in (".jpg", ".jpeg", ".png"):
             raise ParameterError(f"The contact sheet {sheet} must end in .jpg or .png.")
+        if page is not None and page.suffix.lower() not in (".html", ".htm"):
+            raise ParameterError(f"The page {page} must end in .html.")
+        if page is not None and at is not None:
+            raise ParameterError("A page shows photographs at their own size: leave --at or --page out.")
         region = None if subject is None else _numbers(subject)
         plan = Plan(
             by=order,
@@ -189,7 +208,14 @@ def command(
     except ParameterError as error:
         raise typer.BadParameter(str(error)) from error
     outcome = process_photographs(
-        _Rank(threshold=threshold, subject=region, at=at, fast=fast, wants_thumbnail=sheet is not None),
+        _Rank(
+            threshold=threshold,
+            subject=region,
+            at=at,
+            fast=fast,
+            wants_thumbnail=sheet is not None,
+            wants_page=page is not None,
+        ),
         options,
         without_folders=plan.own_folders(),
     )
@@ -205,6 +231,9 @@ def command(
             _write_csv(path, ranking, filed)
         if sheet is not None and ranking:
             outputs += _write_sheet(sheet, shown, order)
+        if page is not None and ranking:
+            _write_page(page, shown)
+            outputs.append(page)
     except OSError as error:
         say(f"Cannot write: {error_message(error)}", error=True)
         raise typer.Exit(1) from None
@@ -236,6 +265,7 @@ class Measured:
     method : of the map.
     seconds : of measuring and, where there was no map yet, of estimating it.
     thumbnail : a JPEG, or None.
+    held : what a page holds of it, or None.
     look : x and y, fractions of the frame, of where to look first, and why there; None where that is not known.
     """
 
@@ -246,6 +276,7 @@ class Measured:
     method: str
     seconds: float
     thumbnail: bytes | None
+    held: dict[str, Any] | None
     look: tuple[float | None, float | None, str | None]
 
     def record(self, place: int) -> dict[str, Any]:
@@ -295,7 +326,7 @@ class _Rank(Task):
     threshold, at, fast : as the command's options.
     subject : left, top, width, height in px, or as fractions where all are 1 or less; None for the EXIF's or the
         sharpest.
-    wants_thumbnail : whether a thumbnail is made.
+    wants_thumbnail, wants_page : whether a thumbnail, and what a page holds, is made.
     """
 
     threshold: float
@@ -303,6 +334,7 @@ class _Rank(Task):
     at: int | None
     fast: bool
     wants_thumbnail: bool
+    wants_page: bool
 
     @property
     def uses_saved_map(self) -> bool:
@@ -376,9 +408,22 @@ class _Rank(Task):
             method=defocus_map.method,
             seconds=time.perf_counter() - start,
             thumbnail=picture,
+            held=self.held(photograph, defocus_map, figures, look) if self.wants_page else None,
             look=(None, None, None) if look is None else look,
         )
         return Result({}, value=measured)
+
+    def held(
+        self, photograph: Photograph, defocus_map: DefocusMap, figures: Sharpness, look: FocusPoint | None
+    ) -> dict[str, Any]:
+        from defocus.culling.words import why
+        from defocus.pages.pictures import PagePhotograph
+        from defocus.pages.saved import held
+
+        name = "photograph" if photograph.path is None else photograph.path.name
+        shown = PagePhotograph.of(photograph, defocus_map, name=name, longest=_PAGE_SIDE)
+        more = {"in_focus": figures.in_focus, "words": why(figures)}
+        return held(shown, more | ({} if look is None else {"look": {"x": look.x, "y": look.y}}))
 
     def line(self, record: dict[str, Any]) -> None:
         """Say nothing of single photographs: the table comes when all have been measured."""
@@ -511,6 +556,15 @@ def _write_sheet(path: Path, shown: Sequence[Measured], by: By) -> list[Path]:
         write_bytes(path.with_name(name), stamp(file.getvalue(), Provenance("contact sheet")))
         pages.append(path.with_name(name))
     return pages
+
+
+def _write_page(path: Path, shown: Sequence[Measured]) -> None:
+    from defocus.pages.saved import page_of
+    from defocus.provenance import Provenance, stamp
+    from defocus.runtime.atomic import write_bytes
+
+    page = page_of([m.held for m in shown if m.held is not None], path.name.partition(".")[0])
+    write_bytes(path, stamp(page, Provenance("page")))
 
 
 def _lines(m: Measured, by: By) -> tuple[str, str]:

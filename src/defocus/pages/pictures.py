@@ -95,7 +95,13 @@ class PagePhotograph:
 
     @classmethod
     def of(
-        cls, photograph: Photograph, defocus_map: DefocusMap, *, name: str, seconds: float | None = None
+        cls,
+        photograph: Photograph,
+        defocus_map: DefocusMap,
+        *,
+        name: str,
+        seconds: float | None = None,
+        longest: int = LONGEST_SIDE,
     ) -> PagePhotograph:
         """Reduce a photograph and its map to the size of a page.
 
@@ -105,16 +111,24 @@ class PagePhotograph:
         defocus_map : H x W.
         name : what the page calls the photograph.
         seconds : time that the estimate took.
+        longest : largest width and height of its pictures, px.
         """
         found = MapStrips.of(defocus_map)
         summary = MapSummary(found.shape, SUMMARY_PIXELS)
         for strip in found.strips():
             summary.see(strip)
-        return cls.of_summary(photograph, summary, found, name=name, seconds=seconds)
+        return cls.of_summary(photograph, summary, found, name=name, seconds=seconds, longest=longest)
 
     @classmethod
     def of_summary(
-        cls, photograph: Photograph, summary: MapSummary, found: MapStrips, *, name: str, seconds: float | None = None
+        cls,
+        photograph: Photograph,
+        summary: MapSummary,
+        found: MapStrips,
+        *,
+        name: str,
+        seconds: float | None = None,
+        longest: int = LONGEST_SIDE,
     ) -> PagePhotograph:
         """The same for a map that is not in memory as a whole.
 
@@ -123,11 +137,12 @@ class PagePhotograph:
         photograph : H x W px.
         summary : of all strips of the map, `SUMMARY_PIXELS` large.
         found : the map, for its method, range and unit.
-        name, seconds : as in `of`.
+        name, seconds, longest : as in `of`.
         """
-        small = reduce_photograph(photograph.in_srgb(), LONGEST_SIDE)
+        small = reduce_photograph(photograph.in_srgb(), longest)
         size = (small.width, small.height)
-        scale = small.width / photograph.width if found.unit == "px" else 1.0
+        full = photograph.full_size or (photograph.width, photograph.height)
+        scale = small.width / full[0] if found.unit == "px" else 1.0
         low, high = found.sigma_range
         logarithm = np.log2(np.maximum(summary.sigma, np.float32(_least(found.sigma_range))))
         sigma = (np.exp2(_resized(logarithm, *size)) * np.float32(scale)).astype(np.float32)
@@ -147,7 +162,7 @@ class PagePhotograph:
                 sigma_range=(low * scale, high * scale),
                 unit=found.unit,
             ),
-            size=(photograph.width, photograph.height),
+            size=full,
             lens=lens if isinstance(lens, Lens) else None,
             f_number=f_number if f_number is not None and 0 < f_number < 1000 else None,
             motion="" if found.motion is None else found.motion.in_words(),

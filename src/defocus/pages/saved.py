@@ -7,11 +7,11 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from markupsafe import Markup
 
@@ -20,7 +20,7 @@ from defocus.pages.pictures import PagePhotograph
 from defocus.provenance import Provenance, stamp
 from defocus.runtime.atomic import write_bytes
 
-__all__ = ["ASSETS", "View", "asset", "page_of", "save_page", "served_page"]
+__all__ = ["ASSETS", "View", "asset", "held", "page_of", "save_page", "served_page"]
 
 View = Literal["photograph", "overlay", "map", "refocus", "3-D"]
 _VIEWS: tuple[View, ...] = ("photograph", "overlay", "map", "refocus", "3-D")
@@ -42,6 +42,8 @@ ASSETS = {
 """Files of the page besides its HTML, and their media types."""
 _SCRIPTS = ("measured", "refocus", "mask", "renderer", "flat", "solid", "shoot", "brush", "carrier", "page")
 """The scripts in an order in which each comes after those that it uses."""
+_FULL = 4
+"""A picture on the page gets the bytes of a photograph with at most this many times its pixels."""
 _IMPORT = re.compile(r"^import \{([^}]*)\} from '\./(\w+)\.js';$", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?:async function|function|class|const) (\w+)", re.MULTILINE)
 
@@ -79,12 +81,42 @@ def served_page(title: str = "defocus") -> bytes:
     return fill_page("photograph/page.html", title=title, held=None)
 
 
-def page_of(photographs: Iterable[PagePhotograph], title: str | None = None, *, opens_with: View = "overlay") -> bytes:
+def held(shown: PagePhotograph, more: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return what a page holds of one photograph, as JSON knows it.
+
+    Parameters
+    ----------
+    shown : the photograph and its map.
+    more : further figures that the list of several photographs shows: "in_focus" (0..1), "words", "motion", "time", and
+        "look", the x and y (fractions of the frame) where two photographs are compared first.
+
+    Examples
+    --------
+    >>> import defocus, numpy as np
+    >>> photo = defocus.Photograph(np.random.default_rng(1).integers(0, 256, (60, 90, 3), np.uint8))
+    >>> sorted(held(PagePhotograph.of(photo, defocus.estimate(photo), name="noise"))["pictures"])
+    ['depth', 'map', 'photograph', 'sharpened']
+    """
+    info = shown.info()
+    pictures = {"map": shown.map_webp()}
+    if info["unit"] == "px":
+        pictures["depth"] = shown.depth_webp()
+    # For its size in the page, not in the file: what is reduced needs fewer bytes.
+    pixels = min(info["width"] * info["height"], _FULL * shown.photograph.width * shown.photograph.height)
+    left = _most_bytes(pixels) - sum(map(len, pictures.values()))
+    photograph, sharpened = shown.jpegs_within(left)
+    pictures |= {"photograph": photograph} | ({} if sharpened is None else {"sharpened": sharpened})
+    kinds = {"photograph": "image/jpeg", "sharpened": "image/jpeg", "map": "image/webp", "depth": "image/webp"}
+    coded = {name: (kinds[name], base64.b64encode(picture).decode()) for name, picture in pictures.items()}
+    return {"info": {**info, **(more or {})}, "pictures": coded}
+
+
+def page_of(photographs: Sequence[dict[str, Any]], title: str | None = None, *, opens_with: View = "overlay") -> bytes:
     """Return one HTML file that holds photographs and their maps.
 
     Parameters
     ----------
-    photographs : one or more.
+    photographs : one or more, as `held` returns them.
     title : what the browser calls the page; the name of the first photograph if None.
     opens_with : the view that is shown first.
 
@@ -97,30 +129,20 @@ def page_of(photographs: Iterable[PagePhotograph], title: str | None = None, *, 
     --------
     >>> import defocus, numpy as np
     >>> photo = defocus.Photograph(np.random.default_rng(1).integers(0, 256, (60, 90, 3), np.uint8))
-    >>> page = page_of([PagePhotograph.of(photo, defocus.estimate(photo), name="noise")])
+    >>> page = page_of([held(PagePhotograph.of(photo, defocus.estimate(photo), name="noise"))])
     >>> page[:15], b"http://" in page.replace(b"http://www.w3.org", b"")
     (b'<!doctype html>', False)
     """
-    held = []
-    for shown in photographs:
-        info = shown.info()
-        pictures = {"map": shown.map_webp()}
-        if info["unit"] == "px":
-            pictures["depth"] = shown.depth_webp()
-        left = _most_bytes(info["width"] * info["height"]) - sum(map(len, pictures.values()))
-        photograph, sharpened = shown.jpegs_within(left)
-        pictures |= {"photograph": photograph} | ({} if sharpened is None else {"sharpened": sharpened})
-        kinds = {"photograph": "image/jpeg", "sharpened": "image/jpeg", "map": "image/webp", "depth": "image/webp"}
-        coded = {name: (kinds[name], base64.b64encode(picture).decode()) for name, picture in pictures.items()}
-        held.append({"info": info, "pictures": coded})
-    if not held:
+    if not photographs:
         raise ValueError("A page needs at least one photograph.")
+    title = title or photographs[0]["info"]["name"]
     script, style = _script(), asset("page.css").decode()
+    holding = json.dumps({"folder": title, "photographs": photographs, "view": _VIEWS.index(opens_with)})
     return fill_page(
         "photograph/page.html",
-        title=title or held[0]["info"]["name"],
+        title=title,
         # Nothing in it can end the element that holds it.
-        held=Markup(json.dumps({"photographs": held, "view": _VIEWS.index(opens_with)}).replace("<", "\\u003c")),
+        held=Markup(holding.replace("<", "\\u003c")),
         script=Markup(script),
         style=Markup(style),
         script_hash=_hash(script),
@@ -143,7 +165,7 @@ def save_page(
     photographs = list(photographs)
     if made_from is None:
         made_from = Provenance("page", photographs[0].made_from or None)
-    write_bytes(Path(path), stamp(page_of(photographs), made_from))
+    write_bytes(Path(path), stamp(page_of([held(shown) for shown in photographs]), made_from))
 
 
 @cache

@@ -15,7 +15,7 @@ class SavedPage {
 
   async photographs() {
     const photographs = this.held.photographs.map(({info}, index) => ({index, name: info.name, state: 'done', ...info}));
-    return {version: 1, photographs};
+    return {version: 1, folder: this.held.folder, photographs};
   }
 
   async info(index) {
