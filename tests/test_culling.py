@@ -197,6 +197,20 @@ def test_a_shaken_photograph_is_found_by_the_quick_reading_and_its_length_is_rig
     assert defocus.rank([s, soft, sharp]) == [2, 1, 0]
 
 
+def test_a_short_shake_of_a_large_photograph_is_found_at_a_closer_look(map_of):
+    from defocus.evidence.motion import motion_of
+    from defocus.photograph import photograph_from_array
+
+    moved, still = (photograph_from_array(large(each)) for each in (shaken(COFFEE, 9, 0), COFFEE))
+    assert not motion_of(moved).shaken
+    m = map_of(np.full((280, 420), 0.5))
+    s = sharpness(m, moved)
+    assert s.shaken
+    assert s.shake_length == pytest.approx(9, abs=2)
+    assert not sharpness(m, still).shaken
+    assert not sharpness(m).shaken
+
+
 def test_bars_and_hidden_pixels_are_not_read(tmp_path):
     framed = np.zeros((400, 600, 3), np.uint8)
     framed[80:320] = COFFEE[:240, :600]

@@ -121,12 +121,13 @@ def reduction_for_motion(height: int, width: int) -> int:
     return int(min(2 ** max(0, math.ceil(math.log2(wanted))), _MOST_REDUCED))
 
 
-def motion_of(photograph: Photograph) -> Motion:
+def motion_of(photograph: Photograph, factor: int | None = None) -> Motion:
     """Look for movement in a photograph, without its bars, frames and hidden pixels.
 
     Parameters
     ----------
     photograph : photograph of any size.
+    factor : by which it is reduced first; `reduction_for_motion` if None. Half of that finds movements half as long.
 
     Examples
     --------
@@ -135,7 +136,8 @@ def motion_of(photograph: Photograph) -> Motion:
     """
     content = find_content(photograph)
     part = content.cut(photograph)
-    factor = reduction_for_motion(part.height, part.width)
+    if factor is None:
+        factor = reduction_for_motion(part.height, part.width)
     several = factor * max(1, _WINDOW // factor)
     grey = np.concatenate(
         [
