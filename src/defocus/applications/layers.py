@@ -1,7 +1,7 @@
 """The photograph, its blurred version and a mask as the layers of one TIFF, to be edited further in other programs.
 
-Photoshop keeps layers in a tag of its own (37724, ImageSourceData), which Affinity Photo, Krita, GIMP 3 and ImageMagick
-read too. Programs that do not know it show the picture that the layers make together.
+Photoshop keeps layers in a tag of its own (37724, ImageSourceData), which Krita and ImageMagick read too. Programs that
+do not know it, GIMP 2.10 among them, show the picture that the layers make together.
 """
 
 from __future__ import annotations

@@ -151,7 +151,9 @@ class _Lead:
 
     def open(self) -> bool:
         """Open the page; return whether there is a browser."""
-        descriptor, name = tempfile.mkstemp(prefix="defocus-", suffix=".html")  # of mode 0600
+        # A browser that is a snap sees neither the temporary folder nor hidden ones.
+        folder = Path.home() if Path("/snap/bin").is_dir() and os.access(Path.home(), os.W_OK) else None
+        descriptor, name = tempfile.mkstemp(prefix="defocus-", suffix=".html", dir=folder)  # of mode 0600
         self._path = Path(name)
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
             file.write(_LEAD.format(address=self._address))
