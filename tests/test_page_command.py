@@ -79,13 +79,13 @@ def has_map(base, token):
 
 
 @needs_signals
-@pytest.mark.parametrize(("ending", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("ending", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 143)])
 def test_it_ends_when_it_is_told_to_and_leaves_nothing(photo, start, tmp_path, ending, code):
     process = start(photo, "--no-browser", *FAST)
     base, token = address(process)
     wait_for(lambda: has_map(base, token), 60)
     assert process.poll() is None
-    process.send_signal(ending)
+    process.send_signal(signal.Signals[ending])
     assert process.wait(20) == code
     assert "Traceback" not in (tmp_path / "stderr").read_text()
     assert list((tmp_path / "tmp").iterdir()) == []
