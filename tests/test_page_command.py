@@ -74,6 +74,15 @@ def ask(base, token, path, value=None):
         return answer.status, answer.read()
 
 
+def nobody_left(process):
+    """Whether no process of its session is there any more."""
+    try:
+        os.killpg(process.pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
 def has_map(base, token):
     return ask(base, token, "photographs/0")[0] == 200
 
@@ -109,15 +118,7 @@ def test_ctrl_c_does_not_wait_for_an_estimate(photo, start, tmp_path):
     wait_for((tmp_path / "began").exists, 60)
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 130
-
-    def nobody_left():
-        try:
-            os.killpg(process.pid, 0)
-        except ProcessLookupError:
-            return True
-        return False
-
-    wait_for(nobody_left)
+    wait_for(lambda: nobody_left(process))
 
 
 @needs_signals
@@ -142,6 +143,7 @@ def test_killed_in_the_middle_of_exports_it_leaves_no_half_of_one(photo, start, 
         process.kill()
         process.wait()
         asking.wait(60)
+        wait_for(lambda process=process: nobody_left(process))
         made = [path for path in exports.iterdir() if not path.name.startswith(".")]
         for path in made:
             with Image.open(path) as image:
