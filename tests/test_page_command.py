@@ -47,6 +47,8 @@ def start(tmp_path):
             text=True,
             env={**ENVIRONMENT, "TMPDIR": str(tmp_path / "tmp"), **environment},
             start_new_session=True,
+            # What a shell ignores, as `nohup` does with SIGHUP, its children ignore too.
+            preexec_fn=(lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL)) if os.name == "posix" else None,
         )
         running.append(process)
         return process
