@@ -3,11 +3,11 @@
     python -m defocus.training.motion --photos DIR --out motion.npz --every 2
 
 They are no method's weights, so `defocus train` does not make them; those in the package are `motion.npz` beside
-`defocus.evidence.motion`. Of the folder, every other photograph by name is left for tests, and of the others `--every
-2` takes every other one: with 800 photographs, 200 are trained on, in some minutes. Each is looked at as it is, with
-noise and JPEG, out of focus, shaken, shaken and out of focus, and with a subject that moved before it. One in six of
-them is held out, and tells how sure the networks' answers are: their odds are calibrated on it, and then set to a world
-in which three blocks in a hundred, and one photograph in twenty, have moved.
+`defocus.evidence.motion`. Of the folder, every other photograph by name is left for tests, and of the others
+`--every 2` takes every other one: with 800 photographs, 200 are trained on, in some minutes. Each is looked at as it
+is, with noise and JPEG, out of focus, shaken, shaken and out of focus, and with a subject that moved before it. One in
+six of them is held out, and tells how sure the networks' answers are: their odds are calibrated on it, and then set to
+a world in which three blocks in a hundred, and one photograph in twenty, have moved.
 """
 
 from __future__ import annotations
