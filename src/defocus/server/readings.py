@@ -71,7 +71,7 @@ class Reading:
 
     Attributes
     ----------
-    about : what the page is told of it: width, height, in_focus, words, motion, look, rating.
+    about : what the page is told of it: width, height, in_focus, words, shaken, look, rating.
     error : why it failed, or "".
     is_output : whether this package wrote it, so that it is no photograph.
     warnings : about the photograph.
@@ -131,7 +131,7 @@ def _read_in_full(job: FullJob) -> Reading:
         map_file.parent.mkdir(parents=True, exist_ok=True)
         save_map(map_file, defocus_map)
     size = photograph.width, photograph.height
-    measured = sharpness(defocus_map) if defocus_map.unit == "px" else None
+    measured = sharpness(defocus_map, photograph) if defocus_map.unit == "px" else None
     about = _about(size, defocus_map, measured)
     point = focus_point(photograph.tags, size, measured)
     if point is not None:
@@ -141,13 +141,12 @@ def _read_in_full(job: FullJob) -> Reading:
 
 
 def _about(size: tuple[int, int], defocus_map: DefocusMap, measured: Sharpness | None) -> dict[str, Any]:
-    motion = "" if defocus_map.motion is None else defocus_map.motion.in_words()
     return {
         "width": size[0],
         "height": size[1],
         "in_focus": None if measured is None else measured.in_focus,
         "words": "" if measured is None else why(measured),
-        "motion": motion or None,
+        "shaken": measured is not None and bool(measured.shaken),
     }
 
 
