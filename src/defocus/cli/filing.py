@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from defocus.applications.rank import By
-from defocus.cli.batch import Outcome
+from defocus.cli.photographs import Outcome
 from defocus.cli.files import STANDARD_STREAM
 from defocus.cli.messages import error_message
 from defocus.cli.terminal import say
