@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from defocus.cli.photographs import Result, Task, process_photographs
 from defocus.cli.options import EXIT_CODES, Options, shares_options
+from defocus.cli.photographs import Result, Task, process_photographs
 from defocus.cli.terminal import printable, say
 from defocus.errors import ParameterError
 
