@@ -19,7 +19,7 @@ from defocus.estimation import check_device
 from defocus.photograph.folders import may_be_photograph
 from defocus.provenance import has_output_name
 
-__all__ = ["plan"]
+__all__ = ["plan", "size_in_words"]
 
 
 def plan(
@@ -108,7 +108,7 @@ def plan(
             raise ParameterError(
                 f"There is no photograph in {begun.source}: name the place that the photographs are in."
             )
-        said(f"{found.photographs} photographs, {found.bytes / 1e9:.3g} GB, in {found.parts} parts.")
+        said(f"{found.photographs} photographs, {size_in_words(found.bytes)}, in {found.parts} parts.")
         forecast = _forecast(begun, photographs, found)
         finished = replace(begun, photographs=found.photographs, size=found.bytes, parts=found.parts, forecast=forecast)
         planned = replace(planned, plan=finished)
@@ -118,6 +118,18 @@ def plan(
         _remove(store, f"plan/{begun.uuid}")
         raise
     return planned
+
+
+def size_in_words(size: float) -> str:
+    """Return a number of bytes as people say it.
+
+    Examples
+    --------
+    >>> size_in_words(65e12), size_in_words(1234)
+    ('65 TB', '1.23 kB')
+    """
+    unit, factor = next((each for each in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)) if size >= each[1]), ("kB", 1e3))
+    return f"{size / factor:.3g} {unit}"
 
 
 @dataclass
@@ -221,7 +233,7 @@ def _forecast(plan: Plan, photographs: Store, found: _Found) -> dict[str, float]
     return {
         "sample": len(seconds),
         "seconds_each": round(mean, 3),
-        "core_hours": round(mean * found.photographs / 3600, 3),
+        "core_hours": round(mean * found.photographs / 3600, 6),
         "bytes_of_output": round(math.fsum(written) / len(written) * found.photographs),
     }
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 import queue
 import random
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import Any
 
 from defocus.batch.part import Children, work_part
-from defocus.batch.run import PartResult, Run
+from defocus.batch.run import PartResult, Run, begun_key
+from defocus.batch.storage import Store
 from defocus.errors import DefocusError, ParameterError
 from defocus.runtime.cores import available_cores
 
-__all__ = ["ENGINES", "PartFailed", "Shard", "on_dask", "on_ray", "on_this_machine"]
+__all__ = ["ENGINES", "PartFailed", "Shard", "not_begun_first", "on_dask", "on_ray", "on_this_machine"]
 
 _IN_FLIGHT = 2
 """Parts a slot of an engine at the most, one at work and one waiting: no scheduler ever sees the whole list."""
@@ -39,20 +40,18 @@ class Shard:
     Attributes
     ----------
     number, of : this one's number, 0 to `of` - 1, and how many there are.
-    take_over : whether it does the others' parts once its own are done.
 
     Examples
     --------
-    >>> Shard.parse("1/4").parts([0, 1, 4, 5, 6])
-    [1, 5]
+    >>> Shard.parse("1/4").of_all([0, 1, 4, 5, 6])
+    ([1, 5], [0, 4, 6])
     """
 
     number: int
     of: int
-    take_over: bool = False
 
     @classmethod
-    def parse(cls, text: str, take_over: bool = False) -> Shard:
+    def parse(cls, text: str) -> Shard:
         """Return the shard that ``K/N`` says.
 
         Raises
@@ -63,18 +62,43 @@ class Shard:
         number, slash, of = text.partition("/")
         if not (slash and number.isdecimal() and of.isdecimal() and int(number) < int(of)):
             raise ParameterError(f"--shard takes K/N with K from 0 to N - 1, such as 0/64, not {text}.")
-        return cls(int(number), int(of), take_over)
+        return cls(int(number), int(of))
 
-    def parts(self, todo: Iterable[int]) -> list[int]:
-        """Return its own parts of those that are to be done, and then those of others if it takes over."""
-        todo = list(todo)
-        mine = [part for part in todo if part % self.of == self.number]
-        others = [part for part in todo if part % self.of != self.number] if self.take_over else []
-        random.shuffle(others)  # workers that take over at the same time begin at different places
-        return mine + others
+    def of_all(self, todo: Iterable[int]) -> tuple[list[int], list[int]]:
+        """Return its own parts of those that are to be done, and those of others."""
+        mine: list[int] = []
+        others: list[int] = []
+        for part in todo:
+            (mine if part % self.of == self.number else others).append(part)
+        return mine, others
 
 
-def on_this_machine(run: Run, parts: Iterable[int], jobs: int) -> Iterator[PartResult | PartFailed]:
+def not_begun_first(run: Run, mine: Iterable[int], others: Iterable[int]) -> Iterator[int]:
+    """Yield parts in an order in which several workers seldom do the same: those that nobody has begun come first.
+
+    Whether a part was begun is looked up when its turn comes. One that was begun and is not finished may belong to a
+    worker that was lost, so that it is done all the same, at the end.
+
+    Parameters
+    ----------
+    run : the run.
+    mine : parts, in this order.
+    others : parts that follow, in an order of chance.
+    """
+    store = Store(run.url)
+    shuffled = list(others)
+    random.shuffle(shuffled)
+    for parts in (mine, shuffled):
+        begun = []
+        for part in parts:
+            if store.has(begun_key(part)):
+                begun.append(part)
+            else:
+                yield part
+        yield from begun
+
+
+def on_this_machine(run: Run, parts: Iterable[int], jobs: int) -> Generator[PartResult | PartFailed, None, None]:
     """Do parts in `jobs` processes at once; yield what became of each. When it is closed, all its processes are ended.
 
     Parameters
@@ -124,7 +148,7 @@ def on_this_machine(run: Run, parts: Iterable[int], jobs: int) -> Iterator[PartR
             thread.join()
 
 
-def on_dask(run: Run, parts: Iterable[int], address: str) -> Iterator[PartResult | PartFailed]:
+def on_dask(run: Run, parts: Iterable[int], address: str) -> Generator[PartResult | PartFailed, None, None]:
     """Do parts on a Dask cluster; yield what became of each.
 
     Every worker needs this version of the package and the credentials in its environment.
@@ -167,7 +191,7 @@ def on_dask(run: Run, parts: Iterable[int], address: str) -> Iterator[PartResult
                 done.add(following)
 
 
-def on_ray(run: Run, parts: Iterable[int], address: str) -> Iterator[PartResult | PartFailed]:
+def on_ray(run: Run, parts: Iterable[int], address: str) -> Generator[PartResult | PartFailed, None, None]:
     """Do parts on a Ray cluster by Ray core; yield what became of each.
 
     Every node needs this version of the package and the credentials in its environment.
@@ -213,7 +237,7 @@ def _result(part: int, get: Callable[[], PartResult]) -> PartResult | PartFailed
         return PartFailed(part, " ".join(str(error).split()) or type(error).__name__)
 
 
-ENGINES: dict[str, Callable[[Run, Iterable[int], str], Iterator[PartResult | PartFailed]]] = {
+ENGINES: dict[str, Callable[[Run, Iterable[int], str], Generator[PartResult | PartFailed, None, None]]] = {
     "dask": on_dask,
     "ray": on_ray,
 }
