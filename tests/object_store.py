@@ -1,13 +1,13 @@
 """An S3 server on loopback for tests: moto's, with a log of what it was asked, and faults that a test chooses."""
 
 import logging
-import os
 import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from urllib.parse import parse_qs
+from urllib.request import Request, urlopen
 
-TESTS = os.path.dirname(os.path.abspath(__file__))
 SECRET = "a-secret-that-must-not-be-written-down"
 
 
@@ -62,6 +62,48 @@ class Server:
         self.server.server_close()
 
 
+class Listing:
+    """A store that can only be listed, with as many keys as wanted, none of which is kept anywhere."""
+
+    PAGE = 1000
+
+    def __init__(self, keys: int) -> None:
+        from werkzeug.serving import make_server
+
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)
+        self.keys = keys
+        self.server = make_server("127.0.0.1", 0, self._answer, threaded=True)
+        self.url = f"http://127.0.0.1:{self.server.port}"
+
+    def _answer(self, environ: dict, start_response) -> Iterator[bytes]:
+        asked = parse_qs(environ["QUERY_STRING"])
+        first = int(asked.get("continuation-token", ["0"])[0])
+        end = min(first + self.PAGE, self.keys)
+        following = f"<NextContinuationToken>{end}</NextContinuationToken>" if end < self.keys else ""
+        body = (
+            '<?xml version="1.0" encoding="UTF-8"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+            f"<Name>many</Name><Prefix></Prefix><KeyCount>{end - first}</KeyCount><MaxKeys>{self.PAGE}</MaxKeys>"
+            f"<IsTruncated>{'true' if following else 'false'}</IsTruncated>{following}"
+            + "".join(
+                f"<Contents><Key>photos/{number // 10000:04d}/IMG_{number:08d}.jpg</Key>"
+                "<LastModified>2026-01-01T00:00:00.000Z</LastModified>"
+                f"<ETag>&quot;{number:032x}&quot;</ETag><Size>3500000</Size><StorageClass>STANDARD</StorageClass>"
+                "</Contents>"
+                for number in range(first, end)
+            )
+            + "</ListBucketResult>"
+        ).encode()
+        start_response("200 OK", [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))])
+        return iter([body])
+
+    def start(self) -> None:
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def stop(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
 def environment(url: str) -> dict[str, str]:
     """The variables by which clients find the server."""
     return {
@@ -74,8 +116,6 @@ def environment(url: str) -> dict[str, str]:
 
 def make_bucket(url: str, name: str) -> None:
     """Make a bucket, which the client of the package cannot."""
-    from urllib.request import Request, urlopen
-
     with urlopen(Request(f"{url}/{name}", method="PUT")):
         pass
 

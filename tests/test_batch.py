@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -20,7 +21,7 @@ from PIL.ExifTags import IFD, Base
 
 import defocus
 from defocus.batch.storage import ChangedError, MissingKeyError, StorageError, Store, checked_url
-from object_store import SECRET, Server, environment, make_bucket
+from object_store import SECRET, Listing, Server, environment, make_bucket
 from systems import needs_proc, needs_signals
 
 pytest.importorskip("obstore")
@@ -215,10 +216,12 @@ def test_named_photographs_are_planned_without_listing(buckets, tmp_path):
     import pyarrow.parquet as parquet
 
     keys = fill(buckets[0], 6)
-    parquet.write_table(pyarrow.table({"key": [keys[4], keys[1], "missing.png", "a//b.png"]}), tmp_path / "keys.parquet")
+    parquet.write_table(
+        pyarrow.table({"key": [keys[4], keys[1], "missing.png", "a//b.png"]}), tmp_path / "keys.parquet"
+    )
     run = planned(buckets, keys=tmp_path / "keys.parquet")
     run.work(0)
-    failed = whole(run, [keys[4], keys[1], "missing.png", "a//b.png"], errors=2)
+    failed = whole(run, chosen, errors=2)
     assert "not there" in failed["missing.png"]
 
 
@@ -468,3 +471,96 @@ def test_the_store_tells_what_happened(buckets):
         file.seek(40_000)
         assert file.read(2) == bytes([40_000 % 256, 40_001 % 256])
     assert store.open("nothing") is None
+
+
+PLANNING = """
+import resource, sys
+import defocus.batch
+run = defocus.batch.plan("s3://many", sys.argv[1], method="zhuo2011", sample=0)
+print(run.plan.photographs, run.plan.parts, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@needs_proc  # where the unit of the figure is known
+def test_planning_needs_no_more_memory_for_more_photographs(tmp_path, monkeypatch):
+    peaks = []
+    for keys in (1_000, 100_000):
+        listing = Listing(keys)
+        listing.start()
+        for variable, value in environment(listing.url).items():
+            monkeypatch.setenv(variable, value)
+        command = [sys.executable, "-c", PLANNING, tmp_path / str(keys)]
+        out = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+        listing.stop()
+        photographs, parts, peak = map(int, out.split())
+        assert (photographs, parts) == (keys, -(-keys // 256))
+        peaks.append(peak / 1024)
+    assert peaks[1] < peaks[0] + 40, peaks  # MB; the keys and ETags of 100,000 alone are 8 MB as text
+
+
+def dask_process(*arguments):
+    command = [sys.executable, "-m", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+
+
+@pytest.fixture
+def dask_cluster(buckets, tmp_path):
+    """A scheduler and two workers with one thread each, as processes."""
+    pytest.importorskip("distributed")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    address = f"tcp://127.0.0.1:{port}"
+    scheduler = ("distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard")
+    started = [dask_process(*scheduler)]
+
+    def add():
+        options = ("--nthreads", "1", "--no-dashboard", "--host", "127.0.0.1", "--local-directory", str(tmp_path))
+        started.append(dask_process("distributed.cli.dask_worker", address, *options))
+        return started[-1]
+
+    workers = [add(), add()]
+    yield address, workers
+    for process in started:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@needs_signals
+@needs_proc
+def test_dask_works_on_while_a_node_is_lost(buckets, server, dask_cluster):
+    from distributed import Client
+
+    address, workers = dask_cluster
+    keys = fill(buckets[0], 30)
+    run = planned(buckets, part_size=3, outputs=["small"], settings=["pause=0.1"])
+    with Client(address, timeout=60) as client:
+        client.wait_for_workers(2, timeout=60)
+    process = worker(buckets[1], "--on", f"dask={address}")
+    wait_for_maps(buckets[1], 6, process)
+    os.killpg(workers[0].pid, signal.SIGKILL)
+    out, _ = finished(process)
+    whole(run, keys)
+    assert sum(line.startswith("part ") for line in out.splitlines()) == run.plan.parts
+    fetched = server.fetched(buckets[0].removeprefix("s3://"))
+    assert set(fetched) == set(keys) and fetched.total() <= len(keys) + 1
+
+
+@needs_signals
+@needs_proc
+def test_dask_goes_on_after_its_driver_was_killed(buckets, server, dask_cluster):
+    from distributed import Client
+
+    address, _ = dask_cluster
+    keys = fill(buckets[0], 24)
+    run = planned(buckets, part_size=3, outputs=["small"], settings=["pause=0.1"])
+    with Client(address, timeout=60) as client:
+        client.wait_for_workers(2, timeout=60)
+    process = worker(buckets[1], "--on", f"dask={address}")
+    wait_for_maps(buckets[1], 4, process)
+    process.kill()
+    finished(process, -9)
+    finished(worker(buckets[1], "--on", f"dask={address}"))
+    whole(run, keys)
+    # What the first driver had handed out may go on beside the second.
+    assert server.fetched(buckets[0].removeprefix("s3://")).total() <= len(keys) + 2 * 2 * run.plan.part_size
