@@ -216,9 +216,8 @@ def test_named_photographs_are_planned_without_listing(buckets, tmp_path):
     import pyarrow.parquet as parquet
 
     keys = fill(buckets[0], 6)
-    parquet.write_table(
-        pyarrow.table({"key": [keys[4], keys[1], "missing.png", "a//b.png"]}), tmp_path / "keys.parquet"
-    )
+    chosen = [keys[4], keys[1], "missing.png", "a//b.png"]
+    parquet.write_table(pyarrow.table({"key": chosen}), tmp_path / "keys.parquet")
     run = planned(buckets, keys=tmp_path / "keys.parquet")
     run.work(0)
     failed = whole(run, chosen, errors=2)
