@@ -28,6 +28,7 @@ from defocus.training.pyramid.completion import fitting  # noqa: E402
 from defocus.training.pyramid.completion.network import CompletionNetwork  # noqa: E402
 
 SMALL = fitting.CompletionTraining(scenes=4, steps=6, batch=2)
+UNCHANGED = replace(SMALL, dropped=0, dimmed=0, grey=0, noise=0, octave_shift=0)
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +48,7 @@ def scenes(sources, tmp_path_factory):
 
 def test_samples_of_scenes_are_kept_with_their_truth(scenes, sources):
     assert len(scenes) == 4
+    assert np.abs(scenes[0].propagated - 2 * scenes[0].planes[4]).max() > 0  # rounds after the first changed something
     for number, seed in ((0, (1, 0)), (2, (1, 2)), (3, (2, 0))):
         true = render_colour_scene(sources, ColourSceneRecipe(), np.random.default_rng(seed))
         np.testing.assert_array_equal(scenes[number].log2_sigma, true.log2_sigma)
@@ -74,21 +76,128 @@ def test_a_sample_of_a_photograph_has_its_truth_where_it_is_valid():
 def test_augmentation_moves_evidence_and_truth_together():
     random = np.random.default_rng(0)
     truth = random.random((8, 8)).astype(np.float32)
-    sample = Sample(np.repeat(truth[None], CHANNELS, axis=0), truth, (100 * truth).astype(np.uint8))
+    sample = Sample(np.repeat(truth[None], CHANNELS, axis=0), truth, truth, (100 * truth).astype(np.uint8))
     for change in (Sample.mirrored, Sample.upside_down, Sample.transposed):
         changed = change(stacked([sample, sample]))
         np.testing.assert_array_equal(changed.planes[1, 5], changed.log2_sigma[0])
+        np.testing.assert_array_equal(changed.propagated, changed.log2_sigma)
         np.testing.assert_array_equal((100 * changed.log2_sigma).astype(np.uint8), changed.state)
         assert not np.array_equal(changed.log2_sigma[0], truth)
 
 
 def test_a_batch_is_of_scenes_or_of_photographs(scenes):
-    marked = Sample(np.full((CHANNELS, 100, 110), 9, np.float16), np.zeros((100, 110)), np.ones((100, 110), np.uint8))
+    plane = np.zeros((100, 110))
+    marked = Sample(np.full((CHANNELS, 100, 110), 9, np.float16), plane, plane, np.ones((100, 110), np.uint8))
     for share in (0.0, 1.0):
-        parameters = replace(SMALL, truth_share=share)
+        parameters = replace(UNCHANGED, truth_share=share)
         batch = fitting._batch(scenes, [marked], parameters, np.random.default_rng(0))
         assert batch.planes.shape == (2, CHANNELS, 96, 96)
         assert bool((batch.planes[:, 3:] == 9).all()) == bool(share)
+
+
+def pictures(count):
+    """Samples of noise, of which everything is known."""
+    random = np.random.default_rng(1)
+    planes = random.normal(0, 0.3, (count, CHANNELS, 96, 96)).astype(np.float32)
+    plane = np.ones((96, 96), np.float32)
+    return [Sample(each, plane, plane, np.full((96, 96), KNOWN, np.uint8)) for each in planes]
+
+
+def test_the_sigmas_of_a_picture_are_shifted_together():
+    parameters = replace(UNCHANGED, batch=8, truth_share=1, octave_shift=0.5)
+    changed, same = (
+        fitting._batch(None, pictures(3), each, np.random.default_rng(4))
+        for each in (parameters, replace(parameters, octave_shift=0))
+    )
+    octaves = changed.log2_sigma - same.log2_sigma
+    assert 0.1 < float(octaves.std()) < 1
+    assert float(octaves.flatten(1).std(1).max()) < 1e-6  # all of a picture alike
+    for plane in range(CHANNELS):
+        moved = 2 * (changed.planes[:, plane] - same.planes[:, plane])
+        is_log2 = plane in (3, 4, 12, 13, 14)  # reading, propagated, and the range of the photograph
+        torch.testing.assert_close(moved, octaves if is_log2 else torch.zeros_like(octaves), atol=1e-5, rtol=0)
+
+
+def test_colours_are_dimmed_and_left_out_and_noise_lies_over_everything():
+    of = replace(UNCHANGED, batch=64, truth_share=1)
+    random = lambda: np.random.default_rng(4)  # noqa: E731
+    same, dimmed, grey, noisy = (
+        fitting._batch(None, pictures(3), each, random()).planes
+        for each in (of, replace(of, dimmed=1), replace(of, grey=1), replace(of, noise=0.1))
+    )
+    contrast = dimmed[:, :3].std((1, 2, 3)) / same[:, :3].std((1, 2, 3))
+    assert 0 <= contrast.min() < 0.2 and 0.8 < contrast.max() <= 1
+    torch.testing.assert_close(grey[:, :3], same[:, :3].mean(1, keepdim=True).expand(-1, 3, -1, -1))
+    for changed in (dimmed, grey):
+        torch.testing.assert_close(changed[:, 3:], same[:, 3:])
+    torch.testing.assert_close((noisy - same).std((0, 2, 3)), torch.full((CHANNELS,), 0.1), atol=0.005, rtol=0)
+
+
+def test_channels_are_left_out_in_training_alone():
+    network = CompletionNetwork(dropped=0.5)
+    torch.nn.init.normal_(network.head.weight)
+    planes = torch.rand(1, CHANNELS, 32, 32)
+    with torch.no_grad():
+        assert not torch.equal(network(planes).odds, network(planes).odds)
+        network.eval()
+        assert torch.equal(network(planes).odds, network(planes).odds)
+
+
+def test_scenes_are_seen_six_times_if_steps_are_not_given():
+    assert fitting.steps_for(2_800) == 1_050
+    assert fitting.steps_for(8_192) == fitting.CompletionTraining().steps
+    assert fitting.steps_for(1) == 1
+
+
+class Certain:
+    """A reader that is right as often as it is certain."""
+
+    def confidence(self, certainty):
+        return certainty
+
+
+def test_confidence_is_calibrated_as_the_map_has_it():
+    """What was propagated is right where the reading is certain; what the network says is right nowhere."""
+    planes = np.zeros((CHANNELS, 96, 96), np.float32)
+    planes[6] = 2 * np.float32(0.2) - 1  # certainty
+    planes[6, :, 48:] = 1
+    planes[10] = 1  # all of it is evidence of the lens
+    planes[3] = planes[4] = -0.5  # what the network has to go by: half a px
+    right, known = np.ones((96, 96), np.float32), np.full((96, 96), KNOWN, np.uint8)
+    samples = [Sample(planes, right, right, known)] * 4
+    network = CompletionNetwork().eval()
+    curve, scores = fitting._evaluate(network, samples, samples[:2], Certain(), "cpu", lambda *_: None)
+    assert scores.right == 0.5
+    assert scores.error_octaves == 1.0  # two octaves in one half
+    assert scores.confident_error_octaves == 0
+    assert scores.calibration_error == 0
+    assert max(curve["confidence"]) == 0  # not a half: what was propagated is right by its own confidence
+
+
+def test_photographs_count_as_much_as_scenes_for_confidence():
+    """The network says one probability everywhere, and is right on scenes alone."""
+    planes = np.zeros((CHANNELS, 96, 96), np.float32)
+    planes[6], planes[3], planes[4] = -1, 0.5, 0.5
+    known = np.full((96, 96), KNOWN, np.uint8)
+    scene, photograph = (Sample(planes, np.ones((96, 96)), np.full((96, 96), log2), known) for log2 in (1.0, 3.0))
+    network = CompletionNetwork().eval()
+    curve, _ = fitting._evaluate(network, [scene] * 6, [photograph] * 2, Certain(), "cpu", lambda *_: None)
+    assert curve["confidence"][10] == 0.5
+
+
+def test_a_photograph_with_truth_is_learned_from_at_four_sizes():
+    image = data.astronaut()[:432, :500]
+    truth = np.full(image.shape[:2], 2.0, np.float32)
+    valid = np.ones(truth.shape, bool)
+    valid[:, :250] = False
+    sizes = list(fitting._at_four_sizes(Example("astronaut", image, truth, valid)))
+    assert [each.image.shape[:2] for each in sizes] == [(432, 500), (389, 450), (518, 600), (648, 750)]
+    for each, sigma in zip(sizes, (2, 1.8, 2.4, 3), strict=True):
+        assert each.truth.shape == each.valid.shape == each.image.shape[:2]
+        assert np.allclose(each.truth, sigma)
+        assert each.valid.dtype == bool and each.valid.mean() == pytest.approx(0.5, abs=0.01)
+    small = Example("small", image[:400], truth[:400], valid[:400])
+    assert len(list(fitting._at_four_sizes(small))) == 3  # a step sees 384 px
 
 
 def test_a_new_network_says_the_mean_of_what_was_read_and_propagated():

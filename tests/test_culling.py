@@ -397,7 +397,21 @@ def test_a_photograph_moves_with_its_sidecars_and_back(folder):
         now.rename(was)
     assert listing(folder) == before
     # b.xmp is b.png's too.
-    assert [path.name for path in belongings(folder / "b.jpg")] == ["b.jpg", "b.jpg.xmp"]
+    assert [path.name for path in belongings(folder / "b.jpg", outputs=True)] == ["b.jpg", "b.jpg.xmp"]
+
+
+def test_what_this_package_wrote_moves_along_but_is_not_copied(folder):
+    for name in ("b.jpg.defocus.tiff", "b.defocus.png", "c.defocus.tiff", "c.defocus.strokes.json", "cc.defocus.tiff"):
+        (folder / name).write_text(name)
+    assert [path.name for path in belongings(folder / "b.jpg", outputs=True)[1:]] == ["b.jpg.xmp", "b.jpg.defocus.tiff"]
+    copy_photograph(folder / "c.jpg", folder / "best")
+    assert [path.name for path in (folder / "best").iterdir()] == ["c.jpg"]
+    move_photograph(folder / "c.jpg", folder / "out")
+    assert sorted(path.name for path in (folder / "out").iterdir()) == [
+        "c.defocus.strokes.json",
+        "c.defocus.tiff",
+        "c.jpg",
+    ]
 
 
 def test_nothing_is_overwritten_and_nothing_is_left_half_done(folder):

@@ -2,14 +2,17 @@
 
 import json
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy import ndimage, signal
 from skimage import data
 
 import defocus
-from defocus.evidence.motion import find_motion, motion_of, reduction_for_motion
+from defocus.evidence.motion import WEIGHTS, find_motion, motion_of, reduction_for_motion
 from defocus.optics.kernels import disc_kernel, movement_kernel
 from defocus.optics.light import linear_to_srgb, srgb_to_linear
 from defocus.photograph import as_photograph
@@ -183,3 +186,23 @@ def test_edits_leave_a_shaken_photograph_alone(edit):
     picture = shaken(PICTURES["coffee"], 24, 35)
     changed = np.abs(edit(picture).astype(int) - picture).max(axis=2) > 2
     assert changed.mean() < 0.05
+
+
+def test_the_command_trains_networks_of_the_shape_that_the_package_has(tmp_path):
+    pytest.importorskip("torch", reason="training needs the extra `train` (PyTorch)")
+    photos, out = tmp_path / "photos", tmp_path / "motion.npz"
+    photos.mkdir()
+    for name, picture in PICTURES.items():
+        Image.fromarray(picture).save(photos / f"{name}.png")
+    command = [sys.executable, "-m", "defocus.training.motion", "--photos", str(photos)]
+    made = subprocess.run([*command, "--out", str(out)], capture_output=True, text=True, check=True)
+    assert [line.partition(":")[0] for line in made.stdout.splitlines()] == ["block", "camera"]
+    with np.load(out) as mine, np.load(WEIGHTS) as shipped:
+        assert {name: mine[name].shape for name in mine} == {name: shipped[name].shape for name in shipped}
+        assert all(np.isfinite(mine[name]).all() for name in mine)
+    nowhere = tmp_path / "nowhere"
+    failed = subprocess.run(
+        [*command[:-1], str(nowhere), "--out", str(out)], capture_output=True, text=True, check=False
+    )
+    assert failed.returncode == 1
+    assert failed.stderr == f"There is no folder {nowhere}; give a folder of sharp photographs.\n"

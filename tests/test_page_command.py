@@ -47,6 +47,8 @@ def start(tmp_path):
             text=True,
             env={**ENVIRONMENT, "TMPDIR": str(tmp_path / "tmp"), **environment},
             start_new_session=True,
+            # What a shell ignores, as `nohup` does with SIGHUP, its children ignore too.
+            preexec_fn=(lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL)) if os.name == "posix" else None,
         )
         running.append(process)
         return process
@@ -74,18 +76,27 @@ def ask(base, token, path, value=None):
         return answer.status, answer.read()
 
 
+def nobody_left(process):
+    """Whether no process of its session is there any more."""
+    try:
+        os.killpg(process.pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
 def has_map(base, token):
     return ask(base, token, "photographs/0")[0] == 200
 
 
 @needs_signals
-@pytest.mark.parametrize(("ending", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("ending", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 143)])
 def test_it_ends_when_it_is_told_to_and_leaves_nothing(photo, start, tmp_path, ending, code):
     process = start(photo, "--no-browser", *FAST)
     base, token = address(process)
     wait_for(lambda: has_map(base, token), 60)
     assert process.poll() is None
-    process.send_signal(ending)
+    process.send_signal(signal.Signals[ending])
     assert process.wait(20) == code
     assert "Traceback" not in (tmp_path / "stderr").read_text()
     assert list((tmp_path / "tmp").iterdir()) == []
@@ -109,15 +120,7 @@ def test_ctrl_c_does_not_wait_for_an_estimate(photo, start, tmp_path):
     wait_for((tmp_path / "began").exists, 60)
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 130
-
-    def nobody_left():
-        try:
-            os.killpg(process.pid, 0)
-        except ProcessLookupError:
-            return True
-        return False
-
-    wait_for(nobody_left)
+    wait_for(lambda: nobody_left(process))
 
 
 @needs_signals
@@ -142,6 +145,7 @@ def test_killed_in_the_middle_of_exports_it_leaves_no_half_of_one(photo, start, 
         process.kill()
         process.wait()
         asking.wait(60)
+        wait_for(lambda process=process: nobody_left(process))
         made = [path for path in exports.iterdir() if not path.name.startswith(".")]
         for path in made:
             with Image.open(path) as image:

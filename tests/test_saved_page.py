@@ -116,6 +116,20 @@ def psnr(a, b):
     return 10 * np.log10(255**2 / np.mean((a[inner].astype(float) - b[inner].astype(float)) ** 2))
 
 
+def test_the_aperture_is_told_in_f_numbers(chromium, tmp_path):
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x829D] = 2.8
+    Image.fromarray(PHOTO).save(tmp_path / "a.jpg", exif=exif.tobytes())
+    defocus.estimate(tmp_path / "a.jpg", method="zhuo2011").save_page(tmp_path / "a.html", tmp_path / "a.jpg")
+    watched = Watched(chromium, (tmp_path / "a.html").as_uri())
+    told = {}
+    for position in (-1, 0, 1):
+        watched.set("amount", position)
+        told[position] = watched.page.inner_text("#amount-value")
+    assert told == {-1: "all in focus", 0: "f/2.8, as taken", 1: "f/1.4, blur × 2.0"}
+    watched.page.close()
+
+
 def test_all_views_are_different_pictures(opened):
     shots = []
     for key in "12345":

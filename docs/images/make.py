@@ -11,8 +11,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,19 +88,63 @@ def gallery_of_the_applications() -> None:
 def contact_sheet_of_a_shoot() -> None:
     """Write rank.jpg: the contact sheet of ten photographs, three scenes focused at three places and a clear sky."""
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        for name in ("chelsea", "coffee", "rocket"):
-            pixels = getattr(data, name)()
-            # A plane tilted backwards; where the photograph itself is out of focus it stays so.
-            plane = np.linspace(0, 1, len(pixels))[:, None].repeat(pixels.shape[1], axis=1)
-            for place, focus in (("far", 0.0), ("middle", 0.5), ("near", 1.0)):
-                seen = render_depth(pixels, plane, None, focus, 4.0, "disc", noise=2 / 255).image
-                Image.fromarray(seen).save(folder / f"{name} {place}.jpg", quality=95)
-        sky = np.linspace((120, 160, 210), (170, 200, 235), 400)[:, None].repeat(600, axis=1)
-        Image.fromarray(add_noise(sky.astype(np.uint8), 2 / 255, 0)).save(folder / "sky.jpg", quality=95)
+        folder = _shoot(Path(temporary))
         command = [sys.executable, "-m", "defocus", "rank", str(folder), "--sheet", str(HERE / "rank.jpg")]
         (HERE / "rank.jpg").unlink(missing_ok=True)  # an older one need not be known as a contact sheet
         subprocess.run(command, check=True)
+
+
+def views_of_a_shoot() -> None:
+    """Write how-to/shoot.jpg: the grid and three photographs side by side, of the same ten in Chromium."""
+    with tempfile.TemporaryDirectory() as temporary, _page_of() as page:
+        folder = _shoot(Path(temporary))
+        path = folder / "shoot.defocus.html"
+        subprocess.run(
+            [sys.executable, "-m", "defocus", "rank", str(folder), "--page", str(path), "--quiet"], check=True
+        )
+        page.goto(path.as_uri())
+        page.wait_for_selector("body[data-ready]")
+        page.wait_for_timeout(1500)
+        shots = [_screenshot(page)]
+        for _ in range(3):
+            page.keyboard.press("Space")
+            page.keyboard.press("ArrowRight")
+        page.keyboard.press("c")
+        page.wait_for_timeout(1500)
+        shots.append(_screenshot(page))
+    Image.fromarray(np.concatenate(shots, axis=1)).save(HERE / "how-to" / "shoot.jpg", quality=82)
+
+
+def _shoot(folder: Path) -> Path:
+    """Fill a folder with ten photographs, and return it."""
+    for name in ("chelsea", "coffee", "rocket"):
+        pixels = getattr(data, name)()
+        # A plane tilted backwards; where the photograph itself is out of focus it stays so.
+        plane = np.linspace(0, 1, len(pixels))[:, None].repeat(pixels.shape[1], axis=1)
+        for place, focus in (("far", 0.0), ("middle", 0.5), ("near", 1.0)):
+            seen = render_depth(pixels, plane, None, focus, 4.0, "disc", noise=2 / 255).image
+            Image.fromarray(seen).save(folder / f"{name} {place}.jpg", quality=95)
+    sky = np.linspace((120, 160, 210), (170, 200, 235), 400)[:, None].repeat(600, axis=1)
+    Image.fromarray(add_noise(sky.astype(np.uint8), 2 / 255, 0)).save(folder / "sky.jpg", quality=95)
+    return folder
+
+
+@contextmanager
+def _page_of() -> Iterator[Any]:
+    """A tab of Chromium, which draws without a graphics card where there is none."""
+    from playwright.sync_api import sync_playwright
+
+    arguments = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=arguments)
+        page = chromium.new_page(viewport={"width": 1200, "height": 760}, color_scheme="dark")
+        page.set_default_timeout(120_000)
+        yield page
+        chromium.close()
+
+
+def _screenshot(page: Any) -> NDArray[np.uint8]:
+    return np.asarray(Image.open(io.BytesIO(page.screenshot())).convert("RGB").reduce(2))
 
 
 def first_map() -> None:
@@ -215,17 +261,10 @@ def depth() -> None:
 
 def views_of_the_page() -> None:
     """Write how-to/page.jpg: four views of a saved page in Chromium."""
-    from playwright.sync_api import sync_playwright
-
     pixels = data.chelsea()
-    # Chromium draws without a graphics card where there is none.
-    arguments = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+    with tempfile.TemporaryDirectory() as folder, _page_of() as page:
         path = Path(folder) / "chelsea.html"
         defocus.estimate(pixels).save_page(path, pixels, name="chelsea.jpg")
-        chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=arguments)
-        page = chromium.new_page(viewport={"width": 1200, "height": 760}, color_scheme="dark")
-        page.set_default_timeout(120_000)
         page.goto(path.as_uri())
         page.wait_for_selector("body[data-ready]")
         shots = []
@@ -242,8 +281,7 @@ def views_of_the_page() -> None:
                 for arrow in ["ArrowRight"] * 4 + ["ArrowDown"] * 2:
                     page.keyboard.press(arrow)
                 page.wait_for_timeout(1000)
-            shots.append(np.asarray(Image.open(io.BytesIO(page.screenshot())).convert("RGB").reduce(2)))
-        chromium.close()
+            shots.append(_screenshot(page))
     picture = np.concatenate([np.concatenate(shots[:2], axis=1), np.concatenate(shots[2:], axis=1)])
     Image.fromarray(picture).save(HERE / "how-to" / "page.jpg", quality=82)
 
@@ -308,6 +346,7 @@ PICTURES: dict[str, Callable[[], None]] = {
         sharpened,
         depth,
         views_of_the_page,
+        views_of_a_shoot,
     )
 }
 

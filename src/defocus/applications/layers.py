@@ -15,6 +15,7 @@ from defocus.applications.segment import segment
 from defocus.errors import ParameterError
 from defocus.photograph import Photograph, encode_photograph
 from defocus.photograph.exif import Entry, parse_exif
+from defocus.runtime.cores import available_cores
 
 if TYPE_CHECKING:
     import psdtags
@@ -112,7 +113,7 @@ def layered_tiff(
         ),
         usermask=psdtags.PsdUserMask(colorspace=psdtags.PsdColorSpaceType.RGB, components=(65535, 0, 0, 0), opacity=50),
     )
-    tag = source.tobytes(compression=psdtags.PsdCompressionType.ZIP_PREDICTED)
+    tag = source.tobytes(compression=psdtags.PsdCompressionType.ZIP_PREDICTED, maxworkers=available_cores())
     return encode_photograph(
         ".tif", together, photograph, provenance=made_from, tiff_entries={_IMAGE_SOURCE_DATA: Entry(_UNDEFINED, tag)}
     )

@@ -152,7 +152,9 @@ def _copy(plan: Plan, filed: Filed, photo: Path) -> None:
         filed.note(photo, f"{photo}: is in {folder} already", copied_to=target)
         return
     if plan.dry:
-        filed.note(photo, f"{photo}: would be copied -> {target}{_with(belongings(photo))}", copied_to=target)
+        filed.note(
+            photo, f"{photo}: would be copied -> {target}{_with(belongings(photo, outputs=False))}", copied_to=target
+        )
         return
     files = copy_photograph(photo, folder)
     filed.note(photo, f"{photo}: copied -> {target}{_with([source for source, _ in files])}", copied_to=target)
@@ -162,10 +164,11 @@ def _move(plan: Plan, filed: Filed, photo: Path) -> None:
     folder = photo.parent / plan.move_to
     target = str(folder / photo.name)
     if plan.dry:
-        filed.note(photo, f"{photo}: would be moved -> {target}{_with(belongings(photo))}", moved_to=target)
+        files = belongings(photo, outputs=True)
+        filed.note(photo, f"{photo}: would be moved -> {target}{_with(files)}", moved_to=target)
         return
-    files = move_photograph(photo, folder)
-    filed.note(photo, f"{photo}: moved -> {target}{_with([source for source, _ in files])}", moved_to=target)
+    moved = move_photograph(photo, folder)
+    filed.note(photo, f"{photo}: moved -> {target}{_with([source for source, _ in moved])}", moved_to=target)
 
 
 def _with(files: Sequence[Path]) -> str:

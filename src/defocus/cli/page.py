@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import tempfile
 from contextlib import suppress
@@ -108,6 +110,9 @@ def command(
         if not options.quiet:
             say(f"Exports go to {folder}. Ctrl-C ends this.", error=True)
 
+    # Closing the terminal's window ends it as cleanly, unless the shell was told otherwise (nohup).
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     with terminable(), tempfile.TemporaryDirectory(prefix="defocus-page-") as maps:
         settings = Settings(
             recipe=recipe,

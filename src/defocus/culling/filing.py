@@ -1,4 +1,4 @@
-"""Moving and copying photographs together with their sidecars; nothing is ever overwritten."""
+"""Moving and copying photographs together with what belongs to them; nothing is ever overwritten."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class FilingError(DefocusError):
 
 
 def move_photograph(photo: Path, folder: Path) -> list[tuple[Path, Path]]:
-    """Move a photograph and its sidecars into a folder, which is made where it is missing.
+    """Move a photograph, its sidecars and what this package wrote beside it into a folder, made where it is missing.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def move_photograph(photo: Path, folder: Path) -> list[tuple[Path, Path]]:
     FilingError
         If a file of that name is there already, or one cannot be moved. Then all are where they were.
     """
-    return _file(photo, folder, move_new, lambda source, target: move_new(target, source))
+    return _file(photo, folder, move_new, lambda source, target: move_new(target, source), outputs=True)
 
 
 def copy_photograph(photo: Path, folder: Path) -> list[tuple[Path, Path]]:
@@ -73,10 +73,10 @@ def copy_photograph(photo: Path, folder: Path) -> list[tuple[Path, Path]]:
     FilingError
         If a file of that name is there already, or one cannot be copied. Then there are no copies.
     """
-    return _file(photo, folder, copy_new, lambda _, target: target.unlink())
+    return _file(photo, folder, copy_new, lambda _, target: target.unlink(), outputs=False)
 
 
-def belongings(photo: Path) -> list[Path]:
+def belongings(photo: Path, *, outputs: bool) -> list[Path]:
     """Return the files that go where a photograph goes: itself, its sidecars, and those of darktable's duplicates.
 
     x.xmp stays where it is while another photograph that has it, and is no JPEG beside a RAW file, stays too.
@@ -84,6 +84,8 @@ def belongings(photo: Path) -> list[Path]:
     Parameters
     ----------
     photo : the photograph's file.
+    outputs : whether its map, strokes and whatever else this package wrote beside it go too; those named without its
+        suffix only if no other photograph has its name.
     """
     stem, ending = re.escape(photo.stem), re.escape(photo.suffix)
     duplicate = re.compile(rf"{stem}_\d\d{ending}\.xmp", re.IGNORECASE)
@@ -96,7 +98,9 @@ def belongings(photo: Path) -> list[Path]:
         for path in sidecars_of(photo)
         if path.stem.casefold() == photo.name.casefold() or not others or photo.suffix.lower() in RAW_SUFFIXES
     ]
-    return [photo, *own, *(path for path in beside if duplicate.fullmatch(path.name))]
+    written = [photo.name] if others else [photo.name, photo.stem]
+    made = [path for path in beside if outputs and any(path.name.startswith(f"{name}.defocus.") for name in written)]
+    return [photo, *own, *(path for path in beside if duplicate.fullmatch(path.name)), *made]
 
 
 def _may_own(path: Path) -> bool:
@@ -104,13 +108,18 @@ def _may_own(path: Path) -> bool:
 
 
 def _file(
-    photo: Path, folder: Path, do: Callable[[Path, Path], None], undo: Callable[[Path, Path], None]
+    photo: Path,
+    folder: Path,
+    do: Callable[[Path, Path], None],
+    undo: Callable[[Path, Path], None],
+    *,
+    outputs: bool,
 ) -> list[tuple[Path, Path]]:
     done: list[tuple[Path, Path]] = []
     target = folder
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        pairs = [(path, folder / path.name) for path in belongings(photo)]
+        pairs = [(path, folder / path.name) for path in belongings(photo, outputs=outputs)]
         for source, target in pairs:
             do(source, target)
             done.append((source, target))

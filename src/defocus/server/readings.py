@@ -17,7 +17,6 @@ from defocus.culling.sidecars import SidecarError, read_rating
 from defocus.culling.words import focus_point, why
 from defocus.errors import OutputError
 from defocus.estimation import estimate_strips, find_parameters
-from defocus.maps.defocus_map import DefocusMap
 from defocus.maps.map_file import load_saved, save_map
 from defocus.methods.registry import find_method
 from defocus.methods.session import Device
@@ -71,7 +70,7 @@ class Reading:
 
     Attributes
     ----------
-    about : what the page is told of it: width, height, in_focus, words, motion, look, rating.
+    about : what the page is told of it: width, height, in_focus, words, shaken, look, rating.
     error : why it failed, or "".
     is_output : whether this package wrote it, so that it is no photograph.
     warnings : about the photograph.
@@ -113,9 +112,7 @@ def _read_quickly(job: Job) -> Reading:
     measured = quick_sharpness(small, defocus_map)
     size = metadata.width, metadata.height
     point = focus_point(metadata.tags, size, measured)
-    about = _about(size, defocus_map, measured) | {
-        "look": None if point is None else {"x": point.x, "y": point.y, "why": point.why}
-    }
+    about = _about(size, measured) | {"look": None if point is None else {"x": point.x, "y": point.y, "why": point.why}}
     return Reading(about | _rating(job.path), shot=shot_of(job.path, small, metadata.tags))
 
 
@@ -131,8 +128,8 @@ def _read_in_full(job: FullJob) -> Reading:
         map_file.parent.mkdir(parents=True, exist_ok=True)
         save_map(map_file, defocus_map)
     size = photograph.width, photograph.height
-    measured = sharpness(defocus_map) if defocus_map.unit == "px" else None
-    about = _about(size, defocus_map, measured)
+    measured = sharpness(defocus_map, photograph) if defocus_map.unit == "px" else None
+    about = _about(size, measured)
     point = focus_point(photograph.tags, size, measured)
     if point is not None:
         about["look"] = {"x": point.x, "y": point.y, "why": point.why}
@@ -140,14 +137,13 @@ def _read_in_full(job: FullJob) -> Reading:
     return Reading(about | _rating(job.path), sha256=photograph.sha256, map_file=map_file, shot=shot)
 
 
-def _about(size: tuple[int, int], defocus_map: DefocusMap, measured: Sharpness | None) -> dict[str, Any]:
-    motion = "" if defocus_map.motion is None else defocus_map.motion.in_words()
+def _about(size: tuple[int, int], measured: Sharpness | None) -> dict[str, Any]:
     return {
         "width": size[0],
         "height": size[1],
         "in_focus": None if measured is None else measured.in_focus,
         "words": "" if measured is None else why(measured),
-        "motion": motion or None,
+        "shaken": measured is not None and bool(measured.shaken),
     }
 
 

@@ -24,7 +24,7 @@ from defocus.methods.pyramid.survey import colours
 from defocus.methods.session import open_session
 from defocus.runtime.cores import available_cores
 
-__all__ = ["Completion", "Evidence", "evidence_planes", "range_of"]
+__all__ = ["Completion", "Evidence", "evidence_planes", "range_of", "share_of_propagated"]
 
 _QUANTILES = (0.05, 0.5, 0.95)
 """Quantiles of the certain readings that stand for the range of a photograph's blur."""
@@ -121,6 +121,22 @@ def evidence_planes(
     return planes
 
 
+def share_of_propagated(certainty: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return how far the map is what was propagated, and not what the network says, 0..1.
+
+    Parameters
+    ----------
+    certainty : of the readings, with how far each is evidence of the lens, any shape, 0..1.
+
+    Examples
+    --------
+    >>> share_of_propagated(np.array([0.2, 0.425, 0.9])).round(2)
+    array([0. , 0.5, 1. ])
+    """
+    low, high = (np.asarray(each, certainty.dtype) for each in _BELIEVED)
+    return np.clip((certainty - low) / (high - low), 0, 1)
+
+
 class Completion:
     """The trained network of step 5.
 
@@ -179,10 +195,9 @@ class Completion:
             log2[tile] = found[0][0, 0][inner]
             right[tile] = confidence_by_card(self._card, found[1][0, 0][inner])
             certainty = evidence.readings.certainty[tile] * evidence.readable[tile]
-            low, high = _BELIEVED
-            believed = np.clip((certainty - np.float32(low)) / np.float32(high - low), 0, 1)
-            log2[tile] += believed * (evidence.propagated.after_all[tile] - log2[tile])
-            right[tile] += believed * (confidence_of(certainty) - right[tile])
+            share = share_of_propagated(certainty)
+            log2[tile] += share * (evidence.propagated.after_all[tile] - log2[tile])
+            right[tile] += share * (confidence_of(certainty) - right[tile])
             done((number + 1) / len(tiles))
         return log2, right
 

@@ -30,7 +30,7 @@ export class Grid {
     });
     const parts = [
       made('label', {for: 'order'}, 'Order'), order, made('label', {for: 'least'}, 'In focus, at least ', leastTold), least,
-      this.makeBox('hideShaken', 'Hide what moved'),
+      this.makeBox('hideShaken', 'Hide what is shaken'),
     ];
     if (this.act.rate) parts.push(this.makeBox('hideRejected', 'Hide what is rejected'));
     return made('div', {id: 'sorting', role: 'group', 'aria-label': 'What is listed'}, ...parts);
@@ -97,7 +97,7 @@ export class Grid {
   arrange() {
     const {order, least, hideRejected, hideShaken} = this.settings;
     const kept = this.frames.filter(frame => (frame.in_focus ?? 1) >= least && !(hideRejected && frame.rating === -1)
-      && !(hideShaken && frame.motion));
+      && !(hideShaken && frame.shaken));
     const by = {
       best: (a, b) => (b.in_focus ?? -1) - (a.in_focus ?? -1) || a.index - b.index,
       time: (a, b) => (a.time ?? '').localeCompare(b.time ?? '') || a.index - b.index,
@@ -219,7 +219,7 @@ function inWords(frame) {
   if (frame.state === 'failed') return frame.error;
   if (frame.state !== 'done') return frame.state === 'reading' ? 'reading …' : 'waiting';
   const share = frame.in_focus === null || frame.in_focus === undefined ? '' : `${Math.round(100 * frame.in_focus)} % in focus`;
-  return [frame.motion ? 'moved' : '', frame.words || share].filter(Boolean).join('; ');
+  return frame.words || share;
 }
 
 // Two to four photographs side by side, moved together. The first is the champion and stays where it is.

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Calibration", "calibrate"]
+__all__ = ["Calibration", "calibrate", "calibration_error"]
 
 _KNOTS = 21
 """Number of points of the curve."""
@@ -40,7 +40,12 @@ class Calibration(NamedTuple):
         }
 
 
-def calibrate(certainty: NDArray[np.floating], right: NDArray[np.bool_], fitted: NDArray[np.bool_]) -> Calibration:
+def calibrate(
+    certainty: NDArray[np.floating],
+    right: NDArray[np.bool_],
+    fitted: NDArray[np.bool_],
+    weight: NDArray[np.floating] | None = None,
+) -> Calibration:
     """Return the curve by isotonic regression (Zadrozny & Elkan, KDD 2002).
 
     Parameters
@@ -48,6 +53,7 @@ def calibrate(certainty: NDArray[np.floating], right: NDArray[np.bool_], fitted:
     certainty : n, of the network, 0..1.
     right : n, whether it was right.
     fitted : n, which values the curve is fitted to; the error is that of the others.
+    weight : n, how much each value counts, 0 or more; None where all count alike.
 
     Examples
     --------
@@ -60,10 +66,33 @@ def calibrate(certainty: NDArray[np.floating], right: NDArray[np.bool_], fitted:
     """
     from sklearn.isotonic import IsotonicRegression
 
-    curve = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(certainty[fitted], right[fitted])
+    weight = np.ones(certainty.shape) if weight is None else weight
+    curve = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip")
+    # In 32 bits sums over millions of values would be off.
+    values = (each[fitted].astype(np.float64) for each in (certainty, right))
+    curve.fit(*values, sample_weight=weight[fitted].astype(np.float64))
     knots = np.linspace(0, 1, _KNOTS)
-    values = np.asarray(curve.predict(knots), np.float64)
-    confidence, hit = np.interp(certainty[~fitted], knots, values), right[~fitted]
+    levels = np.asarray(curve.predict(knots), np.float64)
+    confidence = np.interp(certainty[~fitted], knots, levels)
+    return Calibration(knots, levels, calibration_error(confidence, right[~fitted], weight[~fitted]))
+
+
+def calibration_error(
+    confidence: NDArray[np.floating], right: NDArray[np.bool_], weight: NDArray[np.floating]
+) -> float:
+    """Return the mean gap between confidence and how often it is right, in ten bins of confidence.
+
+    Parameters
+    ----------
+    confidence : n, 0..1.
+    right : n, whether each value was right.
+    weight : n, how much each counts, 0 or more.
+
+    Examples
+    --------
+    >>> calibration_error(np.full(4, 0.5), np.array([True, True, True, False]), np.ones(4))
+    0.25
+    """
     bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
-    gaps = [abs(confidence[bins == b].mean() - hit[bins == b].mean()) * (bins == b).mean() for b in np.unique(bins)]
-    return Calibration(knots, values, float(sum(gaps)))
+    gaps = np.bincount(bins, weight * (confidence - right), _BINS)
+    return float(np.abs(gaps).sum() / weight.sum())

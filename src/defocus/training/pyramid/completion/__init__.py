@@ -15,12 +15,12 @@ OPTIONS = frozenset({"device", "resume", "processes", "scenes", "start", "steps"
 
 def train(photos: Path, out: Path, options: TrainingOptions, report: TrainingProgress) -> str:
     """Train the network on scenes made from sharp photographs; see `defocus.training.trainer.Trainer`."""
-    from defocus.training.pyramid.completion.fitting import CompletionTraining, train_completion
+    from defocus.training.pyramid.completion.fitting import CompletionTraining, steps_for, train_completion
 
     import_onnx()  # before hours of work whose result could not be saved
     parameters = CompletionTraining(seed=options.seed)
     if options.scenes is not None:
-        parameters = replace(parameters, scenes=options.scenes)
+        parameters = replace(parameters, scenes=options.scenes, steps=steps_for(options.scenes))
     if options.steps is not None:
         parameters = replace(parameters, steps=options.steps)
     scores = train_completion(

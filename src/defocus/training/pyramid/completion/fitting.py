@@ -3,6 +3,9 @@
 The network says of every reading log2 of sigma, how far off it expects that to be, and how probable it is to be right.
 The loss is the negative log-likelihood of a Laplace distribution where sigma is known, and half of the cross entropy of
 being right (`defocus.maps.accuracy`), which nothing is where no blur of the lens is seen.
+
+A few thousand scenes are soon learned by heart, and photographs are read worse then. So each is seen about six times,
+with channels left out, colours changed, noise in all that the network takes, and sizes of blur shifted.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -19,18 +22,21 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
 from defocus.errors import DefocusError, ParameterError
-from defocus.evaluation.datasets import Example, read_camera
+from defocus.evaluation.datasets import CameraPart, Example, read_camera
 from defocus.maps.accuracy import CONFIDENT, is_right
 from defocus.methods.pyramid.blur_reader import BlurReader
-from defocus.methods.pyramid.weights import PyramidWeights
+from defocus.methods.pyramid.completion import share_of_propagated
+from defocus.methods.pyramid.completion_weights import COARSEST
+from defocus.methods.pyramid.weights import STRIDE, PyramidWeights
 from defocus.methods.registry import find_method
 from defocus.runtime.atomic import atomic_write, write_text
 from defocus.training.photographs import find_photographs, split_photographs
-from defocus.training.pyramid.calibration import calibrate
+from defocus.training.pyramid.calibration import Calibration, calibrate, calibration_error
 from defocus.training.pyramid.colour.recipe import SCENE, ColourSceneRecipe
 from defocus.training.pyramid.colour.scenes import KNOWN, NEVER, UNKNOWN
 from defocus.training.pyramid.completion.network import CompletionNetwork
@@ -48,7 +54,7 @@ from defocus.training.run_folder import open_run_folder, render_missing
 from defocus.training.trainer import TrainingProgress
 from defocus.version import __version__
 
-__all__ = ["HELD_OUT_SCENES", "CompletionScores", "CompletionTraining", "fit", "train_completion"]
+__all__ = ["HELD_OUT_SCENES", "CompletionScores", "CompletionTraining", "fit", "steps_for", "train_completion"]
 
 HELD_OUT_SCENES = 512
 """Number of scenes for calibration and evaluation."""
@@ -68,6 +74,15 @@ _MEMORY = 0.995
 """Share of the mean of the weights that one step leaves as it was; less in the first steps."""
 _COLOURS = 3
 """Number of planes with colours, which come first."""
+_LOG2_PLANES = (3, 4, 12, 13, 14)
+"""Numbers of the planes with half of log2 of a sigma; others have differences of such, or none."""
+_PROPAGATED, _CERTAINTY, _READABLE = 4, 6, 10
+"""Numbers of the planes with half of log2 of the propagated sigma, and with the certainty of readings and how far each
+is evidence of the lens, as 2 x - 1."""
+_TIMES_SEEN = 6
+"""Number of times that each scene is seen, if the number of steps is not given."""
+_OTHER_SIZES = (0.9, 1.2, 1.5)
+"""Sizes to which a photograph with truth is scaled, beside its own."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +92,14 @@ class CompletionTraining:
     Attributes
     ----------
     recipe : what the scenes are made of.
-    scenes : number of scenes to render; all are kept on disk, 414 kB each.
+    scenes : number of scenes to render; all are kept on disk, 439 kB each.
     steps, batch, learning_rate, weight_decay : of AdamW; the rate falls by a cosine.
     truth_share : share of the steps that learn from photographs with truth, if there are any.
+    dropped : share of the channels of each level of the network that a step leaves out.
+    dimmed, grey : shares of the pictures whose contrast of colours is lowered, to nothing at the least, and of those
+        whose colours are replaced by their mean.
+    noise : standard deviation of the noise that is added to all planes that the network takes.
+    octave_shift : standard deviation of the octaves by which all sigmas of a picture, read and true, are multiplied.
     held_out : fraction of the photographs kept for validation; no training scene shows them.
     seed : of the scenes, the split, the first weights and the order.
     reader : SHA-256 of the weights file whose reader makes the readings.
@@ -87,19 +107,35 @@ class CompletionTraining:
 
     recipe: ColourSceneRecipe = field(default_factory=ColourSceneRecipe)
     scenes: int = 8 * 1024
-    steps: int = 12_000
+    steps: int = 3_072
     batch: int = 16
     learning_rate: float = 2e-3
-    weight_decay: float = 1e-3
-    truth_share: float = 0.1
+    weight_decay: float = 1e-2
+    truth_share: float = 0.2
+    dropped: float = 0.15
+    dimmed: float = 0.3
+    grey: float = 0.1
+    noise: float = 0.03
+    octave_shift: float = 0.15
     held_out: float = 0.1
     seed: int = 2017
     reader: str = ""
 
 
+def steps_for(scenes: int, batch: int = CompletionTraining.batch) -> int:
+    """Return the number of steps in which each of a number of scenes is seen six times.
+
+    Examples
+    --------
+    >>> steps_for(8 * 1024) == CompletionTraining.steps
+    True
+    """
+    return max(1, round(_TIMES_SEEN * scenes / batch))
+
+
 @dataclass(frozen=True)
 class CompletionScores:
-    """How well the completion of held-out scenes agrees with their truth, reading by reading.
+    """How well the completed readings of held-out scenes agree with their truth, one by one, as a map has them.
 
     Attributes
     ----------
@@ -108,8 +144,8 @@ class CompletionScores:
     propagated_error_octaves : the same of what was propagated, which is what the network begins with.
     confident_error_octaves : the same as the first where confidence is at least 0.5; None if it never is.
     right : fraction of readings within a tenth of the truth, or 0.15 px.
-    calibration_error : mean gap between confidence and how often it is right (10 bins), on scenes that the curve was
-        not fitted to. Readings that show no blur of the lens count as wrong.
+    calibration_error : mean gap between confidence and how often it is right (10 bins), on scenes and photographs that
+        the curve was not fitted to. Readings that show no blur of the lens count as wrong.
     """
 
     scenes: int
@@ -143,8 +179,9 @@ def train_completion(
         afterwards.
     parameters : see `CompletionTraining`; `reader` is filled in.
     start : weights whose reader makes the readings; None for this package's. A completion in them is replaced.
-    truths : folder that has `camera/`, see `defocus.evaluation.datasets.read_camera`, of whose photographs the part
-        for training is learned from too; None to learn from scenes alone.
+    truths : folder that has `camera/`, see `defocus.evaluation.datasets.read_camera`. Its photographs for training are
+        learned from too, each at four sizes, and confidence is calibrated on those for choosing as well as on scenes;
+        None for scenes alone.
     device : "cpu" or "cuda".
     processes : number of photographs and scenes worked on at once.
     resume : go on with what is in the .run folder.
@@ -169,7 +206,7 @@ def train_completion(
     begun = PyramidWeights.load(weights_file)
     parameters = replace(parameters, reader=hashlib.sha256(weights_file.read_bytes()).hexdigest())
     photographs = split_photographs(find_photographs(folder), parameters.held_out, parameters.seed)
-    examples = [] if truths is None else _examples(truths)
+    examples, choosing = ([], []) if truths is None else (_examples(truths, "training"), _examples(truths, "choosing"))
     run = open_run_folder(
         out,
         {**asdict(parameters), "truths": [example.name for example in examples]},
@@ -184,10 +221,11 @@ def train_completion(
     render(photographs[0], "training", parts, counts, seeds)
     render(photographs[1], "held-out", [held_out], [HELD_OUT_SCENES], [parameters.seed])
     reader = BlurReader(start)
-    measured = [example_sample(example, reader) for example in examples]
+    measured = [example_sample(scaled, reader) for example in examples for scaled in _at_four_sizes(example)]
     checkpoint = run / "checkpoint.pt"
     network = fit(Samples(parts), measured, parameters, device=device, checkpoint=checkpoint, report=report)
-    calibration, scores = _evaluate(network, Samples([held_out]), device, report)
+    checked = [example_sample(example, reader) for example in choosing]
+    calibration, scores = _evaluate(network, Samples([held_out]), checked, reader, device, report)
     card: dict[str, Any] = {
         "name": out.stem,
         "defocus": __version__,
@@ -205,11 +243,26 @@ def train_completion(
     return scores
 
 
-def _examples(truths: Path) -> list[Example]:
-    examples = list(read_camera(truths, "training"))
+def _examples(truths: Path, part: CameraPart) -> list[Example]:
+    examples = list(read_camera(truths, part))
     if not examples:
-        raise DefocusError(f"{truths / 'camera'} has no photographs to learn from; leave out --truths.")
+        raise DefocusError(f"{truths / 'camera'} has too few photographs to learn from; leave out --truths.")
     return examples
+
+
+def _at_four_sizes(example: Example) -> Iterator[Example]:
+    """Yield a photograph with truth as it is, and made smaller and larger as far as the crops of a step allow."""
+    yield example
+    for factor in _OTHER_SIZES:
+        height, width = (round(factor * side) for side in example.truth.shape)
+        if min(height, width) < CROP * STRIDE:
+            continue
+        image = Image.fromarray(example.image).resize((width, height), Image.Resampling.LANCZOS)
+        truth, valid = (
+            np.asarray(Image.fromarray(plane.astype(np.float32)).resize((width, height), Image.Resampling.NEAREST))
+            for plane in (example.truth, example.valid)
+        )
+        yield replace(example, image=np.asarray(image), truth=truth * np.float32(factor), valid=valid > 0)
 
 
 def _render(
@@ -264,7 +317,7 @@ def fit(
     network on the same kind of CPU.
     """
     torch.manual_seed(parameters.seed)
-    network = CompletionNetwork().to(device, memory_format=torch.channels_last)
+    network = CompletionNetwork(parameters.dropped).to(device, memory_format=torch.channels_last)
     mean = {name: value.clone() for name, value in network.state_dict().items()}
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=parameters.learning_rate, weight_decay=parameters.weight_decay
@@ -279,7 +332,9 @@ def fit(
     running = 0.0
     for step in range(first, parameters.steps):
         # Everything random in a step follows from its number, so a resumed training equals an uninterrupted one.
-        batch = _batch(scenes, measured, parameters, np.random.default_rng((parameters.seed, step)))
+        random = np.random.default_rng((parameters.seed, step))
+        torch.manual_seed(int(random.integers(2**31)))  # for the channels that are left out
+        batch = _batch(scenes, measured, parameters, random)
         for group in optimiser.param_groups:
             group["lr"] = _rate(step, parameters)
         loss = _loss(network, *(tensor.to(device) for tensor in batch))
@@ -325,7 +380,7 @@ class _Batch(NamedTuple):
 def _batch(
     scenes: Samples, measured: Sequence[Sample], parameters: CompletionTraining, random: np.random.Generator
 ) -> _Batch:
-    """Crops of scenes, or of photographs with truth, mirrored, turned and with their colours exchanged."""
+    """Crops of scenes, or of photographs with truth, mirrored, turned, and changed as `CompletionTraining` says."""
     if measured and random.random() < parameters.truth_share:
         chosen = [measured[number] for number in random.integers(0, len(measured), parameters.batch)]
     else:
@@ -344,8 +399,16 @@ def _batch(
         colours = colours[:, random.permutation(_COLOURS)]
     if random.random() < 0.2:
         colours = -colours  # a negative; the planes hold colours from -0.5 to 0.5
-    planes = np.concatenate([colours, batch.planes[:, _COLOURS:]], axis=1)
-    return _Batch(*(torch.from_numpy(np.ascontiguousarray(each)) for each in (planes, batch.log2_sigma, batch.state)))
+    count = len(colours)
+    contrast = np.where(random.random(count) < parameters.dimmed, random.random(count), 1)
+    grey = random.random(count) < parameters.grey
+    colours = np.where(grey[:, None, None, None], colours.mean(1, keepdims=True), colours)
+    planes = np.concatenate([contrast[:, None, None, None] * colours, batch.planes[:, _COLOURS:]], axis=1)
+    octaves = random.normal(0, parameters.octave_shift, count)[:, None, None]
+    planes[:, _LOG2_PLANES] += 0.5 * octaves[:, None]
+    planes += parameters.noise * random.standard_normal(planes.shape, np.float32)
+    changed = (planes.astype(np.float32), (batch.log2_sigma + octaves).astype(np.float32), batch.state)
+    return _Batch(*(torch.from_numpy(np.ascontiguousarray(each)) for each in changed))
 
 
 def _loss(network: CompletionNetwork, planes: Tensor, log2_sigma: Tensor, state: Tensor) -> Tensor:
@@ -369,36 +432,99 @@ def _is_right(log2_sigma: Tensor, truth: Tensor, state: Tensor) -> Tensor:
 
 
 def _evaluate(
-    network: CompletionNetwork, held_out: Samples, device: str, report: TrainingProgress
+    network: CompletionNetwork,
+    held_out: Samples,
+    photographs: Sequence[Sample],
+    reader: BlurReader,
+    device: str,
+    report: TrainingProgress,
 ) -> tuple[dict[str, list[float]], CompletionScores]:
-    """The curve from the network's probability to confidence, fitted to every other scene, and the scores."""
-    probability, right, error, before, known, scene = [], [], [], [], [], []
-    for number in range(len(held_out)):
-        sample = stacked([held_out[number].at(slice(CROP), slice(CROP))])
-        truth, state = torch.from_numpy(sample.log2_sigma), torch.from_numpy(sample.state)
-        with torch.no_grad():
-            found = network(torch.from_numpy(sample.planes).to(device))
-        counted = sample.state != UNKNOWN
-        probability.append(torch.sigmoid(found.odds).cpu().numpy()[counted])
-        right.append(_is_right(found.log2_sigma, truth, state).numpy()[counted])
-        error.append((found.log2_sigma.cpu() - truth).abs().numpy()[counted])
-        before.append(np.abs(2 * sample.planes[:, 4] - sample.log2_sigma)[counted])
-        known.append(sample.state[counted] == KNOWN)
-        scene.append(np.full(int(counted.sum()), number))
-        report("calibration", (number + 1) / len(held_out), "")
-    certain, hit = np.concatenate(probability), np.concatenate(right)
-    curve = calibrate(certain, hit, np.concatenate(scene) % 2 == 0)
-    off, readable = np.concatenate(error), np.concatenate(known)
-    confident = readable & (curve(certain) >= CONFIDENT)
+    """The curve from the network's probability to confidence, and the scores of held-out scenes.
+
+    Where a reading is certain, a map has what was propagated instead of what the network says. So the curve tells how
+    often the mixture is right, and a reading counts for it as far as the network does. The curve is fitted to every
+    other scene and photograph; all photographs together have as much weight as all scenes.
+    """
+    seen = []
+    samples = len(held_out) + len(photographs)
+    for number in range(samples):
+        sample = held_out[number] if number < len(held_out) else photographs[number - len(held_out)]
+        seen.append(_seen(network, sample, reader, device))
+        report("calibration", (number + 1) / samples, "")
+    scenes, others = _Seen.of_all(seen[: len(held_out)]), _Seen.of_all(seen)
+    weight = np.concatenate(
+        [
+            np.full(each.right.size, 1 / max(1, sum(part.right.size for part in group)))
+            for group in (seen[: len(held_out)], seen[len(held_out) :])
+            for each in group
+        ]
+    )
+    fitted = np.concatenate([np.full(each.right.size, number % 2 == 0) for number, each in enumerate(seen)])
+    curve = calibrate(others.probability, others.right, fitted, weight * (1 - others.share))
+    confidence = others.confidence(curve)
+    confident = scenes.known & (confidence[: scenes.right.size] >= CONFIDENT)
     scores = CompletionScores(
         scenes=len(held_out),
-        error_octaves=_mean(off[readable]),
-        propagated_error_octaves=_mean(np.concatenate(before)[readable]),
-        confident_error_octaves=_mean(off[confident]) if confident.any() else None,
-        right=_mean(hit[readable]),
-        calibration_error=round(curve.error, 4),
+        error_octaves=_mean(scenes.error[scenes.known]),
+        propagated_error_octaves=_mean(scenes.error_before[scenes.known]),
+        confident_error_octaves=_mean(scenes.error[confident]) if confident.any() else None,
+        right=_mean(scenes.right[scenes.known]),
+        calibration_error=round(calibration_error(confidence[~fitted], others.right[~fitted], weight[~fitted]), 4),
     )
     return curve.for_card(), scores
+
+
+class _Seen(NamedTuple):
+    """Readings of a sample whose truth is known, or that show no blur of the lens; n each.
+
+    Attributes
+    ----------
+    probability : of the network.
+    share : how far the map is what was propagated instead.
+    confidence_of_reading : with which the rest is mixed by that share.
+    right : whether the mixture is right.
+    error, error_before : |log2 of sigma - that of the truth| of the mixture, and of what the network began with.
+    known : whether the truth is known.
+    """
+
+    probability: NDArray[np.float32]
+    share: NDArray[np.float32]
+    confidence_of_reading: NDArray[np.float32]
+    right: NDArray[np.bool_]
+    error: NDArray[np.float32]
+    error_before: NDArray[np.float32]
+    known: NDArray[np.bool_]
+
+    @classmethod
+    def of_all(cls, several: Sequence[_Seen]) -> _Seen:
+        return cls(*(np.concatenate(each) for each in zip(*several, strict=True)))
+
+    def confidence(self, curve: Calibration) -> NDArray[np.float64]:
+        """Confidence as a map has it."""
+        own = curve(self.probability)
+        return own + self.share * (self.confidence_of_reading - own)
+
+
+def _seen(network: CompletionNetwork, sample: Sample, reader: BlurReader, device: str) -> _Seen:
+    height, width = (side // COARSEST * COARSEST for side in sample.state.shape)
+    batch = stacked([sample.at(slice(height), slice(width))])
+    with torch.no_grad():
+        found = network(torch.from_numpy(batch.planes).to(device))
+    log2_sigma = found.log2_sigma.cpu().numpy()
+    certainty = np.asarray((batch.planes[:, _CERTAINTY] + 1) * (batch.planes[:, _READABLE] + 1) / 4, np.float32)
+    share = np.asarray(share_of_propagated(certainty), np.float32)
+    mixture = log2_sigma + share * (batch.propagated - log2_sigma)
+    right = _is_right(*(torch.from_numpy(each) for each in (mixture, batch.log2_sigma, batch.state))).numpy()
+    counted = batch.state != UNKNOWN
+    return _Seen(
+        torch.sigmoid(found.odds).cpu().numpy()[counted],
+        share[counted],
+        reader.confidence(certainty)[counted],
+        right[counted],
+        np.abs(mixture - batch.log2_sigma)[counted],
+        np.abs(2 * batch.planes[:, _PROPAGATED] - batch.log2_sigma)[counted],
+        batch.state[counted] == KNOWN,
+    )
 
 
 def _mean(values: NDArray[Any]) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,15 +30,20 @@ from defocus.training.pyramid.colour.recipe import SCENE, ColourSceneRecipe
 from defocus.training.pyramid.colour.scenes import KNOWN, SMALLEST, UNKNOWN, render_colour_scene
 from defocus.training.pyramid.sources import Source
 
-__all__ = ["CROP", "Sample", "Samples", "example_sample", "planes_of", "save_scene_samples", "stacked"]
+__all__ = ["CROP", "Sample", "Samples", "example_sample", "read_evidence", "save_scene_samples", "stacked"]
 
 CROP = 96
 """Side in readings of the part of a sample that a step of the training sees, a multiple of `COARSEST`."""
 _GRID = SCENE // STRIDE
 _RECORD = np.dtype(
-    [("planes", "f2", (CHANNELS, _GRID, _GRID)), ("log2_sigma", "f2", (_GRID, _GRID)), ("state", "u1", (_GRID, _GRID))]
+    [
+        ("planes", "f2", (CHANNELS, _GRID, _GRID)),
+        ("propagated", "f2", (_GRID, _GRID)),
+        ("log2_sigma", "f2", (_GRID, _GRID)),
+        ("state", "u1", (_GRID, _GRID)),
+    ]
 )
-"""A scene's sample in a file; 414 kB."""
+"""A scene's sample in a file; 439 kB."""
 _CHUNK = 8
 """Number of scenes that a process renders at once."""
 
@@ -49,30 +55,35 @@ class Sample:
     Attributes
     ----------
     planes : 15 x h x w float16 or float32, what the network takes, by `evidence_planes`.
+    propagated : h x w, log2 of sigma in px after all rounds of the propagation, of which the map is where a reading is
+        certain (`share_of_propagated`).
     log2_sigma : h x w, log2 of the true sigma in px.
     state : h x w uint8, one of `defocus.training.pyramid.colour.scenes.UNKNOWN`, `KNOWN` and `NEVER`.
     """
 
     planes: NDArray[np.floating]
+    propagated: NDArray[np.floating]
     log2_sigma: NDArray[np.floating]
     state: NDArray[np.uint8]
 
     def at(self, rows: slice, columns: slice) -> Sample:
         """Return a part."""
-        place = (rows, columns)
-        return Sample(self.planes[:, rows, columns], self.log2_sigma[place], self.state[place])
+        return self._changed(lambda plane: plane[..., rows, columns])
 
     def mirrored(self) -> Sample:
         """Return the mirror image, left for right."""
-        return Sample(self.planes[..., ::-1], self.log2_sigma[..., ::-1], self.state[..., ::-1])
+        return self._changed(lambda plane: plane[..., ::-1])
 
     def upside_down(self) -> Sample:
         """Return the mirror image, top for bottom."""
-        return Sample(self.planes[..., ::-1, :], self.log2_sigma[..., ::-1, :], self.state[..., ::-1, :])
+        return self._changed(lambda plane: plane[..., ::-1, :])
 
     def transposed(self) -> Sample:
         """Return rows as columns."""
-        return Sample(*(np.swapaxes(each, -1, -2) for each in (self.planes, self.log2_sigma, self.state)))
+        return self._changed(lambda plane: np.swapaxes(plane, -1, -2))
+
+    def _changed(self, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Sample:
+        return Sample(change(self.planes), change(self.propagated), change(self.log2_sigma), change(self.state))
 
 
 class Samples:
@@ -93,11 +104,11 @@ class Samples:
     def __getitem__(self, number: int) -> Sample:
         part = int(np.searchsorted(self._ends, number, side="right"))
         record = self._parts[part][number - (self._ends[part - 1] if part else 0)]
-        return Sample(record["planes"], record["log2_sigma"], record["state"])
+        return Sample(record["planes"], record["propagated"], record["log2_sigma"], record["state"])
 
 
-def planes_of(photograph: Photograph, reader: BlurReader) -> NDArray[np.float32]:
-    """Return what the network takes of a photograph, as an estimate computes it.
+def read_evidence(photograph: Photograph, reader: BlurReader) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return what the network takes of a photograph, and what it is mixed with, as an estimate computes them.
 
     Parameters
     ----------
@@ -106,13 +117,15 @@ def planes_of(photograph: Photograph, reader: BlurReader) -> NDArray[np.float32]
 
     Returns
     -------
-    15 x h x w float32, h = ceil(H / 4).
+    planes : 15 x h x w float32, h = ceil(H / 4), by `evidence_planes`.
+    propagated : h x w float32, log2 of sigma in px after all rounds of the propagation.
 
     Examples
     --------
     >>> noise = np.random.default_rng(0).integers(0, 256, (96, 128, 3), np.uint8)
-    >>> planes_of(Photograph(noise), BlurReader()).shape
-    (15, 24, 32)
+    >>> planes, propagated = read_evidence(Photograph(noise), BlurReader())
+    >>> planes.shape, propagated.shape
+    ((15, 24, 32), (24, 32))
     """
     grey = PhotographLuma(photograph)
     survey = survey_photograph(photograph, grey)
@@ -120,7 +133,8 @@ def planes_of(photograph: Photograph, reader: BlurReader) -> NDArray[np.float32]
     propagated = fill(readings, readable, survey.guide, PyramidParameters())
     evidence = Evidence(readings, readable, survey.guide, survey.detail, propagated)
     everywhere = slice(None)
-    return evidence_planes(evidence, range_of(readings, readable), everywhere, everywhere)
+    planes = evidence_planes(evidence, range_of(readings, readable), everywhere, everywhere)
+    return planes, propagated.after_all
 
 
 def save_scene_samples(
@@ -178,7 +192,7 @@ def _render_chunk(chunk: range, recipe: ColourSceneRecipe, reader: Path | None, 
     with single_blas_thread():
         for record, number in zip(records, chunk, strict=True):
             scene = render_colour_scene(_shared, recipe, np.random.default_rng((seed, number)))
-            record["planes"] = planes_of(Photograph(scene.pixels), network)
+            record["planes"], record["propagated"] = read_evidence(Photograph(scene.pixels), network)
             record["log2_sigma"], record["state"] = scene.log2_sigma, scene.state
     return records
 
@@ -213,8 +227,10 @@ def example_sample(example: Example, reader: BlurReader) -> Sample:
     # Beyond its last rows and columns a photograph is what it is in these.
     borders = [(0, -side % STRIDE) for side in (height, width)]
     truth, valid = (np.pad(plane, borders, mode="edge")[middle, middle] for plane in (example.truth, example.valid))
+    planes, propagated = read_evidence(Photograph(example.image), reader)
     return Sample(
-        planes_of(Photograph(example.image), reader).astype(np.float16),
+        planes.astype(np.float16),
+        propagated.astype(np.float16),
         np.log2(np.maximum(truth, SMALLEST)).astype(np.float16),
         np.where(valid, KNOWN, UNKNOWN).astype(np.uint8),
     )
@@ -226,12 +242,13 @@ def stacked(samples: Iterable[Sample]) -> Sample:
     Examples
     --------
     >>> plane = np.zeros((8, 8), np.float32)
-    >>> stacked([Sample(np.zeros((15, 8, 8), np.float16), plane, plane.astype(np.uint8))] * 2).planes.shape
+    >>> stacked([Sample(np.zeros((15, 8, 8), np.float16), plane, plane, plane.astype(np.uint8))] * 2).planes.shape
     (2, 15, 8, 8)
     """
     each = list(samples)
     return Sample(
         np.stack([sample.planes for sample in each]).astype(np.float32),
+        np.stack([sample.propagated for sample in each]).astype(np.float32),
         np.stack([sample.log2_sigma for sample in each]).astype(np.float32),
         np.stack([sample.state for sample in each]),
     )
