@@ -20,6 +20,7 @@ from PIL import Image
 from PIL.ExifTags import IFD, Base
 
 import defocus
+import three_hosts
 from defocus.batch.storage import ChangedError, MissingKeyError, StorageError, Store, checked_url
 from object_store import SECRET, Listing, Server, environment, make_bucket
 from systems import needs_proc, needs_signals
@@ -405,6 +406,14 @@ def test_no_photograph_is_an_error_and_leaves_no_plan(buckets, run):
     assert run("batch", "work", buckets[1])[0] == 2
 
 
+def test_rows_of_a_run_whose_plan_was_removed_are_never_mixed_with_others(buckets):
+    fill(buckets[0], 2)
+    planned(buckets).work(0)
+    Store(buckets[1]).delete("plan/current.json")
+    with pytest.raises(defocus.ParameterError, match="rows of an earlier run"):
+        planned(buckets)
+
+
 def test_the_forecast_is_measured(buckets):
     fill(buckets[0], 4)
     run = planned(buckets, sample=2, outputs=["small"])
@@ -563,3 +572,16 @@ def test_dask_goes_on_after_its_driver_was_killed(buckets, server, dask_cluster)
     whole(run, keys)
     # What the first driver had handed out may go on beside the second.
     assert server.fetched(buckets[0].removeprefix("s3://")).total() <= len(keys) + 2 * 2 * run.plan.part_size
+
+
+@needs_signals
+@needs_proc
+def test_a_host_that_is_cut_off_does_not_hold_up_a_run(buckets):
+    pytest.importorskip("distributed")
+    if not three_hosts.allowed():
+        pytest.skip("network namespaces may not be made here; the other tests use processes of one host")
+    program = [sys.executable, three_hosts.__file__]
+    done = json.loads(subprocess.run(program, stdout=subprocess.PIPE, timeout=290, check=True).stdout)
+    assert (done["code"], done["left"], done["errors"]) == (0, [], 0)
+    assert done["every_key_once"] and done["maps"] == three_hosts.KEYS
+    assert done["fetched"] <= three_hosts.KEYS + 1  # the one in flight at the cut

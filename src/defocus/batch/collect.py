@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from defocus.batch.rows import decode, schema
+from defocus.batch.rows import decode, groups, schema
 from defocus.batch.run import Run, part_of, rows_key
 from defocus.batch.storage import MissingKeyError, Store
 from defocus.errors import ParameterError
@@ -39,13 +39,21 @@ def tables(run: Run, columns: Sequence[str] | None = None) -> Iterator[pyarrow.T
     store = Store(run.url)
     collected = _collected(run, store)
     if collected is not None:
-        keys = iter(collected)
-    else:
-        parts = sorted(number for entry in store.list("rows") if (number := part_of(entry.key)) is not None)
-        keys = iter([rows_key(number) for number in parts])
-    with ThreadPoolExecutor(_AT_ONCE if collected is None else 1) as pool:
+        for key in collected:
+            yield from groups(store.read(key)[0], columns)
+        return
+    keys = (rows_key(number) for number in sorted(_parts(store)))
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
         while batch := list(islice(keys, _AT_ONCE)):
             yield from pool.map(lambda key: decode(store.read(key)[0], columns), batch)
+
+
+def _parts(store: Store) -> Iterator[int]:
+    """Yield the numbers of the parts that have rows."""
+    for entry in store.list("rows"):
+        number = part_of(entry.key)
+        if number is not None:
+            yield number
 
 
 def best(run: Run, count: int) -> list[dict[str, Any]]:

@@ -97,6 +97,10 @@ def plan(
     store = Store(planned.url, make=True)
     if store.has("plan/current.json"):
         raise ParameterError(f"{planned.url} has a plan already: work on it, or plan into another place.")
+    if next(store.list("rows"), None) is not None:
+        raise ParameterError(
+            f"{planned.url} holds rows of an earlier run, whose plan is gone: plan into another place."
+        )
     _probe(store)
     found = _Found(most=sample)
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from defocus.errors import ParameterError
@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # numpy and pyarrow must not load for `defocus --help`
     from defocus.maps.defocus_map import DefocusMap
     from defocus.photograph import Photograph
 
-__all__ = ["COLUMNS", "PERCENTILES", "decode", "encode", "encode_entries", "measured", "row", "schema"]
+__all__ = ["COLUMNS", "PERCENTILES", "decode", "encode", "encode_entries", "groups", "measured", "row", "schema"]
 
 PERCENTILES = (5, 25, 50, 75, 95)
 """Percentiles of sigma that a row has."""
@@ -172,6 +172,16 @@ def decode(contents: bytes, columns: Sequence[str] | None = None) -> pyarrow.Tab
     import pyarrow.parquet as parquet
 
     return parquet.read_table(io.BytesIO(contents), columns=None if columns is None else list(columns))
+
+
+def groups(contents: bytes, columns: Sequence[str] | None = None) -> Iterator[pyarrow.Table]:
+    """Yield a Parquet file, or some of its columns, group of rows by group, as it was written."""
+    _pyarrow()
+    import pyarrow.parquet as parquet
+
+    file = parquet.ParquetFile(io.BytesIO(contents))
+    for number in range(file.num_row_groups):
+        yield file.read_row_group(number, columns=None if columns is None else list(columns))
 
 
 def _parquet(table: pyarrow.Table) -> bytes:

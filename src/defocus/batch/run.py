@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ __all__ = ["OUTPUTS", "PartResult", "Plan", "Run"]
 
 _CURRENT = "plan/current.json"
 _FORMAT, _FORMAT_VERSION = "defocus run", 1
+_PART = re.compile(r"/part-(\d{6,})\.(?:parquet|json)$")
 OUTPUTS = ("rows", "small", "map", "preview")
 """What a run can write; rows are always written."""
 
@@ -269,9 +271,8 @@ def part_of(key: str) -> int | None:
 
     Examples
     --------
-    >>> part_of("rows/part-000012.parquet"), part_of("rows/readme.txt")
+    >>> part_of("rows/part-000012.parquet"), part_of("rows/part-000012.parquet.old")
     (12, None)
     """
-    name = key.rpartition("/")[2].partition(".")[0]
-    number = name.removeprefix("part-")
-    return int(number) if number != name and number.isdecimal() else None
+    named = _PART.search(key)
+    return None if named is None else int(named[1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import random
 import threading
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +22,8 @@ __all__ = ["ENGINES", "PartFailed", "Shard", "not_begun_first", "on_dask", "on_r
 
 _IN_FLIGHT = 2
 """Parts a slot of an engine at the most, one at work and one waiting: no scheduler ever sees the whole list."""
+_GRACE = 2.0
+"""Time in seconds that is waited at the end for what is under way."""
 _RETRIES = 2
 """Times that an engine tries a part again that failed on one of its workers."""
 
@@ -144,8 +147,9 @@ def on_this_machine(run: Run, parts: Iterable[int], jobs: int) -> Generator[Part
                 yield result
     finally:
         children.stop()
-        for thread in threads:
-            thread.join()
+        until = time.monotonic() + _GRACE
+        for thread in threads:  # one may be waiting for a store that fails, and ends with this process then
+            thread.join(max(0.0, until - time.monotonic()))
 
 
 def on_dask(run: Run, parts: Iterable[int], address: str) -> Generator[PartResult | PartFailed, None, None]:
