@@ -27,6 +27,7 @@ from systems import needs_proc, needs_signals
 
 pytest.importorskip("obstore")
 pytest.importorskip("pyarrow")
+pytest.importorskip("moto")
 
 TESTS = Path(__file__).parent
 POISON = """
