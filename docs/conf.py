@@ -50,7 +50,7 @@ numpydoc_xref_param_type = False
 # names that annotations use for plain types.
 nitpicky = True
 nitpick_ignore_regex = [
-    ("py:.*", r"(numpy|np|npt|PIL|collections|pathlib|typing|os|io)(\..*)?"),
+    ("py:.*", r"(numpy|np|npt|pyarrow|PIL|collections|pathlib|typing|os|io)(\..*)?"),
     (
         "py:.*",
         r"(NDArray|ArrayLike|Path|Sequence|Mapping|Iterable|Callable|Any|Literal|PathLike|BinaryIO|(.*\.)?Image)",

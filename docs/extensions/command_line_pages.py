@@ -24,15 +24,26 @@ def setup(app: Sphinx) -> dict[str, bool]:
 def _write_pages(app: Sphinx) -> None:
     folder = Path(app.srcdir) / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    group: Any = typer.main.get_command(application())
+    commands = _commands(typer.main.get_command(application()))
     for old in folder.glob("*.md"):
-        if old.stem not in group.commands:
+        if old.stem not in [name.replace(" ", "-") for name in commands]:
             old.unlink()
-    for name, command in group.commands.items():
-        path, text = folder / f"{name}.md", _page(name, command)
+    for name, command in commands.items():
+        path, text = folder / f"{name.replace(' ', '-')}.md", _page(name, command)
         # Sphinx reads a page again when its date changes.
         if not path.exists() or path.read_text() != text:
             path.write_text(text)
+
+
+def _commands(group: Any) -> dict[str, Any]:
+    """All commands by name, those of a group within the group with both names."""
+    found: dict[str, Any] = {}
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            found |= {f"{name} {inner}": each for inner, each in _commands(command).items()}
+        else:
+            found[name] = command
+    return found
 
 
 def _page(name: str, command: Any) -> str:

@@ -1,3 +1,4 @@
+from . import batch as batch
 from . import units as units
 from .applications.depth import Depth as Depth
 from .applications.depth import depth as depth

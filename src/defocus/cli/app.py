@@ -14,7 +14,10 @@ __all__ = ["application", "main"]
 
 
 class _Command(NamedTuple):
-    """Where a command is: a module beside this, its function, and the examples that its help ends with."""
+    """Where a command is: a module beside this, its function, and the examples that its help ends with.
+
+    Without examples the function returns a group of commands.
+    """
 
     module: str
     function: str = "command"
@@ -33,6 +36,7 @@ _COMMANDS = {
     "train": _Command("train", "train_command", "TRAIN_EXAMPLES"),
     "benchmark": _Command("benchmark"),
     "study": _Command("train", "study_command", "STUDY_EXAMPLES"),
+    "batch": _Command("batch", "application", ""),
 }
 
 
@@ -99,5 +103,9 @@ def application(only: str | None = None) -> "typer.Typer":
     for name in [only] if only in _COMMANDS else _COMMANDS:
         command = _COMMANDS[name]
         module = import_module(f"defocus.cli.{command.module}")
-        app.command(name, epilog=getattr(module, command.examples))(getattr(module, command.function))
+        function = getattr(module, command.function)
+        if command.examples:
+            app.command(name, epilog=getattr(module, command.examples))(function)
+        else:
+            app.add_typer(function(), name=name, help=(module.__doc__ or "").partition(": ")[2].strip().capitalize())
     return app

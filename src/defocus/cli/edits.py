@@ -6,9 +6,9 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from defocus.cli.batch import Result
 from defocus.cli.files import with_ending
 from defocus.cli.options import EditFormat
+from defocus.cli.photographs import Result
 from defocus.cli.up_to_date import ANY_SUFFIX
 
 if TYPE_CHECKING:  # numpy must not load for --help

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import typer
 
-from defocus.cli.batch import Result, Task, names_a_file, process_photographs
 from defocus.cli.options import EXIT_CODES, EditFormat, EditFormatOption, Options, Quality, shares_options
+from defocus.cli.photographs import Result, Task, names_a_file, process_photographs
 
 if TYPE_CHECKING:  # numpy must not load for --help
     from defocus.maps.map_strips import MapStrips

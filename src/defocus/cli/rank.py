@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from defocus.cli.batch import Result, Task, process_photographs
+from defocus.cli.batch import rank_run, run_to_rank
 from defocus.cli.options import EXIT_CODES, Options, shares_options
+from defocus.cli.photographs import Result, Task, process_photographs
 from defocus.cli.terminal import printable, say
 from defocus.errors import ParameterError
 
@@ -48,6 +49,8 @@ defocus rank shoot/ --page shoot.defocus.html
 defocus rank shoot/ --fast --write-xmp
 
 defocus rank shoot/ --fast --move-below 0.1 --copy-best 20 --dry-run
+
+defocus rank s3://results/run1 --top 1000
 
 {EXIT_CODES}"""
 TILES_PER_PAGE = 40
@@ -170,7 +173,8 @@ def command(
     and how much of the frame can be read at all. Photographs without any detail
     come last. Maps that defocus estimate left beside the photographs are used
     where they still belong to them. The photographs' own files are never changed;
-    only --move-below moves them, and nothing is ever overwritten.
+    only --move-below moves them, and nothing is ever overwritten. A run of
+    `defocus batch` is ranked by its rows, with --top, --csv and --json.
     """
     # Here, not above: --help must not wait for numpy.
     from defocus.applications.rank import rank
@@ -178,6 +182,29 @@ def command(
     from defocus.cli.messages import error_message
     from defocus.culling.stars import parse_steps
 
+    run = run_to_rank(
+        options.photos,
+        {
+            "--by": by,
+            "--subject": subject,
+            "--threshold": threshold != 1.0,
+            "--at": at,
+            "--fast": fast,
+            "--sheet": sheet,
+            "--page": page,
+            "--write-xmp": write_xmp,
+            "--move-below": move_below is not None,
+            "--copy-best": copy_best,
+            "--dry-run": dry_run,
+            "--map": options.map_file,
+            "--method": options.method != "pyramid",
+            "--max-megapixels": options.max_megapixels,
+            "--strict": options.strict,
+        },
+    )
+    if run is not None:
+        rank_run(run, top=top, csv_file=csv_file, as_json=options.as_json, quiet=options.quiet)
+        return
     order: By = "subject" if by == "subject" or (by is None and subject is not None) else "frame"
     try:
         _check_method(options.method)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import typer
 
-from defocus.cli.batch import Result, Task, names_a_file, process_photographs
 from defocus.cli.files import MaskNaming, mask_ending, with_ending
 from defocus.cli.options import EXIT_CODES, Options, shares_options
+from defocus.cli.photographs import Result, Task, names_a_file, process_photographs
 from defocus.errors import DefocusError
 
 if TYPE_CHECKING:  # numpy must not load for --help

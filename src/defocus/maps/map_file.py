@@ -7,20 +7,23 @@ reduced: saved at 1/N of the width and height, and enlarged again when it is rea
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import struct
+import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from defocus.errors import MapFileError, ParameterError
+from defocus.errors import DefocusError, MapFileError, ParameterError
 from defocus.maps.map_tiff import COMPACT_PAGES, DEPTH_PAGES, LOSSLESS_PAGES, PAGE_NAME, Precision, write_map_tiff
 from defocus.maps.motion import Motion
 from defocus.photograph.source import available_memory, open_file
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
     from defocus.maps.defocus_map import DefocusMap
     from defocus.maps.map_strips import MapStrips
 
-__all__ = ["MapDescription", "Precision", "describe", "load", "load_saved", "save_map"]
+__all__ = ["MapDescription", "Precision", "describe", "load", "load_saved", "map_bytes", "metadata_of", "save_map"]
 
 _SUFFIXES = (".tiff", ".tif", ".npy", ".npz", ".exr", ".png")
 """Suffixes of the formats that a map can be saved in."""
@@ -189,11 +192,73 @@ def _about(strips: MapStrips, precision: Precision, reduced: int) -> str:
 
 
 def _write_tiff(target: Path, strips: MapStrips, precision: Precision, reduced: int) -> None:
+    with atomic_write(target) as file:
+        _write_pages(target.parent, file, strips, precision, reduced)
+
+
+def _write_pages(folder: Path, file: BinaryIO, strips: MapStrips, precision: Precision, reduced: int) -> None:
     # After a space: else tifffile takes the description, with its "shape", for one of its own.
     description = f" {_about(strips, precision, reduced)}"
     tag = (TIFF_TAG, "s", 0, _provenance_of(strips, precision, reduced).to_json(), True)
-    with atomic_write(target) as file:
-        write_map_tiff(target, file, strips, description=description, tags=[tag], precision=precision, reduced=reduced)
+    write_map_tiff(folder, file, strips, description=description, tags=[tag], precision=precision, reduced=reduced)
+
+
+def map_bytes(defocus_map: DefocusMap | MapStrips, *, precision: Precision = "compact", reduced: int = 1) -> bytes:
+    """Return the contents of the TIFF that `save_map` would write, for storage that is no file system.
+
+    Parameters
+    ----------
+    defocus_map, precision, reduced : as for `save_map`.
+
+    Raises
+    ------
+    MapFileError
+        If the map's metadata are not JSON, or the disk is full that takes a large map for a while.
+
+    Examples
+    --------
+    >>> import defocus
+    >>> defocus_map = defocus.estimate(np.random.default_rng(0).random((64, 64)), method="zhuo2011")
+    >>> contents = map_bytes(defocus_map, reduced=4)
+    >>> contents[:2]
+    b'II'
+    """
+    from defocus.maps.map_strips import MapStrips
+
+    strips = defocus_map if isinstance(defocus_map, MapStrips) else MapStrips.of(defocus_map)
+    file = io.BytesIO()
+    try:
+        _write_pages(Path(tempfile.gettempdir()), file, strips, precision, reduced)
+    except OSError as error:
+        raise MapFileError(f"Cannot write the map: {error.strerror or error}.") from error
+    return file.getvalue()
+
+
+def metadata_of(file: BinaryIO) -> Mapping[str, Any] | None:
+    """Return the metadata of a map from the start of its file, or None where it is no map that this package wrote.
+
+    Parameters
+    ----------
+    file : open for reading as binary, seekable; a few pieces of it are read, nearly always its first 16 KB alone.
+
+    Examples
+    --------
+    >>> import defocus
+    >>> defocus_map = defocus.estimate(np.random.default_rng(0).random((64, 64)), method="zhuo2011")
+    >>> metadata_of(io.BytesIO(map_bytes(defocus_map)))["device"]
+    'cpu'
+    """
+    try:
+        with tifffile.TiffFile(file) as tiff:
+            page = tiff.pages.first
+            assert isinstance(page, tifffile.TiffPage)
+            return _description(page, Path("the map")).metadata
+    except (MapFileError, tifffile.TiffFileError):
+        return None
+    except DefocusError:  # of what the file is read from
+        raise
+    except (LookupError, ValueError, TypeError, struct.error):
+        return None
 
 
 def _planes(defocus_map: DefocusMap) -> dict[str, NDArray[Any]]:

@@ -65,7 +65,7 @@ _CLASSIC_TIFF_BYTES = 2**32 - 2**26
 
 
 def write_map_tiff(
-    target: Path,
+    folder: Path,
     file: BinaryIO,
     strips: MapStrips,
     *,
@@ -78,7 +78,7 @@ def write_map_tiff(
 
     Parameters
     ----------
-    target : path whose folder takes the temporary file.
+    folder : folder that takes the temporary file.
     file : binary file, open for reading and writing, empty.
     strips : the map.
     description : description of the first page, ASCII.
@@ -97,7 +97,7 @@ def write_map_tiff(
     height, width = (-(-side // reduced) for side in strips.shape)
     exact = precision == "lossless"
     large = height * width > _LARGE
-    with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY, dir=str(target.parent)) as temporary:
+    with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY, dir=str(folder)) as temporary:
         spool = cast(BinaryIO, temporary)
 
         def plane(encoding: _Encoding, of_sigma: bool = False) -> _Plane:

@@ -20,7 +20,7 @@ from typing import Any, TypeVar, cast
 from defocus.errors import DefocusError
 from defocus.runtime.cores import available_cores, limited_cores
 
-__all__ = ["Worker", "WorkerLost", "run", "run_in_order", "terminable"]
+__all__ = ["Worker", "WorkerLost", "run", "run_in_order", "terminable", "worker_lost"]
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -329,7 +329,21 @@ def _lost(process: SpawnProcess) -> WorkerLost:
     """Return the error for a process whose pipe has ended."""
     process.kill()  # changes nothing where it is ending already
     process.join()
-    code = process.exitcode
+    return worker_lost(process.exitcode)
+
+
+def worker_lost(code: int | None) -> WorkerLost:
+    """Return the error for a process that ended while it worked on a photograph.
+
+    Parameters
+    ----------
+    code : exit code of the process; below 0 the number of the signal that ended it.
+
+    Examples
+    --------
+    >>> print(worker_lost(1))
+    its process ended with code 1 (a fault in defocus: please report it).
+    """
     if code == -9:  # SIGKILL, which not every system has
         return WorkerLost("the system ended its process, most likely for want of memory: make the photograph smaller.")
     how = f"by {signal.Signals(-code).name}" if code is not None and code < 0 else f"with code {code}"
