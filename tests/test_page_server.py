@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import socket
 import threading
 import time
@@ -310,6 +311,16 @@ def test_names_are_told_as_text(server):
     assert [each["name"] for each in told["photographs"]] == ["a.jpg", "<b onload=x>.png", "c.jpg"]
     _, headers, _ = server.ask("/api/photographs")
     assert headers["content-type"] == "application/json"
+
+
+def test_a_name_that_is_not_utf_8_costs_nobody_the_page(tmp_path):
+    path = tmp_path / os.fsdecode(b"caf\xe9.png")
+    Image.fromarray(picture()).save(path)
+    with running([path], tmp_path / "out") as server:
+        status, told = server.ready()
+        assert (status, told["name"]) == (200, path.name)
+        assert server.json("/api/photographs")[1]["photographs"][0]["name"] == path.name
+        assert server.export(kind="mask")["name"] == f"{path.stem}.defocus.mask.png"
 
 
 def test_a_photograph_that_fails_costs_only_itself(server):
