@@ -208,7 +208,8 @@ class Shoot:
                     raise PhotographError(shown.error)
                 self._ask(index)
                 return None
-        told, painted = self.page(index).info(), self.strokes(index)
+        told = self.page(index).info()
+        painted = self.strokes(index) if told["unit"] == "px" else None
         size = told["width"], told["height"]
         strokes = [] if painted is None else json.loads(painted.scaled(size).to_json())["strokes"]
         return {**self.state(index), **told, "warnings": list(shown.warnings), "strokes": strokes}
@@ -280,7 +281,8 @@ class Shoot:
         NotReadyError
             If it is not there yet.
         """
-        found, strokes = self._load(index), self.strokes(index)
+        found = self._load(index)
+        strokes = self.strokes(index) if found.unit == "px" else None
         return found if strokes is None else corrected(self.photograph(index).in_srgb(), found, strokes)
 
     def _load(self, index: int) -> DefocusMap:
@@ -297,7 +299,8 @@ class Shoot:
         return PagePhotograph.of(self.photograph(index), found, name=shown.path.name, seconds=shown.seconds)
 
     def _painted_page(self, index: int) -> PagePhotograph:
-        page, strokes = self._page(index), self.strokes(index)
+        page = self._page(index)
+        strokes = self.strokes(index) if page.defocus_map.unit == "px" else None  # a score is no blur to correct
         return page if strokes is None else page.with_strokes(strokes)
 
     # ---- strokes ----
