@@ -422,7 +422,7 @@ class _Rank(Task):
 
         name = "photograph" if photograph.path is None else photograph.path.name
         shown = PagePhotograph.of(photograph, defocus_map, name=name, longest=_PAGE_SIDE)
-        more = {"in_focus": figures.in_focus, "words": why(figures)}
+        more = {"in_focus": figures.in_focus, "words": why(figures), "shaken": figures.shaken}
         return held(shown, more | ({} if look is None else {"look": {"x": look.x, "y": look.y}}))
 
     def line(self, record: dict[str, Any]) -> None:

@@ -87,8 +87,8 @@ def held(shown: PagePhotograph, more: Mapping[str, Any] | None = None) -> dict[s
     Parameters
     ----------
     shown : the photograph and its map.
-    more : further figures that the list of several photographs shows: "in_focus" (0..1), "words", "motion", "time", and
-        "look", the x and y (fractions of the frame) where two photographs are compared first.
+    more : further figures that the list of several photographs shows: "in_focus" (0..1), "words", "motion", "shaken",
+        "time", and "look", the x and y (fractions of the frame) where two photographs are compared first.
 
     Examples
     --------

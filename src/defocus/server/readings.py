@@ -71,7 +71,7 @@ class Reading:
 
     Attributes
     ----------
-    about : what the page is told of it: width, height, in_focus, words, motion, look, rating.
+    about : what the page is told of it: width, height, in_focus, words, motion, shaken, look, rating.
     error : why it failed, or "".
     is_output : whether this package wrote it, so that it is no photograph.
     warnings : about the photograph.
@@ -148,6 +148,7 @@ def _about(size: tuple[int, int], defocus_map: DefocusMap, measured: Sharpness |
         "in_focus": None if measured is None else measured.in_focus,
         "words": "" if measured is None else why(measured),
         "motion": motion or None,
+        "shaken": None if measured is None else measured.shaken,
     }
 
 
