@@ -319,6 +319,27 @@ def test_what_was_shaken_comes_last(tmp_path, chromium):
     watched.page.close()
 
 
+def test_frames_side_by_side_are_shown_alike_whatever_is_written_below(tmp_path, chromium):
+    figures = [
+        {"name": "a", "in_focus": 0.9, "words": "much", "look": {"x": 0.9, "y": 0.9}},
+        {"name": "b", "in_focus": 0.5, "words": "a great many words " * 12, "look": None},
+    ]
+    page = Watched(chromium, shoot_of(tmp_path, figures)).page
+    for _ in figures:
+        page.keyboard.press("Space")
+        page.keyboard.press("ArrowRight")
+    page.keyboard.press("c")
+    page.wait_for_selector(".pane")
+    for key in "0z":
+        page.keyboard.press(key)
+        page.wait_for_timeout(700)
+        a, b = (pane.screenshot() for pane in page.locator(".pane canvas").all())
+        a, b = (np.asarray(Image.open(io.BytesIO(shot)).convert("RGB")).astype(float) for shot in (a, b))
+        assert a.shape == b.shape
+        assert np.abs(a - b)[5:-5, 5:-5].mean() < 2
+    page.close()
+
+
 def test_arrow_keys_go_to_the_frame_above_and_below(tmp_path, chromium):
     bursts = [{"name": str(k), "in_focus": 1 - k / 100, **({"burst": 1} if k < 2 else {})} for k in range(12)]
     page = Watched(chromium, shoot_of(tmp_path, bursts)).page

@@ -320,7 +320,8 @@ export class Comparison {
   }
 
   draw() {
-    for (const pane of this.panes) pane.draw(this.zoom, this.shift);
+    const look = this.panes.find(pane => pane.frame.look)?.frame.look; // where a frame itself tells nothing
+    for (const pane of this.panes) pane.draw(this.zoom, this.shift, look);
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.panes.forEach(pane => pane.askForDetail().catch(error => pane.say(error.message))), AT_REST);
   }
@@ -366,12 +367,12 @@ class Pane {
     return Math.min(this.canvas.clientWidth * devicePixelRatio / this.size[0], this.canvas.clientHeight * devicePixelRatio / this.size[1]);
   }
 
-  draw(zoom, shift) {
+  draw(zoom, shift, look) {
     if (!this.picture) return;
     const {canvas} = this, [width, height] = this.size, used = zoom ?? this.fitting();
     canvas.width = Math.round(canvas.clientWidth * devicePixelRatio);
     canvas.height = Math.round(canvas.clientHeight * devicePixelRatio);
-    const [u, v] = zoom === null ? [0.5, 0.5] : [this.frame.look?.x ?? 0.5, this.frame.look?.y ?? 0.5];
+    const [u, v] = zoom === null ? [0.5, 0.5] : [(this.frame.look ?? look)?.x ?? 0.5, (this.frame.look ?? look)?.y ?? 0.5];
     const middle = [u * width + shift[0], v * height + shift[1]];
     this.box = [
       middle[0] - canvas.width / 2 / used, middle[1] - canvas.height / 2 / used,
