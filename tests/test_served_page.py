@@ -320,6 +320,14 @@ def test_layers_have_the_focus_that_was_chosen_and_the_page_says_where_they_are(
     assert "The depth is relative" in page.inner_text("#exported")
 
 
+def test_a_shoot_can_be_put_in_the_order_it_was_taken_in(opened):
+    page = opened.page
+    until(page, "[...document.querySelectorAll('.frame .words')].every(e => e.textContent.includes('in focus'))")
+    page.select_option("#order", "time")
+    assert page.locator(".frame .name").all_inner_texts() == list(NAMES)
+    page.select_option("#order", "best")
+
+
 def test_a_page_without_its_token_says_what_to_do(chromium, address):
     page = chromium.new_page()
     page.goto(address.partition("#")[0])

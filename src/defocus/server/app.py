@@ -37,7 +37,7 @@ Endpoint = Callable[[Request], Response]
 
 
 class _Told(JSONResponse):
-    """An answer in JSON, also where a file's name is not in UTF-8: browsers show its strange bytes as a sign for them."""
+    """An answer in JSON, also where a file's name is not in UTF-8."""
 
     def render(self, content: Any) -> bytes:
         """Return the answer's bytes, all of them ASCII."""

@@ -187,6 +187,8 @@ class Shoot:
         line["has_map"] = shown.map_file is not None
         if shown.error:
             line["error"] = shown.error
+        if shown.warnings:
+            line["warnings"] = shown.warnings
         if shown.burst is not None:
             line["burst"] = shown.burst
         if shown.shot is not None and shown.shot.taken is not None:
@@ -212,7 +214,7 @@ class Shoot:
         painted = self.strokes(index) if told["unit"] == "px" else None
         size = told["width"], told["height"]
         strokes = [] if painted is None else json.loads(painted.scaled(size).to_json())["strokes"]
-        return {**self.state(index), **told, "warnings": list(shown.warnings), "strokes": strokes}
+        return {**self.state(index), **told, "strokes": strokes}
 
     def rate(self, index: int, stars: int) -> None:
         """Write the rating of a photograph into its sidecar.

@@ -225,7 +225,7 @@ async function partsOf(index, wanted) {
 function factsInWords() {
   const facts = [`${info.width} × ${info.height} px, read by ${info.method}`];
   if (info.seconds) facts.push(`in ${info.seconds.toFixed(1)} s`);
-  return `${facts.join(' ')}.${info.motion ? ` Movement: ${info.motion}.` : ''}`;
+  return [`${facts.join(' ')}.`, info.motion ? `Movement: ${info.motion}.` : '', ...info.warnings ?? []].filter(Boolean).join(' ');
 }
 
 function drawLegend() {

@@ -101,7 +101,7 @@ export class Grid {
       && !(hideShaken && frame.motion));
     const by = {
       best: (a, b) => sharpest(b) - sharpest(a) || a.index - b.index,
-      time: (a, b) => (a.time ?? '').localeCompare(b.time ?? '') || a.index - b.index,
+      time: (a, b) => (a.time ?? Number.MAX_VALUE) - (b.time ?? Number.MAX_VALUE) || a.index - b.index, // unknown times last
       name: (a, b) => a.name.localeCompare(b.name, undefined, {numeric: true}),
     }[order];
     const sorted = [...kept].sort(by), bursts = new Map();
@@ -235,7 +235,7 @@ function inWords(frame) {
   if (frame.state === 'failed') return frame.error;
   if (frame.state !== 'done') return frame.state === 'reading' ? 'reading …' : 'waiting';
   const share = frame.in_focus === null || frame.in_focus === undefined ? '' : `${Math.round(100 * frame.in_focus)} % in focus`;
-  return [frame.motion && !frame.shaken ? 'moved' : '', frame.words || share].filter(Boolean).join('; ');
+  return [frame.motion && !frame.shaken ? 'moved' : '', frame.words || share, ...frame.warnings ?? []].filter(Boolean).join('; ');
 }
 
 // Two to four photographs side by side, moved together. The first is the champion and stays where it is.
