@@ -525,6 +525,9 @@ def test_strokes_in_px_leave_a_score_as_it_is(tmp_path):
         status, told = server.ready()
         assert (status, told["unit"], told["strokes"]) == (200, "score", [])
         assert server.export(kind="map")["name"] == "a.defocus.tiff"  # not "painted"
+        status, refused = server.post("/api/photographs/0/strokes", {"strokes": []})
+        assert (status, "is a score" in refused["error"]) == (400, True)
+    assert (tmp_path / "a.defocus.strokes.json").exists()
 
 
 # ---- maps ----

@@ -338,11 +338,14 @@ class Shoot:
         Raises
         ------
         ParameterError
-            If they are no strokes.
+            If they are no strokes, or the map is a score.
         MapFileError
             If the file beside the photograph holds anything else, or cannot be written.
         """
-        size = self._page(index).size
+        page = self._page(index)
+        if page.defocus_map.unit != "px":
+            raise ParameterError(f"The map of {page.defocus_map.method} is a score: only sigma in px can be corrected.")
+        size = page.size
         try:
             painted = Strokes.of(strokes, size)
         except (KeyError, TypeError, ValueError, OverflowError) as error:

@@ -493,6 +493,7 @@ function resize(whole) {
 // ---- brush ----
 
 function chooseBrush(kind) {
+  if (info?.unit !== 'px') return; // a score has no blur to correct
   brush.kind = kind || null;
   if (kind === 'like') brush.place = brush.placed ? brush.place : null;
   document.querySelector(`input[name=brush][value="${kind}"]`).checked = true;
