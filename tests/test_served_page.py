@@ -5,7 +5,6 @@ import json
 import re
 import subprocess
 import sys
-import urllib.request
 
 import numpy as np
 import pytest
@@ -164,26 +163,6 @@ def test_the_viewer_of_the_served_page_leaves_nobody_out(opened):
     show(opened.page, NAMES[0])
     found = Axe().run(opened.page)
     assert found.violations_count == 0, found.generate_report()
-
-
-def test_list_and_focus_stay_where_they_are_while_photographs_are_read(opened, address):
-    page = opened.page
-    page.set_viewport_size({"width": 420, "height": 400})
-    frame(page, NAMES[0]).focus()
-    page.evaluate("document.getElementById('shoot').scrollTop = 5000")
-    before = page.evaluate("document.getElementById('shoot').scrollTop")
-    assert before > 100
-    ask(address, f"{page.evaluate('document.activeElement.index')}/rating", {"rating": 2})  # something new
-    until(page, "document.activeElement.querySelector('.stars').textContent === '★★'")
-    assert page.evaluate("document.getElementById('shoot').scrollTop") == before
-
-
-def ask(address, path, value):
-    base, token = address.split("/#")
-    headers = {"X-Defocus-Token": token, "Content-Type": "application/json"}
-    request = urllib.request.Request(f"{base}/api/photographs/{path}", json.dumps(value).encode(), headers)
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        return json.load(answer)
 
 
 def without_statuses(watched, *statuses):
