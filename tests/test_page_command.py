@@ -251,6 +251,17 @@ def test_what_cannot_be_shown_is_told(tmp_path, run):
     assert "name photographs or folders" in " ".join(err.replace("│", " ").split())
 
 
+def test_what_a_damaged_photograph_lacks_is_told_on_the_page(photo, start, tmp_path):
+    photo.write_bytes(photo.read_bytes()[: photo.stat().st_size // 2])
+    process = start(photo, "--no-browser", *FAST)
+    base, token = address(process)
+    wait_for(lambda: has_map(base, token), 60)
+    assert ask(base, token, "photographs/0/preview.jpg")[0] == 200
+    told = json.loads(ask(base, token, "photographs")[1])["photographs"][0]
+    assert told["warnings"][0].startswith("a.jpg is cut short")
+    assert "cut short" not in (tmp_path / "stderr").read_text()
+
+
 def test_a_shoot_is_read_quickly_first_and_its_outputs_are_left_out(tmp_path, start, run):
     for number in range(3):
         part = data.astronaut()[40 * number : 40 * number + 240, :320]

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import socket
 import threading
 import time
@@ -17,6 +18,7 @@ from skimage import data
 
 import defocus
 from defocus.estimation import find_parameters, map_recipe
+from defocus.maps.strokes import Stroke, Strokes
 from defocus.methods.registry import find_method
 from defocus.photograph import read_photograph
 from defocus.provenance import read_provenance
@@ -86,9 +88,9 @@ class Server:
 
 
 @contextmanager
-def running(photographs, exports, **settings):
+def running(photographs, exports, method=METHOD, **settings):
     """Serve photographs, in a thread of this process."""
-    method = find_method(METHOD)
+    method = find_method(method)
     there, address = threading.Event(), []
 
     def started(told, opened):
@@ -312,6 +314,16 @@ def test_names_are_told_as_text(server):
     assert headers["content-type"] == "application/json"
 
 
+def test_a_name_that_is_not_utf_8_costs_nobody_the_page(tmp_path):
+    path = tmp_path / os.fsdecode(b"caf\xe9.png")
+    Image.fromarray(picture()).save(path)
+    with running([path], tmp_path / "out") as server:
+        status, told = server.ready()
+        assert (status, told["name"]) == (200, path.name)
+        assert server.json("/api/photographs")[1]["photographs"][0]["name"] == path.name
+        assert server.export(kind="mask")["name"] == f"{path.stem}.defocus.mask.png"
+
+
 def test_a_photograph_that_fails_costs_only_itself(server):
     assert server.ready(1)[0] == 200
     status, told = server.ready(2)
@@ -453,7 +465,8 @@ def test_exports_say_what_they_were_made_from(server, folder):
         {}, {"kind": "../../etc/passwd"}, {"kind": ["mask"]}, {"kind": "mask", "threshold": -1},
         {"kind": "mask", "threshold": "1"}, {"kind": "mask", "threshold": True}, {"kind": "mask", "grow": 1e9},
         {"kind": "mask", "convention": "../x"}, {"kind": "mask", "name": "evil.png"}, {"kind": "map", "format": "exe"},
-        {"kind": "refocused", "amount": 1}, {"kind": "refocused", "amount": 3, "focus": [1.5, 2]},
+        {"kind": "refocused", "amount": 1}, {"kind": "layers", "amount": 1},
+        {"kind": "refocused", "amount": 3, "focus": [1.5, 2]},
         {"kind": "refocused", "amount": 3, "focus": [10**6, 2]}, {"kind": "refocused", "amount": 3, "aperture": "x"},
         {"kind": "refocused", "amount": 3, "focus": {"x": 1}}, {"kind": "cutout", "feather": 1e308},
     ],
@@ -502,6 +515,19 @@ def test_a_file_of_strokes_that_is_not_understood_stays(server, folder):
     assert server.post("/api/photographs/0/strokes", {"strokes": strokes})[0] == 422
     assert (folder / "a.defocus.strokes.json").read_text() == "somebody's own"
     (folder / "a.defocus.strokes.json").unlink()
+
+
+def test_strokes_in_px_leave_a_score_as_it_is(tmp_path):
+    path = tmp_path / "a.png"
+    Image.fromarray(picture()[:, 100:200]).save(path)
+    Strokes((Stroke("sharp", ((10.0, 12.0),), 4.0),), (100, 240)).save(tmp_path / "a.defocus.strokes.json")
+    with running([path], tmp_path / "out", method="shi2014") as server:
+        status, told = server.ready()
+        assert (status, told["unit"], told["strokes"]) == (200, "score", [])
+        assert server.export(kind="map")["name"] == "a.defocus.tiff"  # not "painted"
+        status, refused = server.post("/api/photographs/0/strokes", {"strokes": []})
+        assert (status, "is a score" in refused["error"]) == (400, True)
+    assert (tmp_path / "a.defocus.strokes.json").exists()
 
 
 # ---- maps ----

@@ -239,6 +239,7 @@ def test_without_webgl_it_still_shows_everything_but_the_surface(launch, saved):
     watched.page.keyboard.press("5")
     watched.page.wait_for_timeout(300)
     assert "no WebGL" in watched.page.inner_text("#busy")
+    assert watched.page.locator("#view").is_visible()  # as before
     assert [error for error in watched.errors if "WebGL" not in error] == []
 
 
@@ -311,6 +312,62 @@ def test_rank_writes_a_page_of_several_photographs(tmp_path, run, chromium):
         watched.page.close()
     code, _, err = run("rank", tmp_path, "--page", page, "--at", "100")
     assert (code, "at their own size" in " ".join(err.replace("│", " ").split())) == (2, True)  # it may be wrapped
+
+
+def shoot_of(tmp_path, figures):
+    """A page of one photograph many times, with other figures each time."""
+    shown = PagePhotograph.of(defocus.Photograph(PHOTO[::4, ::4]), defocus.estimate(PHOTO[::4, ::4]), name="a")
+    one = held(shown)
+    frames = [{**one, "info": {**one["info"], **more}} for more in figures]
+    (tmp_path / "shoot.html").write_bytes(page_of(frames, "shoot"))
+    return (tmp_path / "shoot.html").as_uri()
+
+
+def test_what_was_shaken_comes_last(tmp_path, chromium):
+    figures = [
+        {"name": "nothing", "in_focus": None}, {"name": "shaken", "in_focus": 0.9, "shaken": True},
+        {"name": "little", "in_focus": 0.2, "shaken": False}, {"name": "much", "in_focus": 0.8},
+    ]  # fmt: skip
+    watched = Watched(chromium, shoot_of(tmp_path, figures))
+    assert watched.page.locator(".frame .name").all_inner_texts() == ["much", "little", "shaken", "nothing"]
+    watched.page.close()
+
+
+def test_frames_side_by_side_are_shown_alike_whatever_is_written_below(tmp_path, chromium):
+    figures = [
+        {"name": "a", "in_focus": 0.9, "words": "much", "look": {"x": 0.9, "y": 0.9}},
+        {"name": "b", "in_focus": 0.5, "words": "a great many words " * 12, "look": None},
+    ]
+    page = Watched(chromium, shoot_of(tmp_path, figures)).page
+    for _ in figures:
+        page.keyboard.press("Space")
+        page.keyboard.press("ArrowRight")
+    page.keyboard.press("c")
+    page.wait_for_selector(".pane")
+    for key in "0z":
+        page.keyboard.press(key)
+        page.wait_for_timeout(700)
+        a, b = (pane.screenshot() for pane in page.locator(".pane canvas").all())
+        a, b = (np.asarray(Image.open(io.BytesIO(shot)).convert("RGB")).astype(float) for shot in (a, b))
+        assert a.shape == b.shape
+        assert np.abs(a - b)[5:-5, 5:-5].mean() < 2
+    page.close()
+
+
+def test_arrow_keys_go_to_the_frame_above_and_below(tmp_path, chromium):
+    bursts = [{"name": str(k), "in_focus": 1 - k / 100, **({"burst": 1} if k < 2 else {})} for k in range(12)]
+    page = Watched(chromium, shoot_of(tmp_path, bursts)).page
+    place = "[document.activeElement.offsetLeft, document.activeElement.offsetTop]"
+    page.locator(".frame").nth(3).focus()
+    left, top = page.evaluate(place)
+    page.keyboard.press("ArrowDown")
+    assert page.evaluate(place)[0] == left
+    assert page.evaluate(place)[1] > top
+    page.keyboard.press("ArrowUp")
+    assert page.evaluate(place) == [left, top]
+    page.keyboard.press("ArrowUp")  # into the burst
+    assert page.inner_text(":focus .name") in "01"
+    page.close()
 
 
 def test_notebooks_show_a_map(map_of):

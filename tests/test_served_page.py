@@ -15,6 +15,7 @@ from skimage import data
 
 from browser import Watched, until
 from defocus.culling.sidecars import read_rating
+from waiting import wait_for
 
 NAMES = ("burst <1>.jpg", "burst <2>.jpg", "elsewhere.jpg")
 
@@ -162,6 +163,148 @@ def test_the_viewer_of_the_served_page_leaves_nobody_out(opened):
     show(opened.page, NAMES[0])
     found = Axe().run(opened.page)
     assert found.violations_count == 0, found.generate_report()
+
+
+def without_statuses(watched, *statuses):
+    """Leave out what the browser itself says of answers that the test has provoked."""
+    watched.errors[:] = [error for error in watched.errors if not any(f"status of {one}" in error for one in statuses)]
+
+
+def test_a_rating_that_cannot_be_kept_is_told_where_it_was_given(opened, shoot):
+    page = opened.page
+    sidecar = shoot / f"{NAMES[2]}.xmp"
+    before = sidecar.read_bytes() if sidecar.exists() else None
+    sidecar.write_text("no XMP at all")
+    frame(page, NAMES[2]).focus()
+    page.keyboard.press("3")
+    until(page, "document.getElementById('busy').textContent.includes('left as it is')")
+    assert page.locator("#busy").is_visible()
+    sidecar.unlink() if before is None else sidecar.write_bytes(before)
+    page.keyboard.press("3")
+    until(page, "document.getElementById('busy').textContent === ''")
+    without_statuses(opened, 409)
+
+
+def test_a_photograph_that_takes_long_never_comes_over_another(opened, shoot):
+    page, held = opened.page, []
+    show(page, NAMES[2])
+    page.keyboard.press("Escape")
+    index = frame(page, NAMES[1]).evaluate("cell => cell.index")
+    page.route(f"**/api/photographs/{index}", lambda route: held.append(route))
+    frame(page, NAMES[1]).click()
+    until(page, f"document.getElementById('name').textContent === {json.dumps(NAMES[1])}")
+    page.wait_for_timeout(500)
+    # Nothing of the photograph before is there to be painted on, or to be exported under the other's name.
+    assert not page.locator("#view").is_visible()
+    requests = len(opened.requests)
+    page.keyboard.press("s")
+    page.mouse.click(400, 400)
+    page.click("[data-export=mask]")
+    page.wait_for_timeout(500)
+    assert [url for url in opened.requests[requests:] if "export" in url or "strokes" in url] == []
+    page.keyboard.press("Escape")
+    show(page, NAMES[0])
+    facts = page.inner_text("#facts")
+    assert held
+    for route in held:
+        route.continue_()
+    page.wait_for_timeout(1500)
+    assert page.inner_text("#name") == NAMES[0]
+    assert page.title().startswith(NAMES[0])
+    assert (page.inner_text("#facts"), page.inner_text("#busy")) == (facts, "")
+    page.unroute_all()
+
+
+def test_strokes_are_kept_of_the_photograph_they_were_painted_on(opened, shoot):
+    page, held = opened.page, []
+    show(page, NAMES[2])
+    page.route("**/strokes", lambda route: held.append(route))
+    page.keyboard.press("d")
+    for x in (300, 350):  # the second while the first is being kept
+        page.mouse.click(x, 400)
+        page.wait_for_timeout(200)
+    page.keyboard.press("Escape")
+    show(page, NAMES[0])
+    held[0].continue_()
+    wait_for(lambda: page.wait_for_timeout(100) or len(held) == 2, 30)
+    held[1].continue_()
+    page.unroute("**/strokes")
+    path = shoot / "elsewhere.defocus.strokes.json"
+    wait_for(lambda: path.exists() and len(json.loads(path.read_text())["strokes"]) == 2, 30)
+    assert not (shoot / "burst <1>.defocus.strokes.json").exists()
+    page.keyboard.press("Escape")
+    show(page, NAMES[2])
+    assert "2 strokes" in page.inner_text("#painted")
+    page.click("#clear")
+    wait_for(lambda: not path.exists(), 30)
+
+
+def test_a_stroke_that_cannot_be_kept_is_taken_away_and_told(opened, shoot):
+    page = opened.page
+    show(page, NAMES[0])
+    assert page.locator("#undo").is_disabled()
+    (shoot / "burst <1>.defocus.strokes.json").write_text("somebody's own")
+    page.keyboard.press("d")
+    page.mouse.click(400, 400, button="right")  # paints nothing
+    page.wait_for_timeout(300)
+    assert page.inner_text("#busy") == ""
+    page.mouse.click(400, 400)
+    until(page, "document.getElementById('busy').textContent.includes('holds no strokes')")
+    assert "Solving" not in page.inner_text("#painted")
+    assert page.locator("#undo").is_disabled()
+    (shoot / "burst <1>.defocus.strokes.json").unlink()
+    without_statuses(opened, 422)
+
+
+def test_the_way_back_leads_to_where_one_was(opened):
+    page = opened.page
+    show(page, NAMES[2])
+    page.go_back()
+    page.wait_for_selector("#frames:visible")
+    frame(page, NAMES[0]).focus()
+    page.keyboard.press("c")
+    page.wait_for_selector(".pane")
+    page.keyboard.press("Escape")
+    assert page.evaluate("document.activeElement.querySelector('.name').textContent") == NAMES[0]
+
+
+def test_surfaces_of_several_photographs_do_not_mix(opened):
+    page, warnings = opened.page, []
+    page.on("console", lambda said: warnings.append(said.text) if "GL_INVALID" in said.text else None)
+    for name in NAMES[:2]:
+        show(page, name)
+        page.keyboard.press("5")
+        page.wait_for_selector("#solid:visible")
+        until(page, "document.getElementById('busy').textContent === ''")
+        page.focus("#solid")
+        page.mouse.move(400, 400)
+        page.mouse.down()
+        page.mouse.move(450, 400, steps=3)
+        page.mouse.up()
+        page.wait_for_timeout(500)
+        page.keyboard.press("Escape")
+    assert warnings == []
+
+
+def test_layers_have_the_focus_that_was_chosen_and_the_page_says_where_they_are(opened, shoot):
+    page = opened.page
+    show(page, NAMES[0])
+    page.keyboard.press("4")
+    page.mouse.click(400, 400)
+    with page.expect_request("**/export") as waiting:
+        page.click("[data-export=layers]")
+    assert waiting.value.post_data_json["focus"] is not None
+    until(page, "document.getElementById('exported').textContent.includes('into the folder exports')")
+    exported(page, shoot, "depth")
+    assert "The depth is relative" in page.inner_text("#exported")
+
+
+def test_a_shoot_can_be_put_in_the_order_it_was_taken_in(opened):
+    page = opened.page
+    until(page, "[...document.querySelectorAll('.frame .words')].every(e => e.textContent.includes('in focus'))")
+    page.select_option("#order", "time")
+    assert page.locator(".frame .name").all_inner_texts() == list(NAMES)
+    page.select_option("#order", "best")
 
 
 def test_a_page_without_its_token_says_what_to_do(chromium, address):

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import tempfile
+import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +15,7 @@ import typer
 
 from defocus.cli.options import Options, shares_options
 from defocus.cli.terminal import OutputClosedError, say
-from defocus.errors import ParameterError, WeightsError
+from defocus.errors import ParameterError, PhotographWarning, WeightsError
 
 EXAMPLES = """[bold]Examples[/bold]
 
@@ -122,6 +123,7 @@ def command(
             strict=options.strict,
             keep_maps=keep_maps,
         )
+        warnings.simplefilter("ignore", PhotographWarning)  # the page says them, beside the photograph
         try:
             serve(Shoot(photographs, folder, settings), port=port, open_browser=browser, started=started)
         except PortError as error:

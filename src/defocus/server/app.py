@@ -36,6 +36,14 @@ _JPEG, _WEBP = "image/jpeg", "image/webp"
 Endpoint = Callable[[Request], Response]
 
 
+class _Told(JSONResponse):
+    """An answer in JSON, also where a file's name is not in UTF-8."""
+
+    def render(self, content: Any) -> bytes:
+        """Return the answer's bytes, all of them ASCII."""
+        return json.dumps(content, allow_nan=False, separators=(",", ":")).encode("ascii")
+
+
 def application(shoot: Shoot) -> Starlette:
     """Return the application that answers the page; who may ask is up to `Guard`.
 
@@ -61,12 +69,12 @@ def application(shoot: Shoot) -> Starlette:
             await asyncio.sleep(_LOOK)
             if await request.is_disconnected():
                 break
-        return JSONResponse(await run_in_threadpool(shoot.overview))
+        return _Told(await run_in_threadpool(shoot.overview))
 
     def photograph(request: Request) -> Response:
         index = _index(request)
         info = shoot.info(index)
-        return JSONResponse(info) if info is not None else JSONResponse(shoot.state(index), 202)
+        return _Told(info) if info is not None else _Told(shoot.state(index), 202)
 
     def picture(request: Request) -> Response:
         index = _index(request)
@@ -122,7 +130,7 @@ def application(shoot: Shoot) -> Starlette:
                 raise HTTPException(400, "This is not JSON.") from error
             if not isinstance(wanted, dict):
                 raise HTTPException(400, "An object of JSON was expected.")
-            return JSONResponse(await run_in_threadpool(work, index, wanted))
+            return _Told(await run_in_threadpool(work, index, wanted))
 
         return endpoint
 
@@ -169,17 +177,17 @@ def _refused(_: Request, error: Exception) -> Response:
     sentence = error.detail
     if error.status_code in (404, 405) and sentence == HTTPStatus(error.status_code).phrase:
         sentence = "There is nothing here." if error.status_code == 404 else "This is not answered here."
-    return JSONResponse({"error": sentence}, error.status_code, headers=error.headers)
+    return _Told({"error": sentence}, error.status_code, headers=error.headers)
 
 
 def _failed(_: Request, error: Exception) -> Response:
     sentence = error_message(error)
     if isinstance(error, NotReadyError | SidecarError):
-        return JSONResponse({"error": sentence}, 409)
+        return _Told({"error": sentence}, 409)
     if isinstance(error, ParameterError):
-        return JSONResponse({"error": sentence}, 400)
+        return _Told({"error": sentence}, 400)
     if isinstance(error, DefocusError):
-        return JSONResponse({"error": sentence}, 422)
+        return _Told({"error": sentence}, 422)
     if not isinstance(error, OSError | MemoryError):
         say(f"Warning: {sentence}", error=True)
-    return JSONResponse({"error": sentence}, 500)
+    return _Told({"error": sentence}, 500)

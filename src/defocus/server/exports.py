@@ -174,11 +174,11 @@ def export(shoot: Shoot, index: int, wanted: Wanted) -> dict[str, Any]:
         if shoot.closing:
             raise NotReadyError("defocus is being ended, so nothing was exported.")
 
-    photograph, stem, strokes = shoot.photograph(index), shoot.stem(index), shoot.strokes_file(index)
+    photograph, stem, found = shoot.photograph(index), shoot.stem(index), shoot.defocus_map(index)
+    strokes = shoot.strokes_file(index) if found.unit == "px" else None
     recipe = dict(shoot.settings.recipe)
     if strokes is not None:
         recipe["strokes_sha256"] = hashlib.sha256(strokes.read_bytes()).hexdigest()
-    found = shoot.defocus_map(index)
     made = _KINDS[wanted.kind](_Order(shoot.path(index), photograph, found, wanted, go_on, painted=strokes is not None))
     prepare_folder(stem.parent)
     made_from = Provenance(made.kind, photograph.sha256, recipe, asdict(wanted))
@@ -276,6 +276,8 @@ def _magnified(order: _Order) -> NDArray[Any]:
 
 
 def _layers(order: _Order) -> _Made:
+    if order.wanted.amount <= 1 and order.wanted.focus is None:
+        raise ParameterError("As taken, there is no blur to lay over the photograph: open the aperture first.")
     blurred = _magnified(order)
     mask = blur_mask(
         order.photograph, order.found, threshold=order.wanted.threshold, moved=order.wanted.focus is not None

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from defocus.applications.rank import Sharpness, sharpness
-from defocus.cli.messages import error_message, warnings_about
+from defocus.cli.messages import error_message
 from defocus.culling.bursts import Shot, shot_of
 from defocus.culling.quick import QUICK_SIDE, quick_map, quick_sharpness
 from defocus.culling.sidecars import SidecarError, read_rating
@@ -100,9 +101,18 @@ def read(job: Job) -> Reading:
         except OutputError as error:
             return Reading(error=str(error), is_output=True)
         except Exception as error:  # one photograph must not cost the others
-            sentence = error_message(error).replace(str(job.path), job.path.name)  # the page names no folders
-            return Reading(error=sentence, warnings=warnings_about(job.path, caught))
-    return replace(found, warnings=warnings_about(job.path, caught), seconds=round(time.perf_counter() - start, 2))
+            return Reading(error=_without_folder(error_message(error), job.path), warnings=_said(job.path, caught))
+    return replace(found, warnings=_said(job.path, caught), seconds=round(time.perf_counter() - start, 2))
+
+
+def _said(path: Path, caught: Sequence[warnings.WarningMessage]) -> tuple[str, ...]:
+    sentences = (str(each.message) for each in caught if issubclass(each.category, UserWarning))
+    return tuple(dict.fromkeys(_without_folder(sentence, path) for sentence in sentences))
+
+
+def _without_folder(sentence: str, path: Path) -> str:
+    """A sentence about a photograph, or a file beside it, for the page, which names no folders."""
+    return sentence.replace(f"{path.parent}{os.sep}", "")
 
 
 def _read_quickly(job: Job) -> Reading:

@@ -187,6 +187,8 @@ class Shoot:
         line["has_map"] = shown.map_file is not None
         if shown.error:
             line["error"] = shown.error
+        if shown.warnings:
+            line["warnings"] = shown.warnings
         if shown.burst is not None:
             line["burst"] = shown.burst
         if shown.shot is not None and shown.shot.taken is not None:
@@ -208,10 +210,11 @@ class Shoot:
                     raise PhotographError(shown.error)
                 self._ask(index)
                 return None
-        told, painted = self.page(index).info(), self.strokes(index)
+        told = self.page(index).info()
+        painted = self.strokes(index) if told["unit"] == "px" else None
         size = told["width"], told["height"]
         strokes = [] if painted is None else json.loads(painted.scaled(size).to_json())["strokes"]
-        return {**self.state(index), **told, "warnings": list(shown.warnings), "strokes": strokes}
+        return {**self.state(index), **told, "strokes": strokes}
 
     def rate(self, index: int, stars: int) -> None:
         """Write the rating of a photograph into its sidecar.
@@ -280,7 +283,8 @@ class Shoot:
         NotReadyError
             If it is not there yet.
         """
-        found, strokes = self._load(index), self.strokes(index)
+        found = self._load(index)
+        strokes = self.strokes(index) if found.unit == "px" else None
         return found if strokes is None else corrected(self.photograph(index).in_srgb(), found, strokes)
 
     def _load(self, index: int) -> DefocusMap:
@@ -297,7 +301,8 @@ class Shoot:
         return PagePhotograph.of(self.photograph(index), found, name=shown.path.name, seconds=shown.seconds)
 
     def _painted_page(self, index: int) -> PagePhotograph:
-        page, strokes = self._page(index), self.strokes(index)
+        page = self._page(index)
+        strokes = self.strokes(index) if page.defocus_map.unit == "px" else None  # a score is no blur to correct
         return page if strokes is None else page.with_strokes(strokes)
 
     # ---- strokes ----
@@ -333,11 +338,14 @@ class Shoot:
         Raises
         ------
         ParameterError
-            If they are no strokes.
+            If they are no strokes, or the map is a score.
         MapFileError
             If the file beside the photograph holds anything else, or cannot be written.
         """
-        size = self._page(index).size
+        page = self._page(index)
+        if page.defocus_map.unit != "px":
+            raise ParameterError(f"The map of {page.defocus_map.method} is a score: only sigma in px can be corrected.")
+        size = page.size
         try:
             painted = Strokes.of(strokes, size)
         except (KeyError, TypeError, ValueError, OverflowError) as error:

@@ -6,15 +6,16 @@ export class Brush {
   constructor() {
     this.kind = null; // "sharp", "blurred" or "like"; null paints nothing
     this.radius = 20; // px of the photograph
-    this.place = null; // what a stroke of kind "like" is like
     this.begin([]);
   }
 
-  // Begin with strokes that were painted before.
+  // Begin with strokes that were painted before. `place` is what a stroke of kind "like" is like.
   begin(strokes) {
     this.strokes = [...strokes];
     this.undone = [];
     this.now = null;
+    this.place = null;
+    this.placed = false;
   }
 
   get ready() {

@@ -59,13 +59,14 @@ class ServedPage {
     return (await this.ask(known === undefined ? 'photographs' : `photographs?known=${known}`)).json();
   }
 
-  // The figures of a photograph, as soon as its map is there.
-  async info(index) {
-    for (;;) {
+  // The figures of a photograph, as soon as its map is there; undefined once it is not wanted any more.
+  async info(index, wanted = () => true) {
+    while (wanted()) {
       const answer = await this.ask(`photographs/${index}`);
       if (answer.status === 200) return answer.json();
       await new Promise(done => setTimeout(done, 400));
     }
+    return undefined;
   }
 
   async picture(index, name) {

@@ -54,7 +54,8 @@ const state = {
 };
 const brush = new Brush();
 let grid, comparison, frames = [], inView = 'viewer';
-let renderer, solid, info, map, photograph, fitting = 1, detail = null, sharpenedAsked = false;
+let renderer, solid, surfaceOf, info, map, photograph, fitting = 1, detail = null, sharpenedAsked = false;
+let folder, turns = 0; // how often another photograph or part of the page was turned to
 
 // ---- loading ----
 
@@ -69,23 +70,36 @@ async function start() {
   element('key-list').append(...keys.flatMap(([names, meaning]) => [text('dt', names), text('dd', meaning)]));
   element('rating').hidden = !carrier.served;
   if (several) {
-    grid = new Grid(element('shoot'), carrier, {open: index => show(index).catch(complain), compare, rate: carrier.served ? rate : null});
+    grid = new Grid(element('shoot'), carrier, {open: index => show(index).catch(complain), compare, rate: carrier.served ? rateOrSay : null});
     comparison = new Comparison(element('comparison'), carrier);
     grid.update(frames);
-    element('name').textContent = list.folder ?? document.title;
-    turnTo('shoot');
-    grid.focusOn(frames[0].index);
+    folder = list.folder ?? document.title;
+    addEventListener('popstate', () => {
+      if (inView !== 'shoot') overview();
+    });
+    state.index = grid.shown[0].index;
+    overview();
     document.body.dataset.ready = 'all';
   } else {
     await show(frames[0].index);
   }
-  if (carrier.served) follow(list.version).catch(complain);
+  if (carrier.served) follow(list.version);
 }
 
 // Learn what has become of the photographs while they are read.
 async function follow(version) {
-  for (;;) {
-    const list = await carrier.photographs(version);
+  for (let lost = false; ; ) {
+    let list;
+    try {
+      list = await carrier.photographs(version);
+      if (lost) busy('');
+      lost = false;
+    } catch (error) { // a computer that slept breaks a request off, and the next one is answered
+      complain(error);
+      lost = true;
+      await new Promise(done => setTimeout(done, 2000));
+      continue;
+    }
     version = list.version;
     frames = list.photographs;
     grid?.update(frames);
@@ -96,6 +110,10 @@ async function follow(version) {
 // Show one of the viewer, the grid ("shoot") and the comparison.
 function turnTo(part) {
   inView = part;
+  turns++;
+  busy('');
+  // The browser's "back" leads to the grid.
+  if (grid && part !== 'shoot' && history.state !== 'opened') history.pushState('opened', '');
   for (const name of ['viewer', 'shoot', 'comparison']) element(name).hidden = name !== part;
   element('views').hidden = part !== 'viewer';
   element('overview').hidden = !grid || part === 'shoot';
@@ -103,9 +121,9 @@ function turnTo(part) {
 
 function overview() {
   if (!grid) return;
-  const at = state.index;
+  const at = inView === 'comparison' ? comparison.champion.index : state.index;
   turnTo('shoot');
-  element('name').textContent = document.title = grid ? 'All photographs' : document.title;
+  element('name').textContent = document.title = folder;
   grid.focusOn(at);
 }
 
@@ -115,8 +133,13 @@ function compare(indices) {
   comparison.show(indices.map(index => frames.find(frame => frame.index === index))).catch(complain);
 }
 
+function rateOrSay(index, rating) {
+  rate(index, rating).catch(complain);
+}
+
 async function rate(index, rating) {
   const told = await carrier.send(index, 'rating', {rating});
+  busy('');
   const frame = frames.find(one => one.index === index);
   frame.rating = told.rating;
   grid?.update(frames);
@@ -147,15 +170,26 @@ async function show(index) {
   turnTo('viewer');
   busy('Reading …');
   element('name').textContent = frames.find(frame => frame.index === index)?.name ?? '';
+  // Nothing of the photograph before may stay: what is painted or exported from now on is of this one.
   Object.assign(state, {index, focus: null, cursor: null, split: 0});
-  sharpenedAsked = false;
+  map = null;
   detail = null;
-  solid = undefined;
-  const [first, told] = await Promise.all([carrier.picture(index, 'photograph'), carrier.info(index)]);
-  info = told;
+  sharpenedAsked = false;
+  brush.begin([]);
+  element('split').value = 0;
+  element('stage').classList.add('empty');
+  for (const name of ['share', 'facts', 'exported', 'reading']) element(name).textContent = '';
+  const turn = turns, wanted = () => turn === turns;
+  let parts;
+  try {
+    parts = await partsOf(index, wanted);
+  } catch (error) {
+    if (wanted()) throw error;
+  }
+  if (!wanted()) return;
   photograph?.close();
-  photograph = await createImageBitmap(first, {colorSpaceConversion: 'none', premultiplyAlpha: 'none'});
-  map = await MeasuredMap.decode(info, await carrier.picture(index, 'map'));
+  [info, photograph, map] = parts;
+  element('stage').classList.remove('empty');
   renderer.setPicture('photograph', photograph);
   renderer.setPicture('sharpened', photograph);
   renderer.setMap(map);
@@ -164,7 +198,10 @@ async function show(index) {
   element('unit').textContent = info.unit;
   for (const part of document.querySelectorAll('.px')) part.hidden = info.unit !== 'px';
   brush.begin(info.strokes ?? []);
-  if (carrier.served) setRadius();
+  if (carrier.served) {
+    setRadius();
+    sayBrush();
+  }
   drawLegend();
   setThreshold(info.unit === 'px' ? info.threshold : info.automatic_threshold);
   state.cursor = [info.width / 2, info.height / 2];
@@ -173,13 +210,22 @@ async function show(index) {
   element('facts').textContent = factsInWords();
   busy('');
   sayRating();
+  if (grid && document.activeElement === document.body) canvas.focus({preventScroll: true}); // for the arrow keys
   document.body.dataset.ready = String(index);
+}
+
+// The figures of a photograph, itself and its map; undefined where it is not wanted any more.
+async function partsOf(index, wanted) {
+  const [first, told] = await Promise.all([carrier.picture(index, 'photograph'), carrier.info(index, wanted)]);
+  if (!told) return undefined;
+  const picture = await createImageBitmap(first, {colorSpaceConversion: 'none', premultiplyAlpha: 'none'});
+  return [told, picture, await MeasuredMap.decode(told, await carrier.picture(index, 'map'))];
 }
 
 function factsInWords() {
   const facts = [`${info.width} × ${info.height} px, read by ${info.method}`];
   if (info.seconds) facts.push(`in ${info.seconds.toFixed(1)} s`);
-  return `${facts.join(' ')}.${info.motion ? ` Movement: ${info.motion}.` : ''}`;
+  return [`${facts.join(' ')}.`, info.motion ? `Movement: ${info.motion}.` : '', ...info.warnings ?? []].filter(Boolean).join(' ');
 }
 
 function drawLegend() {
@@ -204,7 +250,7 @@ function redraw() {
     frameAsked = false;
     if (!map) return;
     if (state.view === SOLID) {
-      solid?.draw();
+      if (surfaceOf === map) solid.draw();
       return;
     }
     renderer.draw(scene());
@@ -253,6 +299,7 @@ function changed() {
 }
 
 function lensChanged() {
+  if (!map) return;
   if (state.view === REFOCUS) renderer.setLens(lens());
   if ((state.focus || state.amount < 1) && !sharpenedAsked && state.view === REFOCUS) {
     sharpenedAsked = true;
@@ -360,22 +407,33 @@ function text(kind, words) {
 
 async function choose(view) {
   if (view >= REFOCUS && info?.unit !== 'px') return;
+  const before = state.view;
   state.view = view;
   document.querySelector(`input[name=view][value="${view}"]`).checked = true;
   canvas.hidden = view === SOLID;
   element('solid').hidden = view !== SOLID;
-  if (view === SOLID) {
-    await showSolid();
+  if (view !== SOLID) {
+    lensChanged();
     return;
   }
-  lensChanged();
+  try {
+    await showSolid();
+  } catch (error) {
+    await choose(before === SOLID ? OVERLAY : before);
+    throw error;
+  }
 }
 
 async function showSolid() {
-  if (!solid) {
+  if (!map) return;
+  solid ??= new Solid(element('solid'));
+  if (surfaceOf !== map) {
+    const wanted = map;
     busy('Making the surface …');
-    solid = new Solid(element('solid'));
-    await solid.load(info, photograph, await carrier.picture(state.index, 'depth'));
+    const nearness = await createImageBitmap(await carrier.picture(state.index, 'depth'), {colorSpaceConversion: 'none'});
+    if (map !== wanted) return;
+    solid.load(info, photograph, nearness);
+    surfaceOf = map;
     busy('');
   }
   const box = element('solid').getBoundingClientRect();
@@ -435,6 +493,7 @@ function resize(whole) {
 // ---- brush ----
 
 function chooseBrush(kind) {
+  if (info?.unit !== 'px') return; // a score has no blur to correct
   brush.kind = kind || null;
   if (kind === 'like') brush.place = brush.placed ? brush.place : null;
   document.querySelector(`input[name=brush][value="${kind}"]`).checked = true;
@@ -450,6 +509,7 @@ function take(place) {
 }
 
 function setRadius() {
+  if (!map) return;
   // A share of the photograph's diagonal: 2 to the power of the slider.
   brush.radius = Math.max(1, Math.hypot(info.width, info.height) * 2 ** Number(element('radius').value) / 2);
   element('radius-value').textContent = `${Math.round(2 * brush.radius)} px`;
@@ -467,32 +527,50 @@ function sayBrush(words = '') {
   element('redo').disabled = brush.undone.length === 0;
 }
 
-let sending = false, unsent = false;
+const unsent = new Map(); // strokes of each photograph that are still to be kept
+let sending = false;
 
 // Have the map solved again; strokes painted meanwhile go along with the next one.
 async function sendStrokes() {
-  unsent = true;
+  unsent.set(state.index, [...brush.strokes]);
   if (sending) return;
   sending = true;
-  const {index} = state;
   try {
-    while (unsent) {
-      unsent = false;
-      sayBrush('Solving the map …');
-      await carrier.send(index, 'strokes', {strokes: brush.strokes});
-      const [told, blob] = await Promise.all([carrier.info(index), carrier.picture(index, 'map')]);
-      if (index !== state.index) return;
-      info = {...told, limits: info.limits, logarithmic: info.logarithmic}; // colours keep their meaning
-      map = await MeasuredMap.decode(info, blob);
-      renderer.setMap(map);
-      sharpenedAsked = false;
-      solid = undefined;
-      lensChanged();
+    for (const [index, strokes] of unsent) {
+      unsent.delete(index);
+      await keepStrokes(index, strokes);
     }
-    sayBrush();
   } finally {
     sending = false;
   }
+}
+
+async function keepStrokes(index, strokes) {
+  const turn = turns, shown = () => turn === turns && index === state.index;
+  if (shown()) sayBrush('Solving the map …');
+  try {
+    await carrier.send(index, 'strokes', {strokes});
+  } catch (error) {
+    unsent.delete(index);
+    if (shown()) {
+      brush.begin(info.strokes); // what could not be kept is not in the map either
+      sayBrush();
+      redraw();
+    }
+    throw error;
+  }
+  if (!shown() || unsent.has(index)) return;
+  const [told, blob] = await Promise.all([carrier.info(index), carrier.picture(index, 'map')]);
+  const found = {...told, limits: info.limits, logarithmic: info.logarithmic}; // colours keep their meaning
+  const solved = await MeasuredMap.decode(found, blob);
+  if (!shown()) return;
+  info = found;
+  map = solved;
+  renderer.setMap(map);
+  sharpenedAsked = false;
+  lensChanged();
+  if (state.view === SOLID) await showSolid();
+  sayBrush();
 }
 
 function paintAt(x, y) {
@@ -529,6 +607,7 @@ if (carrier.served) {
 // ---- exports ----
 
 async function exportAs(kind) {
+  if (!map) return;
   const told = element('exported');
   told.textContent = 'Exporting …';
   if (kind === 'view') {
@@ -536,7 +615,8 @@ async function exportAs(kind) {
     told.textContent = 'Saved what is in view.';
   } else if (carrier.served) {
     const answer = await carrier.send(state.index, 'export', exportValues(kind));
-    told.textContent = `Wrote ${answer.name} in ${answer.seconds.toFixed(1)} s.`;
+    const words = `Wrote ${answer.name} in ${answer.seconds.toFixed(1)} s, into the folder ${answer.folder}.`;
+    told.textContent = [words, answer.note].filter(Boolean).join(' ');
   } else {
     const picture = kind === 'mask' ? maskPicture() : cutout();
     await download(await picture.convertToBlob(), kind);
@@ -552,11 +632,12 @@ function shownCanvas() {
 
 function exportValues(kind) {
   const {threshold, grow, feather, amount, aperture, focus} = state;
+  const place = focus && [Math.floor(focus.x), Math.floor(focus.y)];
   const values = {
     mask: {threshold, grow, feather, convention: element('convention')?.value},
     cutout: {threshold, grow, feather},
-    refocused: {amount, aperture, focus: focus && [Math.floor(focus.x), Math.floor(focus.y)]},
-    layers: {threshold, amount: Math.max(amount, 1), aperture},
+    refocused: {amount, aperture, focus: place},
+    layers: {threshold, amount: Math.max(amount, 1), aperture, focus: place},
     map: {format: element('map-format')?.value},
     depth: {},
   };
@@ -643,7 +724,7 @@ element('as-it-was').addEventListener('click', () => {
 for (const button of document.querySelectorAll('[data-rating]')) {
   button.addEventListener('click', () => {
     const frame = frames.find(one => one.index === state.index);
-    rate(state.index, ratingOfKey(button.dataset.rating, frame?.rating)).catch(complain);
+    rateOrSay(state.index, ratingOfKey(button.dataset.rating, frame?.rating));
   });
 }
 element('overview').addEventListener('click', overview);
@@ -663,7 +744,7 @@ const placeUnder = event => {
 };
 
 canvas.addEventListener('pointerdown', event => {
-  if (!map) return;
+  if (!map || event.button) return; // other buttons open a menu, which swallows the end of what they begin
   canvas.setPointerCapture(event.pointerId);
   fingers.set(event.pointerId, [event.clientX, event.clientY]);
   pressed = [event.clientX, event.clientY, state.x, state.y];
@@ -699,6 +780,7 @@ canvas.addEventListener('pointermove', event => {
 for (const ended of ['pointerup', 'pointercancel']) {
   canvas.addEventListener(ended, event => {
     if (!fingers.delete(event.pointerId)) return;
+    for (const [x, y] of fingers.values()) pressed = [x, y, state.x, state.y]; // the other finger goes on from here
     if (brush.now) {
       brush.release();
       sendStrokes().catch(complain);
@@ -719,7 +801,7 @@ canvas.addEventListener('wheel', event => {
   event.preventDefault();
   if (map) setZoom(state.zoom * Math.exp(-event.deltaY * 0.002), ...placeUnder(event));
 }, {passive: false});
-canvas.addEventListener('dblclick', event => fullSize(placeUnder(event)));
+canvas.addEventListener('dblclick', event => map && fullSize(placeUnder(event)));
 
 function fullSize(place) {
   const ratio = canvas.width / canvas.clientWidth;
@@ -828,7 +910,7 @@ function keyOfSeveral(event) {
     }
     const rating = carrier.served ? ratingOfKey(key, challenger.rating) : undefined;
     if (rating === undefined) return false;
-    rate(challenger.index, rating).catch(complain);
+    rateOrSay(challenger.index, rating);
     return true;
   }
   if (key === 'n' && grid) {
@@ -837,7 +919,7 @@ function keyOfSeveral(event) {
   }
   if (carrier.served && 'pxu'.includes(key)) {
     const frame = frames.find(one => one.index === state.index);
-    rate(state.index, ratingOfKey(key, frame?.rating)).catch(complain);
+    rateOrSay(state.index, ratingOfKey(key, frame?.rating));
     return true;
   }
   return false;

@@ -95,12 +95,13 @@ export class Grid {
 
   // Put the frames in order, those of one burst together.
   arrange() {
+    const focused = document.activeElement; // a cell loses the focus when it is put elsewhere
     const {order, least, hideRejected, hideShaken} = this.settings;
     const kept = this.frames.filter(frame => (frame.in_focus ?? 1) >= least && !(hideRejected && frame.rating === -1)
       && !(hideShaken && frame.shaken));
     const by = {
-      best: (a, b) => (b.in_focus ?? -1) - (a.in_focus ?? -1) || a.index - b.index,
-      time: (a, b) => (a.time ?? '').localeCompare(b.time ?? '') || a.index - b.index,
+      best: (a, b) => sharpest(b) - sharpest(a) || a.index - b.index,
+      time: (a, b) => (a.time ?? Number.MAX_VALUE) - (b.time ?? Number.MAX_VALUE) || a.index - b.index, // unknown times last
       name: (a, b) => a.name.localeCompare(b.name, undefined, {numeric: true}),
     }[order];
     const sorted = [...kept].sort(by), bursts = new Map();
@@ -127,9 +128,9 @@ export class Grid {
         made('h2', {}, `Burst of ${burst.length}`), made('div', {class: 'frames'}, ...cells)));
     }
     close();
-    const focused = document.activeElement;
     this.list.replaceChildren(...parts);
-    if (focused?.isConnected && this.list.contains(focused)) focused.focus();
+    // Frames change places while one looks at others: only keys move the list.
+    if (this.list.contains(focused)) focused.focus({preventScroll: true});
     const done = this.frames.filter(frame => frame.state === 'done' || frame.state === 'failed').length;
     const hidden = this.frames.length - kept.length;
     this.told.textContent = [
@@ -163,10 +164,14 @@ export class Grid {
   // Returns whether the key meant something here.
   key(event) {
     const {current} = this, key = event.key.toLowerCase();
-    const step = {arrowright: 1, arrowleft: -1, arrowdown: this.columns(), arrowup: -this.columns()}[key];
-    if (step && !event.target.matches('input, select')) {
+    const across = {arrowright: 1, arrowleft: -1}[key], down = {arrowdown: 1, arrowup: -1}[key];
+    if ((across || down) && !event.target.matches('input, select')) {
+      if (down && current) {
+        this.beside(document.activeElement, down)?.focus();
+        return true;
+      }
       const at = this.shown.findIndex(frame => frame.index === current?.index);
-      const next = this.shown[clamp(at + step, 0, this.shown.length - 1)];
+      const next = this.shown[clamp(at + (across ?? 1), 0, this.shown.length - 1)];
       if (next) this.focusOn(next.index);
       return true;
     }
@@ -196,10 +201,14 @@ export class Grid {
     return true;
   }
 
-  columns() {
-    const cells = [...this.list.querySelectorAll('.frame')];
-    const top = cells[0]?.offsetTop;
-    return Math.max(1, cells.findIndex(cell => cell.offsetTop !== top));
+  // The cell that is nearest below (1) or above (-1); bursts have rows of their own.
+  beside(cell, step) {
+    const from = cell.getBoundingClientRect();
+    const places = [...this.list.querySelectorAll('.frame')].map(other => ({other, box: other.getBoundingClientRect()}));
+    const beyond = places.filter(({box}) => step * (box.top - from.top) > 1);
+    const away = ({box}) => [Math.abs(box.top - from.top), Math.abs(box.left - from.left)];
+    const nearer = (a, b) => away(a)[0] - away(b)[0] || away(a)[1] - away(b)[1];
+    return beyond.sort(nearer)[0]?.other;
   }
 }
 
@@ -215,11 +224,18 @@ export function starsOf(rating) {
   return rating === -1 ? '✕' : '★'.repeat(rating ?? 0);
 }
 
+// What "best first" goes by, as `defocus rank` does: the share in focus, and what was shaken after all others.
+function sharpest(frame) {
+  const share = frame.in_focus ?? null;
+  if (share === null) return -2;
+  return frame.shaken ? share - 2 : share;
+}
+
 function inWords(frame) {
   if (frame.state === 'failed') return frame.error;
   if (frame.state !== 'done') return frame.state === 'reading' ? 'reading …' : 'waiting';
   const share = frame.in_focus === null || frame.in_focus === undefined ? '' : `${Math.round(100 * frame.in_focus)} % in focus`;
-  return frame.words || share;
+  return [frame.words || share, ...frame.warnings ?? []].filter(Boolean).join('; ');
 }
 
 // Two to four photographs side by side, moved together. The first is the champion and stays where it is.
@@ -254,8 +270,7 @@ export class Comparison {
     this.panes = frames.slice(0, together).map(frame => new Pane(frame, this.carrier));
     this.place.replaceChildren(...this.panes.map(pane => pane.element));
     this.place.focus();
-    await Promise.all(this.panes.map(pane => pane.load()));
-    this.draw();
+    await Promise.all(this.panes.map(pane => pane.load().finally(() => this.draw())));
   }
 
   get challenger() {
@@ -305,9 +320,10 @@ export class Comparison {
   }
 
   draw() {
-    for (const pane of this.panes) pane.draw(this.zoom, this.shift);
+    const look = this.panes.find(pane => pane.frame.look)?.frame.look; // where a frame itself tells nothing
+    for (const pane of this.panes) pane.draw(this.zoom, this.shift, look);
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.panes.forEach(pane => pane.askForDetail()), AT_REST);
+    this.timer = setTimeout(() => this.panes.forEach(pane => pane.askForDetail().catch(error => pane.say(error.message))), AT_REST);
   }
 
   redrawWords() {
@@ -324,12 +340,16 @@ class Pane {
     this.say();
   }
 
-  say() {
-    this.words.textContent = [starsOf(this.frame.rating), this.frame.name, inWords(this.frame)].filter(Boolean).join(' · ');
+  say(fault = '') {
+    this.words.textContent = [starsOf(this.frame.rating), this.frame.name, fault || inWords(this.frame)].filter(Boolean).join(' · ');
   }
 
   async load() {
-    this.picture = await createImageBitmap(await this.carrier.picture(this.frame.index, 'photograph'));
+    try {
+      this.picture = await createImageBitmap(await this.carrier.picture(this.frame.index, 'photograph'));
+    } catch (error) { // the others are compared all the same
+      this.say(error.message);
+    }
   }
 
   close() {
@@ -347,12 +367,12 @@ class Pane {
     return Math.min(this.canvas.clientWidth * devicePixelRatio / this.size[0], this.canvas.clientHeight * devicePixelRatio / this.size[1]);
   }
 
-  draw(zoom, shift) {
+  draw(zoom, shift, look) {
     if (!this.picture) return;
     const {canvas} = this, [width, height] = this.size, used = zoom ?? this.fitting();
     canvas.width = Math.round(canvas.clientWidth * devicePixelRatio);
     canvas.height = Math.round(canvas.clientHeight * devicePixelRatio);
-    const [u, v] = zoom === null ? [0.5, 0.5] : [this.frame.look?.x ?? 0.5, this.frame.look?.y ?? 0.5];
+    const [u, v] = zoom === null ? [0.5, 0.5] : [(this.frame.look ?? look)?.x ?? 0.5, (this.frame.look ?? look)?.y ?? 0.5];
     const middle = [u * width + shift[0], v * height + shift[1]];
     this.box = [
       middle[0] - canvas.width / 2 / used, middle[1] - canvas.height / 2 / used,

@@ -35,9 +35,11 @@ export class Solid {
     this.canvas = canvas;
     this.gl = canvas.getContext('webgl2', {antialias: true, alpha: true});
     if (!this.gl) throw new Error('This browser has no WebGL 2: the surface needs it.');
+    this.program = this.compile();
     this.fingers = new Map();
     this.reset();
     canvas.addEventListener('pointerdown', event => {
+      if (event.button) return;
       canvas.setPointerCapture(event.pointerId);
       this.fingers.set(event.pointerId, [event.clientX, event.clientY]);
     });
@@ -52,15 +54,38 @@ export class Solid {
     canvas.addEventListener('dblclick', () => this.reset());
   }
 
+  // The program, and a buffer and a texture for one surface after the other.
+  compile() {
+    const {gl} = this, program = gl.createProgram();
+    for (const [kind, text] of [[gl.VERTEX_SHADER, VERTICES], [gl.FRAGMENT_SHADER, FRAGMENTS]]) {
+      const shader = gl.createShader(kind);
+      gl.shaderSource(shader, text);
+      gl.compileShader(shader);
+      gl.attachShader(program, shader);
+    }
+    gl.linkProgram(program);
+    if (!gl.getProgramParameter(program, gl.LINK_STATUS)) throw new Error('The surface cannot be drawn.');
+    gl.useProgram(program);
+    gl.bindBuffer(gl.ARRAY_BUFFER, gl.createBuffer());
+    gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, gl.createBuffer());
+    const place = gl.getAttribLocation(program, 'point');
+    gl.enableVertexAttribArray(place);
+    gl.vertexAttribPointer(place, 3, gl.FLOAT, false, 0, 0);
+    gl.bindTexture(gl.TEXTURE_2D, gl.createTexture());
+    for (const side of [gl.TEXTURE_WRAP_S, gl.TEXTURE_WRAP_T]) gl.texParameteri(gl.TEXTURE_2D, side, gl.CLAMP_TO_EDGE);
+    gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MIN_FILTER, gl.LINEAR_MIPMAP_LINEAR);
+    gl.enable(gl.DEPTH_TEST);
+    return program;
+  }
+
   // `nearness` is a picture of 1 / distance, from 0 (farthest) to 255 (nearest).
-  async load(info, photograph, nearness) {
+  load(info, photograph, nearness) {
     const gl = this.gl, {nearest, farthest} = info.depth;
     this.info = info;
-    const bitmap = await createImageBitmap(nearness, {colorSpaceConversion: 'none'});
-    const {width, height} = bitmap;
+    const {width, height} = nearness;
     const context = new OffscreenCanvas(width, height).getContext('2d');
-    context.drawImage(bitmap, 0, 0);
-    bitmap.close();
+    context.drawImage(nearness, 0, 0);
+    nearness.close();
     const coded = context.getImageData(0, 0, width, height).data;
     const distance = k => 1 / (1 / farthest + coded[4 * k] / 255 * (1 / nearest - 1 / farthest));
     const points = new Float32Array(3 * width * height);
@@ -82,30 +107,10 @@ export class Solid {
     faces.push(first, first + 1, first + 2, first, first + 2, first + 3);
     const sorted = points.filter((_, k) => k % 3 === 2).sort();
     this.middle = sorted[sorted.length >> 1];
-    const program = gl.createProgram();
-    for (const [kind, text] of [[gl.VERTEX_SHADER, VERTICES], [gl.FRAGMENT_SHADER, FRAGMENTS]]) {
-      const shader = gl.createShader(kind);
-      gl.shaderSource(shader, text);
-      gl.compileShader(shader);
-      gl.attachShader(program, shader);
-    }
-    gl.linkProgram(program);
-    if (!gl.getProgramParameter(program, gl.LINK_STATUS)) throw new Error('The surface cannot be drawn.');
-    gl.useProgram(program);
-    this.program = program;
-    gl.bindBuffer(gl.ARRAY_BUFFER, gl.createBuffer());
     gl.bufferData(gl.ARRAY_BUFFER, new Float32Array([...points, ...corners]), gl.STATIC_DRAW);
-    gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, gl.createBuffer());
     gl.bufferData(gl.ELEMENT_ARRAY_BUFFER, new Uint32Array(faces), gl.STATIC_DRAW);
-    const place = gl.getAttribLocation(program, 'point');
-    gl.enableVertexAttribArray(place);
-    gl.vertexAttribPointer(place, 3, gl.FLOAT, false, 0, 0);
-    gl.bindTexture(gl.TEXTURE_2D, gl.createTexture());
-    for (const side of [gl.TEXTURE_WRAP_S, gl.TEXTURE_WRAP_T]) gl.texParameteri(gl.TEXTURE_2D, side, gl.CLAMP_TO_EDGE);
     gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA8, gl.RGBA, gl.UNSIGNED_BYTE, photograph);
     gl.generateMipmap(gl.TEXTURE_2D);
-    gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MIN_FILTER, gl.LINEAR_MIPMAP_LINEAR);
-    gl.enable(gl.DEPTH_TEST);
   }
 
   moved(event) {
@@ -145,7 +150,7 @@ export class Solid {
   }
 
   draw() {
-    if (!this.program) return;
+    if (!this.info) return;
     const gl = this.gl, {canvas, info} = this, {focal, nearest, farthest} = info.depth;
     const aspect = info.height / info.width;
     const fit = 0.98 * Math.min(canvas.width / info.width, canvas.height / info.height);
