@@ -309,6 +309,25 @@ def test_a_reclaimed_machine_stops_at_once_and_another_goes_on(buckets, server):
     assert server.fetched(source.removeprefix("s3://")).total() <= len(keys) + 2
 
 
+@needs_signals
+@needs_proc
+def test_no_process_goes_on_with_a_photograph_when_its_driver_is_gone(buckets, tmp_path, monkeypatch):
+    started = tmp_path / "started"
+    monkeypatch.setenv("FAKE_METHOD_STARTED", str(started))
+    fill(buckets[0], 1)
+    planned(buckets, settings=["pause=60"])
+    process = worker(buckets[1])
+    until = time.monotonic() + 60
+    while not started.exists():
+        assert time.monotonic() < until and process.poll() is None
+        time.sleep(0.02)
+    children = children_of(process.pid)
+    assert children
+    process.kill()
+    finished(process, -9)
+    assert gone(children)
+
+
 @pytest.mark.slow
 @needs_signals
 def test_two_drivers_share_a_run(buckets):
