@@ -279,8 +279,9 @@ def test_nothing_is_lost_or_double_after_a_kill(buckets, server, who):
         finished(process)
     else:
         process.kill()
-        finished(process, -9)
+        process.wait()  # not for the ends of its pipes, which its children hold too
         assert gone(children)
+        finished(process, -9)
         finished(worker(place, "--jobs", "2"))
     whole(run, keys)
     fetched = server.fetched(source.removeprefix("s3://"))
@@ -324,8 +325,9 @@ def test_no_process_goes_on_with_a_photograph_when_its_driver_is_gone(buckets, t
     children = children_of(process.pid)
     assert children
     process.kill()
-    finished(process, -9)
+    process.wait()
     assert gone(children)
+    finished(process, -9)
 
 
 @pytest.mark.slow
