@@ -315,7 +315,8 @@ def test_training_writes_weights_that_estimate_and_resumes(tmp_path, monkeypatch
     options = TrainingOptions(scenes=4, steps=3, truths=truths, note="Three.")
     trainer = find_method("pyramid").load_trainer("completion")
     said = trainer.train(photos, out, options, lambda step, *rest: reported.append(step))
-    assert {"training scenes", "held-out scenes", "training", "calibration"} <= set(reported)
+    truths_read = {"training photographs with truth", "calibration photographs with truth"}
+    assert {"training scenes", "held-out scenes", "training", "calibration", *truths_read} <= set(reported)
     made, shipped = (PyramidWeights.load(path) for path in (out, find_method("pyramid").weights_file()))
     for name, value in shipped.parameters.items():
         np.testing.assert_array_equal(made.parameters[name], value)

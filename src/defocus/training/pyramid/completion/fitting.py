@@ -221,10 +221,11 @@ def train_completion(
     render(photographs[0], "training", parts, counts, seeds)
     render(photographs[1], "held-out", [held_out], [HELD_OUT_SCENES], [parameters.seed])
     reader = BlurReader(start)
-    measured = [example_sample(scaled, reader) for example in examples for scaled in _at_four_sizes(example)]
+    scaled = [each for example in examples for each in _at_four_sizes(example)]
+    measured = _read_examples(scaled, reader, "training photographs with truth", report)
     checkpoint = run / "checkpoint.pt"
     network = fit(Samples(parts), measured, parameters, device=device, checkpoint=checkpoint, report=report)
-    checked = [example_sample(example, reader) for example in choosing]
+    checked = _read_examples(choosing, reader, "calibration photographs with truth", report)
     calibration, scores = _evaluate(network, Samples([held_out]), checked, reader, device, report)
     card: dict[str, Any] = {
         "name": out.stem,
@@ -248,6 +249,16 @@ def _examples(truths: Path, part: CameraPart) -> list[Example]:
     if not examples:
         raise DefocusError(f"{truths / 'camera'} has too few photographs to learn from; leave out --truths.")
     return examples
+
+
+def _read_examples(
+    examples: Sequence[Example], reader: BlurReader, step: str, report: TrainingProgress
+) -> list[Sample]:
+    samples = []
+    for number, example in enumerate(examples, 1):
+        samples.append(example_sample(example, reader))
+        report(step, number / len(examples), f"{number} of {len(examples)}")
+    return samples
 
 
 def _at_four_sizes(example: Example) -> Iterator[Example]:
