@@ -12,6 +12,8 @@ import sys
 import threading
 import time
 from collections import Counter
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +66,7 @@ def buckets(server, monkeypatch, tmp_path, fake_method):
         monkeypatch.setenv(variable, value)
     for kind in ("in", "out"):
         make_bucket(server.url, f"{name}-{kind}")
-    yield f"s3://{name}-in", f"s3://{name}-out"
+    yield f"s3://{name}-in/archive/2024", f"s3://{name}-out/runs/one"
     server.fault, server.ignores_conditions = lambda method, path: None, False
 
 
@@ -260,6 +262,7 @@ def test_a_photograph_that_ends_its_process_costs_one_row(buckets, server):
     assert fetched == Counter({**dict.fromkeys(keys, 1), "poison.png": 2})
 
 
+@pytest.mark.slow
 @needs_signals
 @needs_proc
 @pytest.mark.parametrize("who", ["process", "driver"])
@@ -276,8 +279,9 @@ def test_nothing_is_lost_or_double_after_a_kill(buckets, server, who):
         finished(process)
     else:
         process.kill()
-        finished(process, -9)
+        process.wait()  # not for the ends of its pipes, which its children hold too
         assert gone(children)
+        finished(process, -9)
         finished(worker(place, "--jobs", "2"))
     whole(run, keys)
     fetched = server.fetched(source.removeprefix("s3://"))
@@ -285,6 +289,7 @@ def test_nothing_is_lost_or_double_after_a_kill(buckets, server, who):
     assert fetched.total() <= len(keys) + (1 if who == "process" else 2)  # those in flight at the kill
 
 
+@pytest.mark.slow
 @needs_signals
 @needs_proc
 def test_a_reclaimed_machine_stops_at_once_and_another_goes_on(buckets, server):
@@ -306,6 +311,27 @@ def test_a_reclaimed_machine_stops_at_once_and_another_goes_on(buckets, server):
 
 
 @needs_signals
+@needs_proc
+def test_no_process_goes_on_with_a_photograph_when_its_driver_is_gone(buckets, tmp_path, monkeypatch):
+    started = tmp_path / "started"
+    monkeypatch.setenv("FAKE_METHOD_STARTED", str(started))
+    fill(buckets[0], 1)
+    planned(buckets, settings=["pause=60"])
+    process = worker(buckets[1])
+    until = time.monotonic() + 60
+    while not started.exists():
+        assert time.monotonic() < until and process.poll() is None
+        time.sleep(0.02)
+    children = children_of(process.pid)
+    assert children
+    process.kill()
+    process.wait()
+    assert gone(children)
+    finished(process, -9)
+
+
+@pytest.mark.slow
+@needs_signals
 def test_two_drivers_share_a_run(buckets):
     keys = fill(buckets[0], 24)
     run = planned(buckets, part_size=3, settings=["pause=0.02"])
@@ -315,6 +341,44 @@ def test_two_drivers_share_a_run(buckets):
     # Every part has been committed once: what another had done before, or did first, is said so.
     committed = [line for line in said.splitlines() if "photographs" in line and "was first" not in line]
     assert len(committed) == run.plan.parts
+
+
+def test_of_two_workers_at_one_part_one_commits(buckets):
+    keys = fill(buckets[0], 3)
+    run = planned(buckets, settings=["pause=0.3"])
+    results = []
+    threads = [threading.Thread(target=lambda: results.append(run.work(0))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted((each.photographs, each.computed, each.committed) for each in results) == [
+        (3, 3, False),
+        (3, 3, True),
+    ]
+    whole(run, keys)
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *said):
+        pass
+
+
+def test_photographs_of_a_web_server(buckets, tmp_path):
+    import pyarrow
+    import pyarrow.parquet as parquet
+
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    keys = fill(str(photos), 3)
+    parquet.write_table(pyarrow.table({"key": keys}), tmp_path / "keys.parquet")
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=photos)) as web:
+        threading.Thread(target=web.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{web.server_port}"
+        run = planned((address, tmp_path / "run"), keys=tmp_path / "keys.parquet", outputs=["small"])
+        run.work(0)
+        web.shutdown()
+    whole(run, keys)
 
 
 def test_shards_cover_a_run(buckets, run):
@@ -447,7 +511,7 @@ def test_credentials_are_in_no_file_and_no_message(buckets, run):
     store = Store(buckets[1])
     contents = b"".join(store.read(entry.key)[0] for entry in store.list())
     assert SECRET not in "".join(said) and SECRET.encode() not in contents
-    for secret in ("https://me:secret@example.org/x", "az://c/x?sig=secret"):
+    for secret in ("https://me:secret@example.org/x", "https://secret@example.org/x", "az://c/x?sig=secret"):
         code, _, err = run("batch", "plan", secret, buckets[1], *FAKE)
         assert code == 2 and "secret@" not in err and "sig=" not in err
 
@@ -535,6 +599,7 @@ def dask_cluster(buckets, tmp_path):
         process.wait()
 
 
+@pytest.mark.slow
 @needs_signals
 @needs_proc
 def test_dask_works_on_while_a_node_is_lost(buckets, server, dask_cluster):
@@ -555,6 +620,7 @@ def test_dask_works_on_while_a_node_is_lost(buckets, server, dask_cluster):
     assert set(fetched) == set(keys) and fetched.total() <= len(keys) + 1
 
 
+@pytest.mark.slow
 @needs_signals
 @needs_proc
 def test_dask_goes_on_after_its_driver_was_killed(buckets, server, dask_cluster):
@@ -575,6 +641,7 @@ def test_dask_goes_on_after_its_driver_was_killed(buckets, server, dask_cluster)
     assert server.fetched(buckets[0].removeprefix("s3://")).total() <= len(keys) + 2 * 2 * run.plan.part_size
 
 
+@pytest.mark.slow
 @needs_signals
 @needs_proc
 def test_a_host_that_is_cut_off_does_not_hold_up_a_run(buckets):

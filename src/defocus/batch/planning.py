@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from defocus.batch.rows import COLUMNS, decode, encode, encode_entries
+from defocus.batch.rows import COLUMNS, encode, encode_entries, groups
 from defocus.batch.run import OUTPUTS, Plan, Run
 from defocus.batch.storage import Entry, StorageError, Store, checked_url
 from defocus.errors import DefocusError, ParameterError
@@ -193,14 +193,14 @@ def _listed(store: Store) -> Iterator[Entry]:
 
 def _given(keys: str) -> Iterator[Entry]:
     place, _, name = checked_url(keys).replace(os.sep, "/").rpartition("/")
-    table = decode(Store(place or "/").read(name)[0])
-    if "key" not in table.column_names:
-        raise ParameterError(f"{keys} has no column key: give the names of the photographs in one of that name.")
-    for batch in table.to_batches(max_chunksize=1000):
-        for each in batch.to_pylist():
-            if not isinstance(each["key"], str):
-                raise ParameterError(f"The column key of {keys} holds something that is no text.")
-            yield Entry(each["key"], each.get("bytes"), each.get("etag"))
+    for table in groups(Store(place or "/").read(name)[0]):
+        if "key" not in table.column_names:
+            raise ParameterError(f"{keys} has no column key: give the names of the photographs in one of that name.")
+        for batch in table.to_batches(max_chunksize=1000):
+            for each in batch.to_pylist():
+                if not isinstance(each["key"], str):
+                    raise ParameterError(f"The column key of {keys} holds something that is no text.")
+                yield Entry(each["key"], each.get("bytes"), each.get("etag"))
 
 
 def _in_parts(entries: Iterable[Entry], size: int) -> Iterator[list[Entry]]:

@@ -97,7 +97,9 @@ not keep: give it without, and the credentials in the environment.
         raise ParameterError(
             f"{parts.scheme}:// is no storage that a run can use: give s3://, gs://, az://, https:// or a folder."
         )
-    if parts.password is not None or parts.query or parts.fragment:
+    # Azure's own addresses name a container before the @.
+    secret = parts.password is not None or (parts.username is not None and parts.scheme in ("http", "https"))
+    if secret or parts.query or parts.fragment:
         raise ParameterError(
             f"The address of {parts.hostname} holds a password, token or signature, which a plan must not keep: give "
             "it without, and the credentials in the environment."

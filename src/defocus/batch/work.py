@@ -173,9 +173,12 @@ def on_dask(run: Run, parts: Iterable[int], address: str) -> Generator[PartResul
         raise ParameterError(f"There is no Dask scheduler at {address}: {' '.join(str(error).split())}.") from error
     waiting = iter(parts)
     with client:
-        workers = client.scheduler_info(n_workers=-1)["workers"]
-        slots = sum(worker["nthreads"] for worker in workers.values())
-        if not slots:
+
+        def window() -> int:
+            workers = client.scheduler_info(n_workers=-1)["workers"]
+            return _IN_FLIGHT * sum(worker["nthreads"] for worker in workers.values())
+
+        if not window():
             raise ParameterError(f"The Dask cluster at {address} has no worker: start some first.")
         of: dict[Any, int] = {}
 
@@ -187,11 +190,12 @@ def on_dask(run: Run, parts: Iterable[int], address: str) -> Generator[PartResul
                 futures.append(future)
             return futures
 
-        done = as_completed(submitted(_IN_FLIGHT * slots))
+        done = as_completed(submitted(window()))
         for future in done:
             part = of.pop(future)
             yield _result(part, future.result)
-            for following in submitted(1):
+            # Workers come and go; where all have gone, one part waits for the next.
+            for following in submitted(max(window() - len(of), 0 if of else 1)):
                 done.add(following)
 
 
@@ -217,13 +221,15 @@ def on_ray(run: Run, parts: Iterable[int], address: str) -> Generator[PartResult
     try:
         remote = ray.remote(num_cpus=1, max_retries=_RETRIES, retry_exceptions=[DefocusError])(_work)
         waiting = iter(parts)
-        window = _IN_FLIGHT * max(1, int(ray.cluster_resources().get("CPU", 1)))
-        running = {remote.remote(run, part): part for part in islice(waiting, window)}
-        while running:
+        running: dict[Any, int] = {}
+        while True:
+            window = _IN_FLIGHT * max(1, int(ray.cluster_resources().get("CPU", 1)))  # nodes come and go
+            for part in islice(waiting, max(0, window - len(running))):
+                running[remote.remote(run, part)] = part
+            if not running:
+                break
             (ready,), _ = ray.wait(list(running))
-            part = running.pop(ready)
-            yield _result(part, partial(ray.get, ready))
-            running.update({remote.remote(run, following): following for following in islice(waiting, 1)})
+            yield _result(running.pop(ready), partial(ray.get, ready))
     finally:
         ray.shutdown()
 

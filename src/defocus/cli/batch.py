@@ -215,7 +215,11 @@ def _work(
 
         found = Run.open(run)
         failed: list[PartFailed] = []
-        with closing(_results(found, jobs, shard, take_over, on)) as results:
+        found.check()
+        todo = found.todo()
+        if not as_json and not quiet:
+            say(f"{len(todo)} of {found.plan.parts} parts to do.")
+        with closing(_results(found, todo, jobs, shard, take_over, on)) as results:
             for result in results:
                 if isinstance(result, PartFailed):
                     failed.append(result)
@@ -233,7 +237,7 @@ def _work(
 
 
 def _results(
-    run: Run, jobs: int, shard: str | None, take_over: bool, on: str | None
+    run: Run, todo: list[int], jobs: int, shard: str | None, take_over: bool, on: str | None
 ) -> Generator[PartResult | PartFailed, None, None]:
     from defocus.batch.work import ENGINES, Shard, not_begun_first, on_this_machine
 
@@ -241,8 +245,6 @@ def _results(
         raise ParameterError("An engine shares the work out itself: leave --shard and --jobs out with --on.")
     if take_over and shard is None:
         raise ParameterError("--take-over is for workers that have a share of their own: give --shard too.")
-    run.check()
-    todo = run.todo()
     mine, others = (todo, []) if shard is None else Shard.parse(shard).of_all(todo)
     parts = not_begun_first(run, mine, others if take_over else [])
     if on is None:
@@ -390,6 +392,8 @@ def rank_run(run: str, *, top: int | None, csv_file: Path | None, as_json: bool,
                 write_bytes(csv_file, text.getvalue().encode("utf-8", "surrogateescape"))
             except OSError as error:
                 raise ParameterError(f"Cannot write {csv_file}: {error.strerror}.") from error
+        if not as_json and not quiet:
+            say("  rank  in focus   sharpest  photograph")
         for record in records if as_json or not quiet else ():
             if as_json:
                 say(json.dumps(record))
@@ -397,7 +401,7 @@ def rank_run(run: str, *, top: int | None, csv_file: Path | None, as_json: bool,
                 focus = "-" if record["in_focus"] is None else f"{record['in_focus']:.0%}"
                 sigma = "-" if record["sharpest_sigma"] is None else f"{record['sharpest_sigma']:.2f} px"
                 shaken = "  shaken" if record["shaken"] else ""
-                say(f"{record['rank']:>6}  {focus:>5}  {sigma:>9}  {printable(record['key'])}{shaken}")
+                say(f"{record['rank']:>6}  {focus:>8}  {sigma:>9}  {printable(record['key'])}{shaken}")
 
 
 def _rounded(value: Any) -> Any:
