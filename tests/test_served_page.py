@@ -112,6 +112,9 @@ def test_frames_of_a_burst_are_compared_side_by_side(opened):
     assert all(a != b for a, b in zip(whole, near, strict=True))
     found = Axe().run(page)
     assert found.violations_count == 0, found.generate_report()
+    page.get_by_role("button", name="100 %").click()
+    page.wait_for_timeout(800)
+    assert [pane.screenshot() for pane in page.locator(".pane canvas").all()] == whole
     page.keyboard.press("ArrowUp")  # the challenger wins
     page.wait_for_timeout(300)
     assert NAMES[1] in page.locator(".pane figcaption").first.inner_text()

@@ -138,6 +138,9 @@ def test_every_command_that_reads_a_map_honours_them(tmp_path, run):
         "segment", tmp_path / "a.png", "--threshold", "1.5", "-o", tmp_path / "out", "--json", "-q", "--skip-existing"
     )
     assert "skipped" not in json.loads(out)
+    code, out, err = run("segment", tmp_path / "a.png", "-o", tmp_path / "score", "--method", "shi2014", "--json")
+    assert (code, "strokes" in json.loads(out)) == (0, False)
+    assert "left out" in err
     (tmp_path / f"a{STROKES_ENDING}").write_text("nonsense")
     code, _, err = run("segment", tmp_path / "a.png", "-o", tmp_path / "out", "-q")
     assert code == 1

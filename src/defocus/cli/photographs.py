@@ -490,8 +490,13 @@ def _process(job: _Job, report: Progress) -> _Answer:
         from defocus.maps.map_strips import MapStrips
         from defocus.maps.strokes import Strokes, corrected
 
-        strokes = Strokes.load(job.strokes)
-        found = MapStrips.of(corrected(photograph, found.whole(), strokes))
+        if found.unit == "px":
+            strokes = Strokes.load(job.strokes)
+            found = MapStrips.of(corrected(photograph, found.whole(), strokes))
+        else:
+            warnings.warn(
+                f"The strokes in {job.strokes.name} are left out: they say px, this map a score.", stacklevel=1
+            )
     result = job.task.make(photograph, found, report)
     outputs = {
         kind: path.with_name(path.name.removesuffix(ANY_SUFFIX) + result.suffix)

@@ -71,7 +71,9 @@ async function start() {
   element('rating').hidden = !carrier.served;
   if (several) {
     grid = new Grid(element('shoot'), carrier, {open: index => show(index).catch(complain), compare, rate: carrier.served ? rateOrSay : null});
-    comparison = new Comparison(element('comparison'), carrier);
+    comparison = new Comparison(element('comparison'), carrier, {
+      open: show, rate: carrier.served ? rate : null, complain,
+    });
     grid.update(frames);
     folder = list.folder ?? document.title;
     addEventListener('popstate', () => {

@@ -32,7 +32,12 @@ export class Grid {
       made('label', {for: 'order'}, 'Order'), order, made('label', {for: 'least'}, 'In focus, at least ', leastTold), least,
       this.makeBox('hideShaken', 'Hide what is shaken'),
     ];
+    const choosing = made('input', {type: 'checkbox', id: 'choosing'});
+    choosing.addEventListener('change', () => { this.choosing = choosing.checked; });
+    const compare = made('button', {type: 'button', id: 'compare'}, 'Compare');
+    compare.addEventListener('click', () => this.compare());
     if (this.act.rate) parts.push(this.makeBox('hideRejected', 'Hide what is rejected'));
+    parts.push(made('label', {}, choosing, ' Choose for comparing'), compare);
     return made('div', {id: 'sorting', role: 'group', 'aria-label': 'What is listed'}, ...parts);
   }
 
@@ -63,7 +68,7 @@ export class Grid {
     const cell = made('button', {class: 'frame', type: 'button'}, picture, made('span', {class: 'name'}, frame.name), stars, words);
     Object.assign(cell, {picture, words, stars, index: frame.index});
     cell.addEventListener('click', event => {
-      if (event.shiftKey || event.ctrlKey || event.metaKey) this.choose(frame.index);
+      if (this.choosing || event.shiftKey || event.ctrlKey || event.metaKey) this.choose(frame.index);
       else this.act.open(frame.index);
     });
     this.cells.set(frame.index, cell);
@@ -111,6 +116,10 @@ export class Grid {
       bursts.get(key).push(frame);
     }
     this.shown = [...bursts.values()].flat();
+    this.tell(kept.length);
+    const layout = [...bursts.values()].map(burst => burst.map(frame => frame.index).join()).join(';');
+    if (layout === this.layout) return;
+    this.layout = layout;
     const parts = [];
     let loose = [];
     const close = () => {
@@ -128,11 +137,16 @@ export class Grid {
         made('h2', {}, `Burst of ${burst.length}`), made('div', {class: 'frames'}, ...cells)));
     }
     close();
+    // Frames change places while one looks at others: only people and keys move the list.
+    const {scrollTop} = this.place;
     this.list.replaceChildren(...parts);
-    // Frames change places while one looks at others: only keys move the list.
     if (this.list.contains(focused)) focused.focus({preventScroll: true});
+    this.place.scrollTop = scrollTop;
+  }
+
+  tell(kept) {
     const done = this.frames.filter(frame => frame.state === 'done' || frame.state === 'failed').length;
-    const hidden = this.frames.length - kept.length;
+    const hidden = this.frames.length - kept;
     this.told.textContent = [
       `${this.frames.length} photographs`, done < this.frames.length ? `${done} read so far` : '', hidden ? `${hidden} hidden` : '',
     ].filter(Boolean).join(', ');
@@ -161,6 +175,12 @@ export class Grid {
     return burst.length > 1 ? burst.map(frame => frame.index) : [];
   }
 
+  compare() {
+    const wanted = this.toCompare();
+    if (wanted.length > 1) this.act.compare(wanted);
+    else this.told.textContent = 'Choose two to four photographs, or one of a burst, to compare.';
+  }
+
   // Returns whether the key meant something here.
   key(event) {
     const {current} = this, key = event.key.toLowerCase();
@@ -177,8 +197,7 @@ export class Grid {
     }
     if (event.target.matches('select, input[type=range]')) return false;
     if (key === 'c') {
-      const wanted = this.toCompare();
-      if (wanted.length > 1) this.act.compare(wanted);
+      this.compare();
       return true;
     }
     if (key === ' ' && current) {
@@ -239,10 +258,21 @@ function inWords(frame) {
 }
 
 // Two to four photographs side by side, moved together. The first is the champion and stays where it is.
+// `act` has open(index), rate(index, rating) or null, and complain(error).
 export class Comparison {
-  constructor(place, carrier) {
-    Object.assign(this, {place, carrier, panes: [], queue: []});
-    place.tabIndex = 0;
+  constructor(page, carrier, act) {
+    const place = made('div', {class: 'panes', tabindex: 0, role: 'group', 'aria-label': 'Photographs, moved together'});
+    Object.assign(this, {place, carrier, act, panes: [], queue: []});
+    const button = (words, key, does) => {
+      const one = made('button', {type: 'button'}, words, ' ', made('kbd', {}, key));
+      one.addEventListener('click', () => Promise.resolve(does()).catch(act.complain));
+      return one;
+    };
+    const rate = key => act.rate(this.challenger.index, ratingOfKey(key, this.challenger.rating));
+    page.append(place, made('div', {class: 'deciding', role: 'group', 'aria-label': 'The challenger, on the right'},
+      button('100 %', 'Z', () => this.toggleFullSize()), button('Next challenger', '→', () => this.next()),
+      button('Challenger wins', '↑', () => this.next(true)), button('Open the champion', 'Enter', () => act.open(this.champion.index)),
+      ...act.rate ? [button('Keep the challenger', 'P', () => rate('p')), button('Reject the challenger', 'X', () => rate('x'))] : []));
     place.addEventListener('pointerdown', event => {
       place.setPointerCapture(event.pointerId);
       this.dragged = [event.clientX, event.clientY];
