@@ -336,7 +336,7 @@ def test_what_was_shaken_comes_last(tmp_path, chromium):
 def test_frames_side_by_side_are_shown_alike_whatever_is_written_below(tmp_path, chromium):
     figures = [
         {"name": "a", "in_focus": 0.9, "words": "much", "look": {"x": 0.9, "y": 0.9}},
-        {"name": "b", "in_focus": 0.5, "words": "a great many words " * 12, "look": None},
+        {"name": "b", "in_focus": 0.5, "words": "a great many words " * 12, "look": {"x": 0.1, "y": 0.1}},
     ]
     page = Watched(chromium, shoot_of(tmp_path, figures)).page
     for _ in figures:

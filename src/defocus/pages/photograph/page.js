@@ -30,7 +30,7 @@ const KEYS_OF_SEVERAL = [
   ['N Shift+N', 'next photograph, the one before'],
   ['Space', 'in the grid: choose for comparing'],
   ['C', 'compare what is chosen, or the burst'],
-  ['Z', 'comparing: 100 % at each one’s focus point or sharpest place'],
+  ['Z', 'comparing: 100 % at the champion’s focus point or sharpest place'],
   ['→ ↑', 'comparing: next challenger, the challenger wins'],
 ];
 const KEYS_OF_THE_BRUSH = [

@@ -342,7 +342,7 @@ export class Comparison {
     return Math.min(...this.panes.map(pane => pane.fitting()));
   }
 
-  // 100 % at the place of every photograph that matters there: its focus point, or where it is sharpest.
+  // 100 % at one place of all: the champion's focus point, or where it is sharpest.
   toggleFullSize() {
     this.zoom = this.zoom === 1 ? null : 1;
     this.shift = [0, 0];
@@ -350,7 +350,7 @@ export class Comparison {
   }
 
   draw() {
-    const look = this.panes.find(pane => pane.frame.look)?.frame.look; // where a frame itself tells nothing
+    const look = this.panes.find(pane => pane.frame.look)?.frame.look;
     for (const pane of this.panes) pane.draw(this.zoom, this.shift, look);
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.panes.forEach(pane => pane.askForDetail().catch(error => pane.say(error.message))), AT_REST);
@@ -402,7 +402,7 @@ class Pane {
     const {canvas} = this, [width, height] = this.size, used = zoom ?? this.fitting();
     canvas.width = Math.round(canvas.clientWidth * devicePixelRatio);
     canvas.height = Math.round(canvas.clientHeight * devicePixelRatio);
-    const [u, v] = zoom === null ? [0.5, 0.5] : [(this.frame.look ?? look)?.x ?? 0.5, (this.frame.look ?? look)?.y ?? 0.5];
+    const [u, v] = zoom === null ? [0.5, 0.5] : [look?.x ?? 0.5, look?.y ?? 0.5];
     const middle = [u * width + shift[0], v * height + shift[1]];
     this.box = [
       middle[0] - canvas.width / 2 / used, middle[1] - canvas.height / 2 / used,
