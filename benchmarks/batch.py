@@ -3,11 +3,15 @@
     python benchmarks/batch.py overhead                       # 60 photographs, S3 server on loopback and a folder
     python benchmarks/batch.py overhead --count 100 --size 1500 1000
     python benchmarks/batch.py growth --keys 1000000          # plan, status, collect and rank of so many rows
+    python benchmarks/batch.py resume                         # a worker killed half-way, and another that goes on
 
 `overhead` takes turns: `defocus estimate --jobs N` on a folder, and `defocus batch work --jobs N` on the same
 photographs in a folder and on an S3 server of its own (moto, on loopback, whose own time is not counted). CPU seconds
 are those of all processes of the command; on a machine with other work they are what to trust. It also prints what the
 plan had forecast.
+
+`resume` kills a worker and all its processes when half of the photographs have their map, and starts another: how long
+it takes until that one has done its first photograph, how many it did, and how many of these had been done before.
 
 `growth` lists a store that only answers listings, and stands in for the work by rows that are made up: what it measures
 is the driver, not the estimates. Memory is the largest that one process held.
@@ -18,9 +22,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -74,6 +80,45 @@ def overhead(count: int, size: tuple[int, int], jobs: int, runs: int) -> None:
         forecast = plan["forecast"]
         print(f"\nForecast of the last plan: {forecast['seconds_each']:.3f} CPU s a photograph.")
     server.stop()
+
+
+def resume(count: int, part: int) -> None:
+    """Print what a killed worker costs, with maps and with rows alone."""
+    for outputs in ("small", "rows"):
+        with tempfile.TemporaryDirectory() as temporary:
+            photos, run = Path(temporary) / "photos", Path(temporary) / "run"
+            photos.mkdir()
+            folders.make_folder(photos, count, 640, 480)
+            _output(["batch", "plan", str(photos), str(run), "--outputs", outputs, "--part-size", str(part), "--json"])
+            first = _worker(run)
+            while _photographs_done(run, outputs) < count / 2:
+                time.sleep(0.05)
+            os.killpg(first.pid, signal.SIGKILL)
+            first.wait()
+            before, started = _photographs_done(run, outputs), time.perf_counter()
+            second = _worker(run)
+            while second.poll() is None and _photographs_done(run, outputs) == before:
+                time.sleep(0.05)
+            again = time.perf_counter() - started
+            second.wait()
+            total = time.perf_counter() - started
+            rows = json.loads(_output(["batch", "status", str(run), "--json"]))
+            print(
+                f"{outputs}, parts of {part}: {before} of {count} kept by the one killed; the next had more after "
+                f"{again:.1f} s and all after {total:.1f} s; {rows['done']} rows, {rows['failed']} failed."
+            )
+
+
+def _worker(run: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-P", "-m", "defocus", "batch", "work", str(run), "--quiet"]
+    return subprocess.Popen(command, start_new_session=True)
+
+
+def _photographs_done(run: Path, outputs: str) -> int:
+    """Photographs that a worker that begins now would not do again."""
+    if outputs == "small":
+        return len(list(run.rglob("*.defocus.tiff")))
+    return int(json.loads(_output(["batch", "status", str(run), "--json"]))["done"])
 
 
 def _output(arguments: Sequence[str]) -> str:
@@ -150,9 +195,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     beside.add_argument("--jobs", type=int, default=2)
     beside.add_argument("--runs", type=int, default=1)
     kinds.add_parser("growth").add_argument("--keys", type=int, default=100_000)
+    stopped = kinds.add_parser("resume")
+    stopped.add_argument("--count", type=int, default=60)
+    stopped.add_argument("--part-size", type=int, default=20)
     chosen = parser.parse_args(arguments)
     if chosen.kind == "overhead":
         overhead(chosen.count, tuple(chosen.size), chosen.jobs, chosen.runs)
+    elif chosen.kind == "resume":
+        resume(chosen.count, chosen.part_size)
     else:
         growth(chosen.keys)
 

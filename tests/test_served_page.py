@@ -229,17 +229,17 @@ def test_strokes_are_kept_of_the_photograph_they_were_painted_on(opened, shoot):
     page.keyboard.press("Escape")
     show(page, NAMES[0])
     held[0].continue_()
-    wait_for(lambda: page.wait_for_timeout(100) or len(held) == 2, 30)
+    wait_for(lambda: page.wait_for_timeout(100) or len(held) == 2, 60)
     held[1].continue_()
     page.unroute("**/strokes")
     path = shoot / "elsewhere.defocus.strokes.json"
-    wait_for(lambda: path.exists() and len(json.loads(path.read_text())["strokes"]) == 2, 30)
+    wait_for(lambda: path.exists() and len(json.loads(path.read_text())["strokes"]) == 2, 60)
     assert not (shoot / "burst <1>.defocus.strokes.json").exists()
     page.keyboard.press("Escape")
     show(page, NAMES[2])
-    assert "2 strokes" in page.inner_text("#painted")
+    until(page, "document.getElementById('painted').textContent.includes('2 strokes')")
     page.click("#clear")
-    wait_for(lambda: not path.exists(), 30)
+    wait_for(lambda: not path.exists(), 60)
 
 
 def test_a_stroke_that_cannot_be_kept_is_taken_away_and_told(opened, shoot):
