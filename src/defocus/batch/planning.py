@@ -217,20 +217,18 @@ def _in_parts(entries: Iterable[Entry], size: int) -> Iterator[list[Entry]]:
 def _forecast(plan: Plan, photographs: Store, found: _Found) -> dict[str, float]:
     """Return what the run will take by a sample: seconds of one core each, core-hours and bytes of output."""
     from defocus.batch.photograph import encoded
-    from defocus.runtime.cores import limited_cores
 
     seconds, written = [], []
-    with limited_cores(1):
-        for entry in found.sample:
-            try:
-                begin = time.process_time()
-                contents, _ = photographs.read(entry.key, etag=entry.etag)
-                values, outputs = encoded(plan, contents)
-                size = sum(len(output({**dict.fromkeys(COLUMNS), **values})) for output in outputs.values())
-                seconds.append(time.process_time() - begin)
-                written.append(size + len(encode([{**values, "key": entry.key}] * 16)) / 16)
-            except DefocusError:  # a photograph that fails tells nothing about the others
-                continue
+    for entry in found.sample:
+        try:
+            begin = time.process_time()
+            contents, _ = photographs.read(entry.key, etag=entry.etag)
+            values, outputs = encoded(plan, contents)
+            size = sum(len(output({**dict.fromkeys(COLUMNS), **values})) for output in outputs.values())
+            seconds.append(time.process_time() - begin)
+            written.append(size + len(encode([{**values, "key": entry.key}] * 16)) / 16)
+        except DefocusError:  # a photograph that fails tells nothing about the others
+            continue
     if not seconds:
         return {}
     mean = math.fsum(seconds) / len(seconds)
