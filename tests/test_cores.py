@@ -155,22 +155,6 @@ def test_a_container_s_quota_is_heeded(tmp_path, files, membership, cores_allowe
     assert cpu_quota(tmp_path / "cgroup", tmp_path / "root") == cores_allowed
 
 
-def test_limits_of_several_threads_end_in_any_order(monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "8")
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(64)), raising=False)
-    monkeypatch.setattr(os, "cpu_count", lambda: 64)
-    monkeypatch.setattr(cores, "_quota_of_this_process", lambda: None)
-    first, second = limited_cores(3), limited_cores(2)
-    first.__enter__()
-    second.__enter__()
-    assert available_cores() == 2
-    first.__exit__(None, None, None)
-    assert available_cores() == 2
-    second.__exit__(None, None, None)
-    assert available_cores() == 8
-    assert os.environ["OMP_NUM_THREADS"] == "8"
-
-
 def test_the_quota_and_omp_num_threads_limit_the_cores(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(64)), raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 64)

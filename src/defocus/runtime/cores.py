@@ -21,12 +21,7 @@ _VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """What libraries read, when they load, to know how many threads to start."""
 _MEMBERSHIP, _CONTROL_GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
-_limits: list[int] = []
-_variables: dict[str, str | None] = {}
-"""What the environment held before there were limits."""
-_pools: Any = None
-"""The threads of libraries before there were limits."""
-_limits_lock = threading.Lock()
+_most: int | None = None
 _single_lock = threading.Lock()
 _single_users = 0
 _single_limit: _BlasLimit | None = None
@@ -39,7 +34,7 @@ def available_cores() -> int:
     rounded up), OMP_NUM_THREADS in the environment, and the limit set by `limited_cores`.
     """
     given = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    limits = (_quota_of_this_process(), _requested(os.environ.get("OMP_NUM_THREADS", "")), *_limits)
+    limits = (_quota_of_this_process(), _requested(os.environ.get("OMP_NUM_THREADS", "")), _most)
     return max(1, min([given, *(limit for limit in limits if limit is not None)]))
 
 
@@ -107,8 +102,8 @@ def _forget_other_threads() -> None:
 
     Where the parent was within `single_blas_thread`, BLAS keeps its one thread in the child.
     """
-    global _single_lock, _single_users, _single_limit, _limits_lock
-    _single_lock, _single_users, _single_limit, _limits_lock = threading.Lock(), 0, None, threading.Lock()
+    global _single_lock, _single_users, _single_limit
+    _single_lock, _single_users, _single_limit = threading.Lock(), 0, None
 
 
 if hasattr(os, "register_at_fork"):
@@ -224,41 +219,24 @@ def limited_cores(most: int) -> Iterator[None]:
     ...     available_cores()
     1
     """
-    # Blocks of several threads may end in another order than they began in.
-    with _limits_lock:
-        _limits.append(most)
-        _apply_limits()
-    try:
-        yield
-    finally:
-        with _limits_lock:
-            _limits.remove(most)
-            _apply_limits()
-
-
-def _apply_limits() -> None:
-    """Set the environment and the libraries by the strictest limit that holds, or as they were where none does."""
-    global _pools
+    global _most
     from threadpoolctl import threadpool_limits
 
-    if not _variables:
-        _variables.update({name: os.environ.get(name) for name in _VARIABLES})
-    for name, value in _variables.items():
-        if _limits:
-            limit = min(_limits)
-            os.environ[name] = str(min(limit, _requested(value or "") or limit))
-        elif value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
-    if _limits:
-        pools = threadpool_limits(min(_limits))
-        _pools = _pools or pools  # the first knows what there was before
-    else:
-        if _pools is not None:
-            _pools.restore_original_limits()
-        _pools = None
-        _variables.clear()
+    limit = most if _most is None else min(most, _most)
+    before, variables = _most, {name: os.environ.get(name) for name in _VARIABLES}
+    _most = limit
+    for name, value in variables.items():
+        os.environ[name] = str(min(limit, _requested(value or "") or limit))
+    try:
+        with threadpool_limits(limit):
+            yield
+    finally:
+        _most = before
+        for name, value in variables.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def at_once(first: Callable[[], Any], *others: Callable[[], Any]) -> list[Any]:
