@@ -1,7 +1,7 @@
 """What a page shows of one photograph: figures, and pictures of a size that a browser handles well.
 
 The page gets the map as a picture too, of which its scripts read the numbers back: one byte each for sigma, the
-confidence, and how far an edit may go (`MAP_CODE`). So it answers the pointer and refocuses by itself.
+confidence, and how far an edit may go (`PagePhotograph.map_webp`). So it answers the pointer and refocuses by itself.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -36,13 +37,12 @@ from defocus.optics.lens import Lens, lens_from_exif
 from defocus.photograph import Photograph
 from defocus.photograph.photograph import reduce_photograph
 
-__all__ = ["LONGEST_SIDE", "MAP_CODE", "SUMMARY_PIXELS", "PagePhotograph", "crop_jpeg", "photograph_jpeg"]
+__all__ = ["LONGEST_SIDE", "SUMMARY_PIXELS", "PagePhotograph", "crop_jpeg", "photograph_jpeg"]
 
 LONGEST_SIDE = 2560
 """Longer side in px of the pictures on a page, which a screen shows whole."""
 SUMMARY_PIXELS = 4_400_000
 """Largest number of pixels of the summary that a page is made of."""
-MAP_CODE = "red: sigma, green: confidence, blue: strength of an edit; 0 to 255 each"
 _MAP_SIDE = 1500
 """Longer side in px of the map on a page: it is smooth over some px of the photograph."""
 _DEPTH_SIDE = 400
@@ -215,9 +215,7 @@ class PagePhotograph:
         ----------
         most : largest number of bytes of both; if the least quality takes more, it is that.
         """
-        sharp = None
-        if self.defocus_map.unit == "px":
-            sharp = replace(self.photograph, pixels=sharpen(self.photograph, self.defocus_map))
+        sharp = self._sharpened() if self.defocus_map.unit == "px" else None
         for quality in _QUALITIES:
             made = _jpeg(self.photograph, quality), None if sharp is None else _jpeg(sharp, quality)
             if sum(len(each) for each in made if each) <= most:
@@ -230,11 +228,16 @@ class PagePhotograph:
 
     def sharpened_jpeg(self, quality: int = _QUALITY) -> bytes:
         """Return the photograph with its blur reduced, which refocusing begins with where something gets sharper."""
-        edited = sharpen(self.photograph, self.defocus_map)
-        return _jpeg(replace(self.photograph, pixels=edited), quality)
+        return _jpeg(self._sharpened(), quality)
+
+    def _sharpened(self) -> Photograph:
+        return replace(self.photograph, pixels=sharpen(self.photograph, self.defocus_map))
 
     def map_webp(self, side: int = _MAP_SIDE) -> bytes:
-        """Return the map as a lossless picture of numbers; see `MAP_CODE` and `info` ("coded").
+        """Return the map as a lossless picture of numbers, 0 to 255 each.
+
+        Red is the logarithm of sigma between the ends that `info` calls "coded", green the confidence, and blue how far
+        an edit may go (`edit_strength`).
 
         Parameters
         ----------
@@ -255,24 +258,22 @@ class PagePhotograph:
 
     def depth_webp(self) -> bytes:
         """Return how near everything is as a lossless picture: 0 farthest to 255 nearest, linear in 1 / distance."""
-        nearness = 1 / self._distances()
+        nearness = 1 / distances(self._depth)[0]
         low, high = float(nearness.min()), float(nearness.max())
         coded = (nearness - low) / max(high - low, 1e-9)
         return _webp(np.rint(np.repeat(coded[..., None], 3, axis=2) * 255).astype(np.uint8))
 
     def _depth_info(self) -> dict[str, Any]:
-        z, found = self._distances(), self._depth()
+        z, focal = distances(self._depth)
         return {
             "nearest": float(z.min()),
             "farthest": float(z.max()),
-            "focal": distances(found)[1] / found.depth.shape[1],
-            "unit": found.unit,
+            "focal": focal / z.shape[1],
+            "unit": self._depth.unit,
             "note": AMBIGUITIES,
         }
 
-    def _distances(self) -> NDArray[np.float64]:
-        return distances(self._depth())[0]
-
+    @cached_property  # the figures and the picture of one page both need it
     def _depth(self) -> Depth:
         # Small numbers are enough for a surface: a photograph of 400 px takes a twentieth of a second.
         small = reduce_photograph(self.photograph, _DEPTH_SIDE)

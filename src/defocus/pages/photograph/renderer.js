@@ -83,7 +83,7 @@ void main() {
 const SHOW = COMMON + `
 uniform sampler2D blurred, detail, colours;
 uniform vec4 detailBox;                        // left, top, right, bottom
-uniform float scale, threshold, opacity, split, guessBelow, readableFrom;
+uniform float scale, threshold, opacity, split, guessBelow;
 uniform vec2 limits, marker;
 uniform int mode;
 uniform bool outline, hatched, logarithmic, hasDetail;
@@ -279,7 +279,7 @@ export class Renderer {
     this.run('show', ['photograph', 'sharpened', 'map', 'blurred', 'detail', 'colours'], {
       ...common, scale: this.scale, mode: scene.mode, outline: scene.outline, hatched: scene.hatched, threshold: scene.threshold,
       opacity: scene.opacity, split: scene.split, limits: info.limits, logarithmic: info.logarithmic,
-      guessBelow: info.guess_below, readableFrom: info.readable_from, marker: scene.marker ?? [-1, -1],
+      guessBelow: info.guess_below, marker: scene.marker ?? [-1, -1],
       hasDetail: Boolean(scene.detailBox), detailBox: scene.detailBox ?? [0, 0, 0, 0],
     });
   }
