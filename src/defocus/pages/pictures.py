@@ -140,12 +140,8 @@ class PagePhotograph:
         name, seconds, longest : as in `of`.
         """
         small = reduce_photograph(photograph.in_srgb(), longest)
-        size = (small.width, small.height)
         full = photograph.full_size or (photograph.width, photograph.height)
         scale = small.width / full[0] if found.unit == "px" else 1.0
-        low, high = found.sigma_range
-        logarithm = np.log2(np.maximum(summary.sigma, np.float32(_least(found.sigma_range))))
-        sigma = (np.exp2(_resized(logarithm, *size)) * np.float32(scale)).astype(np.float32)
         lens: Lens | list[str] = []
         with suppress(ParameterError):  # EXIF of an impossible lens
             lens = lens_from_exif(photograph)
@@ -153,15 +149,7 @@ class PagePhotograph:
         return cls(
             name=name,
             photograph=replace(small, exif=None, xmp=None),
-            defocus_map=DefocusMap(
-                sigma=sigma,
-                confidence=np.clip(_resized(summary.confidence / np.float32(255), *size), 0, 1),
-                saturated=np.zeros(sigma.shape, np.bool_),
-                seeds=Seeds.none(sigma.shape),
-                method=found.method,
-                sigma_range=(low * scale, high * scale),
-                unit=found.unit,
-            ),
+            defocus_map=_reduced_map(found, summary.sigma, summary.confidence / np.float32(255), small, scale),
             size=full,
             lens=lens if isinstance(lens, Lens) else None,
             f_number=f_number if f_number is not None and 0 < f_number < 1000 else None,
@@ -278,17 +266,7 @@ class PagePhotograph:
         # Small numbers are enough for a surface: a photograph of 400 px takes a twentieth of a second.
         small = reduce_photograph(self.photograph, _DEPTH_SIDE)
         share = small.width / self.photograph.width
-        sigma = _resized(np.log2(np.maximum(self.defocus_map.sigma, 1e-3)), small.width, small.height)
-        confidence = _resized(self.defocus_map.confidence, small.width, small.height)
-        low, high = self.defocus_map.sigma_range
-        reduced = replace(
-            self.defocus_map,
-            sigma=(np.exp2(sigma) * share).astype(np.float32),
-            confidence=np.clip(confidence, 0, 1).astype(np.float32),
-            saturated=np.zeros(sigma.shape, np.bool_),
-            seeds=Seeds.none(sigma.shape),
-            sigma_range=(low * share, high * share),
-        )
+        reduced = _reduced_map(self.defocus_map, self.defocus_map.sigma, self.defocus_map.confidence, small, share)
         return depth(small, reduced, lens=self.lens, side=self.side, floor=sigma_in_focus(reduced))
 
 
@@ -336,6 +314,29 @@ def crop_jpeg(photograph: Photograph, box: tuple[int, int, int, int], side: int,
         raise ValueError("The box lies outside the photograph.")
     pixels = np.ascontiguousarray(photograph.pixels[top:bottom, left:right])
     return _jpeg(reduce_photograph(Photograph(pixels, profile=photograph.profile).in_srgb(), side), quality)
+
+
+def _reduced_map(
+    like: DefocusMap | MapStrips,
+    sigma: NDArray[np.floating],
+    confidence: NDArray[np.floating],
+    small: Photograph,
+    scale: float,
+) -> DefocusMap:
+    """The map of a reduced photograph, with sigmas `scale` times as large; means are those of their logarithms."""
+    low, high = like.sigma_range
+    size = (small.width, small.height)
+    logarithm = np.log2(np.maximum(sigma, np.float32(_least(like.sigma_range))))
+    reduced = (np.exp2(_resized(logarithm, *size)) * np.float32(scale)).astype(np.float32)
+    return DefocusMap(
+        sigma=reduced,
+        confidence=np.clip(_resized(confidence, *size), 0, 1),
+        saturated=np.zeros(reduced.shape, np.bool_),
+        seeds=Seeds.none(reduced.shape),
+        method=like.method,
+        sigma_range=(low * scale, high * scale),
+        unit=like.unit,
+    )
 
 
 def _least(sigma_range: tuple[float, float]) -> float:
