@@ -115,8 +115,8 @@ def maps_in(place):
     return [entry.key for entry in Store(place).list("maps") if entry.key.endswith(".tiff")]
 
 
-def wait_for_maps(place, count, process=None):
-    until = time.monotonic() + 60
+def wait_for_maps(place, count, process=None, seconds=60):
+    until = time.monotonic() + seconds
     while len(maps_in(place)) < count:
         assert time.monotonic() < until, "the maps do not come"
         assert process is None or process.poll() is None, process.communicate()
