@@ -10,14 +10,15 @@ from typing import Any
 from defocus.batch.rows import measured, row
 from defocus.batch.run import Plan, Run
 from defocus.batch.storage import ChangedError, Entry, KeyNameError, MissingKeyError, Store
-from defocus.cli.files import MAP_ENDING, PREVIEW_ENDING, png
-from defocus.cli.messages import error_message
 from defocus.errors import WeightsError
 from defocus.estimation import estimate_strips, find_parameters, map_recipe
 from defocus.maps.map_file import map_bytes, metadata_of
+from defocus.messages import error_message
 from defocus.methods.parameters import set_parameters
 from defocus.methods.registry import Method, find_method
+from defocus.outputs import MAP_ENDING, PREVIEW_ENDING
 from defocus.photograph import read_photograph
+from defocus.photograph.png_encoder import png
 from defocus.provenance import Provenance
 
 __all__ = ["SMALL", "encoded", "method_of", "process", "recipe_of"]
