@@ -359,7 +359,7 @@ def subject_from_exif(photograph: Photograph) -> Box | None:
 def subject_area(tags: Exif, size: tuple[int, int], orientation: int | None = None) -> Box | None:
     """The subject region that the camera wrote: EXIF SubjectArea, a point, circle or rectangle; or a point.
 
-    The point is SubjectLocation, or where the camera focused by the maker's notes of Sony, Panasonic or Fujifilm.
+    The point is SubjectLocation, or where the camera focused by the maker's notes (`defocus.photograph.maker_note`).
 
     A point stands for a square of a tenth of the longer side, a circle for the square around it.
 

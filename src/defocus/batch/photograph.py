@@ -16,17 +16,18 @@ from typing import Any, BinaryIO, cast
 from defocus.batch.rows import Measured, is_row_of, row
 from defocus.batch.run import Plan, Run
 from defocus.batch.storage import ChangedError, Entry, KeyNameError, MissingKeyError, Store
-from defocus.cli.files import MAP_ENDING, PREVIEW_ENDING, png
-from defocus.cli.messages import error_message
 from defocus.errors import ParameterError, WeightsError
 from defocus.estimation import estimate_strips, find_parameters, map_recipe
 from defocus.maps.map_file import metadata_of, write_map
 from defocus.maps.map_strips import MapStrips
 from defocus.maps.map_summary import MapSummary
 from defocus.maps.preview import limits_of_photograph, preview
+from defocus.messages import error_message
 from defocus.methods.parameters import set_parameters
 from defocus.methods.registry import Method, find_method
+from defocus.outputs import MAP_ENDING, PREVIEW_ENDING
 from defocus.photograph import read_photograph
+from defocus.photograph.png_encoder import png
 from defocus.provenance import Provenance
 from defocus.runtime.atomic import write_bytes
 

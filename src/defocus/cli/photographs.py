@@ -22,22 +22,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import typer
 
-from defocus.cli.files import (
-    MAP_ENDING,
-    STANDARD_STREAM,
-    STROKES_ENDING,
-    Found,
-    Source,
-    find_photographs,
-    name_outputs,
-    prepare_folder,
-    with_ending,
-)
-from defocus.cli.messages import error_message, warnings_about, without_path
+from defocus.cli.files import STANDARD_STREAM, Found, Source, find_photographs, name_outputs
 from defocus.cli.options import Options
 from defocus.cli.terminal import ProgressBar, say, write_binary
 from defocus.cli.up_to_date import ANY_SUFFIX, find_outputs
 from defocus.errors import OutputError, ParameterError, WeightsError
+from defocus.messages import error_message, user_warnings, without_path
+from defocus.outputs import MAP_ENDING, STROKES_ENDING, prepare_folder, with_ending
 from defocus.provenance import Provenance, is_output
 
 if TYPE_CHECKING:  # numpy must not load for --help
@@ -444,6 +435,10 @@ def _sha256(path: Path) -> str:
 
 def _work(job: _Job, report: Progress = lambda step, fraction: None) -> _Answer:
     """One photograph's way from file to files; only a fault that all photographs share is raised."""
+
+    def shortened(sentence: str) -> str:
+        return without_path(sentence, job.path)
+
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         try:
@@ -453,8 +448,8 @@ def _work(job: _Job, report: Progress = lambda step, fraction: None) -> _Answer:
         except OutputError:
             return _Answer({"path": job.name, "is_output": True})
         except Exception as error:  # a fault of ours must not cost the user the other photographs
-            return _Answer({"path": job.name, "error": error_message(error)}, warnings_about(job.path, caught))
-    return dataclasses.replace(answer, warnings=warnings_about(job.path, caught))
+            return _Answer({"path": job.name, "error": error_message(error)}, user_warnings(caught, shortened))
+    return dataclasses.replace(answer, warnings=user_warnings(caught, shortened))
 
 
 def _process(job: _Job, report: Progress) -> _Answer:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import typer
 
-from defocus.cli.files import MaskNaming, mask_ending, with_ending
 from defocus.cli.options import EXIT_CODES, Options, shares_options
 from defocus.cli.photographs import Result, Task, names_a_file, process_photographs
 from defocus.errors import DefocusError
+from defocus.outputs import MaskNaming, mask_ending, with_ending
 
 if TYPE_CHECKING:  # numpy must not load for --help
     import numpy as np
@@ -183,8 +183,8 @@ class _Segment(Task):
         import numpy as np
 
         from defocus.applications.segment import cut_out, segment
-        from defocus.cli.files import png
         from defocus.photograph import encode_photograph
+        from defocus.photograph.png_encoder import png
         from defocus.runtime.atomic import write_bytes
 
         defocus_map = found.whole()
@@ -219,6 +219,8 @@ class _Segment(Task):
             "unit": s.unit,
             "fraction_blurred": round(float(s.mask.mean()), 6),
             "fraction_undecided": round(float(s.undecided.mean()), 6),
+            "fraction_guessed_in_focus": round(s.guesses.area, 6),
+            "fraction_guessed_outline": round(s.guesses.outline, 6),
         }
         return Result(
             record,
@@ -245,9 +247,19 @@ class _Segment(Task):
         return np.ascontiguousarray(levels)
 
     def line(self, record: dict[str, Any]) -> str:
+        from defocus.applications.segment import LEAST_TOLD
+
         unit = " px" if record["unit"] == "px" else ""
-        undecided = f", {record['fraction_undecided']:.0%} undecided" if record["fraction_undecided"] >= 0.005 else ""
-        return f"{record['fraction_blurred']:.0%} blurred, from {record['threshold']:.2f}{unit} on{undecided}"
+        undecided = (
+            f", {record['fraction_undecided']:.0%} undecided" if record["fraction_undecided"] >= LEAST_TOLD else ""
+        )
+        shares = [("guessed_in_focus", "of what is in focus"), ("guessed_outline", "of its outline")]
+        told = [(record[f"fraction_{name}"], what) for name, what in shares]
+        guesses = " and ".join(f"{share:.0%} {what}" for share, what in told if share >= LEAST_TOLD)
+        return (
+            f"{record['fraction_blurred']:.0%} blurred, from {record['threshold']:.2f}{unit} on{undecided}"
+            f"{f'; guesses make up {guesses}' if guesses else ''}"
+        )
 
 
 def outline(photograph: Photograph, s: Segmentation) -> NDArray[np.uint8]:

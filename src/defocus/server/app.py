@@ -17,14 +17,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from defocus.cli.messages import error_message
-from defocus.cli.terminal import say
 from defocus.culling.sidecars import SidecarError
 from defocus.errors import DefocusError, ParameterError
+from defocus.messages import error_message
 from defocus.pages.pictures import LONGEST_SIDE
 from defocus.pages.saved import ASSETS, asset, served_page
 from defocus.server.exports import Wanted, export
-from defocus.server.shoot import NotReadyError, Shoot
+from defocus.server.shoot import ChangedMeanwhileError, NotReadyError, Shoot
 
 __all__ = ["application"]
 
@@ -44,12 +43,13 @@ class _Told(JSONResponse):
         return json.dumps(content, allow_nan=False, separators=(",", ":")).encode("ascii")
 
 
-def application(shoot: Shoot) -> Starlette:
+def application(shoot: Shoot, fault: Callable[[str], None] = lambda sentence: None) -> Starlette:
     """Return the application that answers the page; who may ask is up to `Guard`.
 
     Parameters
     ----------
     shoot : the photographs.
+    fault : called with a sentence for what went wrong that is nobody's fault but ours.
     """
     exporting = threading.Lock()
 
@@ -106,20 +106,21 @@ def application(shoot: Shoot) -> Starlette:
             return export(shoot, index, order)
 
     def rated(index: int, wanted: dict[str, Any]) -> dict[str, Any]:
-        stars = wanted.get("rating")
-        if stars is not None and (type(stars) is not int or not -1 <= stars <= 5):
-            raise ParameterError("rating must be a whole number from -1 (rejected) to 5, or null for none.")
-        shoot.rate(index, stars or 0)
-        return {"rating": stars or 0}
+        stars, was = (_stars(wanted, name) for name in ("rating", "was"))
+        shoot.rate(index, stars, was)
+        return {"rating": stars}
 
     def painted(index: int, wanted: dict[str, Any]) -> dict[str, Any]:
         start = time.perf_counter()
         strokes = wanted.get("strokes")
         if not isinstance(strokes, list):
             raise ParameterError("strokes must be a list of strokes.")
-        shoot.paint(index, strokes)
+        began_from = wanted.get("began_from", "")
+        if not isinstance(began_from, str):
+            raise ParameterError("began_from must be the version of the strokes that these replace.")
+        version = shoot.paint(index, strokes, began_from)
         shoot.page(index)
-        return {"seconds": round(time.perf_counter() - start, 2)}
+        return {"version": version, "seconds": round(time.perf_counter() - start, 2)}
 
     def post(work: Callable[[int, dict[str, Any]], dict[str, Any]]) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
@@ -141,6 +142,14 @@ def application(shoot: Shoot) -> Starlette:
         return int(text)
 
     one = "/api/photographs/{index}"
+
+    def failed(_: Request, error: Exception) -> Response:
+        sentence = error_message(error)
+        status = _status(error)
+        if status == 500 and not isinstance(error, OSError | MemoryError):
+            fault(sentence)
+        return _Told({"error": sentence}, status)
+
     app = Starlette(
         routes=[
             Route("/", page, methods=["GET"]),
@@ -152,7 +161,7 @@ def application(shoot: Shoot) -> Starlette:
             Route(f"{one}/strokes", post(painted), methods=["POST"]),
             Route(f"{one}/{{picture}}", picture, methods=["GET"]),
         ],
-        exception_handlers={HTTPException: _refused, DefocusError: _failed, OSError: _failed, Exception: _failed},
+        exception_handlers={HTTPException: _refused, DefocusError: failed, OSError: failed, Exception: failed},
     )
     app.router.redirect_slashes = False
     return app
@@ -172,6 +181,13 @@ def _integer(request: Request, name: str, low: int, high: int) -> int:
     return int(text)
 
 
+def _stars(wanted: dict[str, Any], name: str) -> int:
+    stars = wanted.get(name)
+    if stars is not None and (type(stars) is not int or not -1 <= stars <= 5):
+        raise ParameterError(f"{name} must be a whole number from -1 (rejected) to 5, or null for none.")
+    return stars or 0
+
+
 def _refused(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     sentence = error.detail
@@ -180,14 +196,9 @@ def _refused(_: Request, error: Exception) -> Response:
     return _Told({"error": sentence}, error.status_code, headers=error.headers)
 
 
-def _failed(_: Request, error: Exception) -> Response:
-    sentence = error_message(error)
-    if isinstance(error, NotReadyError | SidecarError):
-        return _Told({"error": sentence}, 409)
+def _status(error: Exception) -> int:
+    if isinstance(error, ChangedMeanwhileError | NotReadyError | SidecarError):
+        return 409
     if isinstance(error, ParameterError):
-        return _Told({"error": sentence}, 400)
-    if isinstance(error, DefocusError):
-        return _Told({"error": sentence}, 422)
-    if not isinstance(error, OSError | MemoryError):
-        say(f"Warning: {sentence}", error=True)
-    return _Told({"error": sentence}, 500)
+        return 400
+    return 422 if isinstance(error, DefocusError) else 500
