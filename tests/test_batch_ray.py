@@ -108,7 +108,7 @@ def test_ray_goes_on_after_its_driver_was_killed(buckets, server, cluster):  # n
     process = worker(buckets[1], "--on", f"ray={address}")
     wait_for_maps(buckets[1], 4, process, seconds=180)
     process.kill()
-    process.wait()
+    finished(process, -9)
     finished(worker(buckets[1], "--on", f"ray={address}"))
     whole(run, keys)
     # What the first driver had handed out may go on beside the second.
