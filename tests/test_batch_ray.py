@@ -14,7 +14,6 @@ from contextlib import suppress
 
 import pytest
 
-import defocus
 from defocus.batch.storage import Store
 from systems import needs_proc, needs_signals
 from test_batch import buckets, fill, finished, maps_in, planned, server, wait_for_maps, whole, worker  # noqa: F401
@@ -114,11 +113,3 @@ def test_ray_goes_on_after_its_driver_was_killed(buckets, server, cluster):  # n
     # What the first driver had handed out may go on beside the second.
     assert server.fetched(buckets[0].removeprefix("s3://")).total() <= len(keys) + 2 * 2 * run.plan.part_size
     assert len(maps_in(buckets[1])) == len(list(Store(buckets[0]).list()))
-
-
-def test_a_cluster_that_is_not_there_is_said_in_one_sentence(buckets, run):  # noqa: F811
-    fill(buckets[0], 1)
-    planned(buckets)
-    code, _, err = run("batch", "work", buckets[1], "--on", "ray=127.0.0.1:1")
-    assert code == 2 and "no Ray cluster" in " ".join(err.split())
-    assert defocus.batch.Run.open(buckets[1]).todo() == [0]
