@@ -79,7 +79,7 @@ STEPS = (
     Step("map: percentiles", "defocus.maps.map_summary", "MapSummary.percentiles"),
     Step("picture: limits", "defocus.maps.preview", "limits_of_photograph"),
     Step("picture: colours", "defocus.maps.preview", "preview"),
-    Step("picture: encoding", "defocus.cli.files", "png"),
+    Step("picture: encoding", "defocus.photograph.png_encoder", "png"),
     Step("writing files to the disk", "defocus.runtime.atomic", "write_bytes"),
 )
 IMPORTS, REST = "imports", "everything else"

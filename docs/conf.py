@@ -58,5 +58,5 @@ nitpick_ignore_regex = [
     ("py:.*", r"type\[.*"),  # what NumPy's DTypeLike consists of
     # These are described in reference/python.md.
     ("py:.*", r"(annotated_types|defocus\.methods\.parameters)\..*"),  # constraints on parameters
-    ("py:.*", r"(PhotographLike|Progress|Precision|Aperture|Device|Side|.*\.Exif|.*\.Box)"),
+    ("py:.*", r"(PhotographLike|Progress|Precision|Aperture|Device|Side|Provenance|.*\.Exif|.*\.Box)"),
 ]

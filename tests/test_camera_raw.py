@@ -12,6 +12,8 @@ from PIL import Image
 from scipy import ndimage
 
 from defocus import PhotographError, load, read_photograph
+from defocus.culling.words import focus_point
+from defocus.photograph.reduced import read_metadata
 
 pytest.importorskip("rawpy")
 
@@ -70,6 +72,19 @@ def picture(size=128, blur=0.0):
     display = skimage.data.astronaut()[20 : 20 + size, 150 : 150 + size] / 255
     linear = np.where(display <= 0.04045, display / 12.92, ((display + 0.055) / 1.055) ** 2.4)
     return ndimage.gaussian_filter(linear, (blur, blur, 0))
+
+
+def test_the_af_point_in_the_maker_note_of_a_raw_file_is_turned_upright(tmp_path):
+    path = write_dng(tmp_path / "a.dng", picture(), orientation=6)
+    data = path.read_bytes()
+    old = struct.pack("<HHI", MAKER_NOTE, 7, 8)
+    entries = struct.pack("<HHHII", 1, 0x4D, 5, 2, len(data) + 12 + 2 + 12 + 4)  # Panasonic's place, of rationals
+    note = b"Panasonic\0\0\0" + entries + bytes(4) + struct.pack("<4I", 3, 4, 1, 4)
+    at = data.index(old)
+    changed = data[:at] + struct.pack("<HHII", MAKER_NOTE, 7, len(note), len(data)) + data[at + 12 :] + note
+    metadata = read_metadata(changed)
+    x, y, why = focus_point(metadata.tags, (metadata.width, metadata.height))
+    assert (x, y, why) == (pytest.approx(0.75), pytest.approx(0.75), "AF point")  # 0.75, 0.25 of the sensor
 
 
 def test_a_ramp_of_grey_reads_as_srgb_says(tmp_path):

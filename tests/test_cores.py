@@ -3,6 +3,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -242,6 +243,19 @@ def test_limits_within_each_other_only_become_stricter_and_end(monkeypatch):
     assert available_cores() == 64
     assert "OMP_NUM_THREADS" not in os.environ
     assert blas_threads() == before
+
+
+def test_cores_are_limited_by_the_main_thread_alone(monkeypatch):
+    monkeypatch.setattr(cores, "_most", None)
+    before = available_cores(), dict(os.environ)
+
+    def limit():
+        with limited_cores(1):
+            pass
+
+    with ThreadPoolExecutor(1) as pool, pytest.raises(RuntimeError, match="main thread"):
+        pool.submit(limit).result()
+    assert (available_cores(), dict(os.environ)) == before
 
 
 def test_heic_is_decoded_by_as_many_threads_as_may_be_used(tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ import subprocess
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
+from PIL import Image, ImageOps
 from skimage import data
 
 import defocus
@@ -25,7 +25,7 @@ from defocus.errors import OutputError, ParameterError, PhotographError, Photogr
 from defocus.evaluation.render import gaussian_blur
 from defocus.maps.contact_sheet import Tile, contact_sheet
 from defocus.photograph import read_photograph
-from defocus.photograph.exif import Exif
+from defocus.photograph.exif import Exif, parse_exif
 from defocus.photograph.reduced import read_metadata, read_reduced
 from test_motion import shaken
 
@@ -251,8 +251,6 @@ def tags(**numbers):
     exif = Image.Exif()
     for tag, value in numbers.items():
         exif.get_ifd(0x8769)[{"area": 0x9214, "location": 0xA214}[tag]] = value
-    from defocus.photograph.exif import parse_exif
-
     return parse_exif(exif.tobytes())
 
 
@@ -273,7 +271,7 @@ def test_where_the_camera_says_that_it_focused_is_where_to_look(map_of):
 
 
 def entry(tag, kind, values, order):
-    form = {3: "H", 5: "II"}[kind]
+    form = {3: "H", 5: "II", 7: "B"}[kind]
     count = len(values) // (2 if kind == 5 else 1)
     return tag, kind, count, struct.pack(order + form * count, *values)
 
@@ -289,53 +287,159 @@ def directory(entries, at, order):
     return head + bytes(4) + values
 
 
-def with_maker_note(path, make, order="<"):
-    """Write a JPEG of 600 x 400 px whose camera focused at 450, 100, in the way of its maker."""
+def canon_points(newer, up, flags):
+    """Canon's AFInfo or AFInfo2 of three points, and two that are not valid: the middle, and two in the upper right."""
+    picture, size = (6000, 4000, 3000, 2000), 40
+    x, y = [0, 750, 700, 9, 9], [0, up * 500, up * 500, 9, 9]
+    places = [number % 2**16 for number in (*x, *y)]
+    if newer:
+        values = [0, 2, 5, 3, *picture, *[size] * 10, *places, flags, flags, 0, 0]
+        values[0] = 2 * len(values)
+        return 0x26, values
+    return 0x12, [5, 3, *picture, size, size, *places, flags, 0]
+
+
+def nikon_points(version, way, order):
+    """Nikon's AFInfo2 of an area at 75 % and 25 %."""
+    at, in_focus = {b"0100": (0x10, 0x1C), b"0101": (0x46, 0x52), b"0400": (0x3E, None)}.get(version, (0x2A, None))
+    points = bytearray(version + bytes([way]) + bytes(95))
+    struct.pack_into(order + "6H", points, at, 6000, 4000, 4500, 1000, 300, 200)
+    if in_focus is not None:
+        points[in_focus] = 1
+    return bytes(points)
+
+
+def maker_note(kind, at, order):
+    """A maker's note whose camera focused at 75 % of the width and 25 % of the height, to be put at an address."""
+    if kind == "Sony":
+        return b"SONY DSC \0\0\0" + directory([entry(0x2027, 3, (6000, 4000, 4500, 1000), order)], at + 12, order)
+    if kind == "Panasonic":
+        return b"Panasonic\0\0\0" + directory([entry(0x4D, 5, (768, 1024, 256, 1024), order)], at + 12, order)
+    if kind == "Fujifilm":
+        return b"FUJIFILM" + struct.pack("<I", 12) + directory([entry(0x1023, 3, (450, 100), "<")], 12, "<")
+    if kind.startswith("Canon"):
+        newer, up = "newer" in kind, 1 if "EOS" in kind else -1
+        tag, values = canon_points(newer, up, 0b110 if "two" in kind else 0b010)
+        return directory([entry(tag, 3, values, order)], at, order)
+    _, version, way, inner = kind.split()
+    points = nikon_points(version.encode(), int(way), inner)
+    start = b"II*\0" if inner == "<" else b"MM\0*"
+    inside = directory([entry(0xB7, 7, points, inner)], 8, inner)
+    return b"Nikon\0\2\x10\0\0" + start + struct.pack(inner + "I", 8) + inside
+
+
+MAKERS = {
+    "Sony": ("SONY", "ILCE-7"),
+    "Panasonic": ("Panasonic", "DC-G9"),
+    "Fujifilm": ("FUJIFILM", "X-T3"),
+    "Canon EOS newer": ("Canon", "Canon EOS R5"),
+    "Canon EOS older": ("Canon", "Canon EOS 40D"),
+    "Canon newer": ("Canon", "Canon PowerShot G7 X"),
+    "Canon older": ("Canon", "Canon PowerShot A80"),
+    "Nikon 0100 1 >": ("NIKON CORPORATION", "NIKON D90"),
+    "Nikon 0101 1 <": ("NIKON CORPORATION", "NIKON D850"),
+    "Nikon 0300 2 <": ("NIKON CORPORATION", "NIKON Z 7"),
+    "Nikon 0301 1 <": ("NIKON CORPORATION", "NIKON Z fc"),
+    "Nikon 0400 0 <": ("NIKON CORPORATION", "NIKON Z 9"),
+}
+
+
+def with_maker_note(path, kind, orientation=1):
+    """Write a JPEG of 600 x 400 px, as stored, whose camera focused at 450, 100, in the way of its maker."""
+    room = 300
     exif = Image.Exif()
-    exif[271] = make
-    exif[274] = 1
+    exif[271], exif[272] = MAKERS[kind.replace(" two", "")]
+    exif[274] = orientation
     camera = exif.get_ifd(0x8769)
-    camera[0xA002], camera[0xA003], camera[0x927C] = 600, 400, b"x" * 200
+    camera[0xA002], camera[0xA003], camera[0x927C] = 600, 400, b"x" * room
     blob = exif.tobytes()[6:]
-    at = blob.index(b"x" * 200)
+    at = blob.index(b"x" * room)
     order = "<" if blob.startswith(b"II") else ">"
-    if make == "SONY":
-        note = b"SONY DSC \0\0\0" + directory([entry(0x2027, 3, (6000, 4000, 4500, 1000), order)], at + 12, order)
-    elif make == "Panasonic":
-        note = b"Panasonic\0\0\0" + directory([entry(0x4D, 5, (768, 1024, 256, 1024), order)], at + 12, order)
-    else:
-        note = b"FUJIFILM" + struct.pack("<I", 12) + directory([entry(0x1023, 3, (450, 100), "<")], 12, "<")
-    contents = b"Exif\0\0" + blob.replace(b"x" * 200, note.ljust(200, b"\0"))
+    contents = b"Exif\0\0" + blob.replace(b"x" * room, maker_note(kind, at, order).ljust(room, b"\0"))
     Image.fromarray(COFFEE[:400, :600]).save(path, exif=contents)
     return path
 
 
-@pytest.mark.parametrize("make", ["SONY", "Panasonic", "FUJIFILM"])
-def test_where_cameras_focused_by_their_makers_notes(tmp_path, make):
-    path = with_maker_note(tmp_path / "a.jpg", make)
+@pytest.mark.parametrize("kind", MAKERS)
+def test_where_cameras_focused_by_their_makers_notes(tmp_path, kind):
+    path = with_maker_note(tmp_path / "a.jpg", kind)
     found = read_metadata(path)
     assert focus_point(found.tags, (600, 400))[:2] == (pytest.approx(0.75), pytest.approx(0.25))
     if shutil.which("exiftool") is not None:  # which nobody here wrote
+        names = ["FocusLocation", "AFPointPosition", "FocusPixel", "AFImageWidth", "AFImageHeight", "AFAreaXPositions"]
+        names += ["AFAreaYPositions", "AFPointsInFocus", "AFAreaXPosition", "AFAreaYPosition"]
         said = subprocess.run(
-            ["exiftool", "-s", "-s", "-s", "-FocusLocation", "-AFPointPosition", "-FocusPixel", path],
+            ["exiftool", "-s", "-s", "-s", *(f"-{name}" for name in names), path],
             capture_output=True,
             text=True,
             check=True,
-        ).stdout.strip()
-        assert said == {"SONY": "6000 4000 4500 1000", "Panasonic": "0.75 0.25", "FUJIFILM": "450 100"}[make]
+        ).stdout.split("\n")[:-1]
+        up = "" if "EOS" in kind else "-"
+        expected = {"Sony": ["6000 4000 4500 1000"], "Panasonic": ["0.75 0.25"], "Fujifilm": ["450 100"]}
+        expected["Canon"] = ["3000", "2000", "0 750 700 9 9", f"0 {up}500 {up}500 9 9", "1"]
+        expected["Nikon"] = ["6000", "4000", "4500", "1000"]
+        assert said == expected[kind.split()[0]]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["Canon EOS newer", "Nikon 0300 2 <"])
+def test_the_af_point_turns_with_the_photograph(tmp_path, kind, orientation):
+    path = with_maker_note(tmp_path / "a.jpg", kind, orientation)
+    marked = np.zeros((400, 600), np.uint8)
+    marked[80:120, 430:470] = 255
+    with Image.open(path) as stored:
+        exif = stored.getexif()
+        spot = Image.fromarray(marked)
+        spot.getexif()[274] = exif[274]
+    upright = np.asarray(ImageOps.exif_transpose(spot))
+    rows, columns = np.nonzero(upright)
+    height, width = upright.shape
+    x, y, _ = focus_point(read_metadata(path).tags, (width, height))
+    assert x == pytest.approx((columns.mean() + 0.5) / width, abs=0.002)
+    assert y == pytest.approx((rows.mean() + 0.5) / height, abs=0.002)
+
+
+def test_of_several_canon_points_in_focus_one_of_them_is_where_to_look(tmp_path):
+    path = with_maker_note(tmp_path / "a.jpg", "Canon EOS newer two")
+    x, y = read_metadata(path).tags.focus
+    assert (x, y) == (pytest.approx((1500 + 700) / 3000), pytest.approx(0.25))  # the more central of two
+
+
+@pytest.mark.parametrize(
+    ("kind", "found", "instead"),
+    [
+        ("Canon EOS newer", (2, 5, 3, 6000), (0, 5, 3, 6000)),  # focused by hand
+        ("Canon EOS newer", (9, 9, 0b010), (9, 9, 0)),  # nothing in focus
+        ("Canon EOS older", (9, 9, 0b010), (9, 9, 0)),
+        ("Canon EOS newer", (3, 6000, 4000), (3, 4000, 4000)),  # cut by a program that kept the note
+        ("Nikon 0100 1 >", (300, 200, 0x0100), (300, 200, 0)),
+    ],
+)
+def test_where_a_camera_did_not_focus_is_no_af_point(tmp_path, kind, found, instead):
+    contents = with_maker_note(tmp_path / "a.jpg", kind).read_bytes()
+    for order in "<>":
+        was, now = (struct.pack(f"{order}{len(numbers)}H", *numbers) for numbers in (found, instead))
+        contents = contents.replace(was, now)
+    assert read_metadata(contents).tags.focus is None
 
 
 def test_maker_notes_that_say_nothing_or_are_damaged_are_no_focus_point(tmp_path):
-    contents = with_maker_note(tmp_path / "a.jpg", "SONY").read_bytes()
+    contents = with_maker_note(tmp_path / "a.jpg", "Sony").read_bytes()
     middle = contents.replace(struct.pack(">HH", 4500, 1000), struct.pack(">HH", 3000, 2000))
     middle = middle.replace(struct.pack("<HH", 4500, 1000), struct.pack("<HH", 3000, 2000))
     assert middle != contents
     assert read_metadata(middle).tags.focus is None
-    at = contents.index(b"SONY DSC")
-    for place in range(at, at + 40):  # each byte wrong in turn
-        damaged = contents[:place] + b"\xff" + contents[place + 1 :]
-        focus = read_metadata(damaged).tags.focus
-        assert focus is None or (0 < focus[0] < 1 and 0 < focus[1] < 1)
+    for kind in MAKERS:
+        with Image.open(with_maker_note(tmp_path / "a.jpg", kind)) as image:
+            contents = image.info["exif"]
+        note = parse_exif(contents).camera[0x927C].value.rstrip(b"\0")
+        at = contents.index(note)
+        for place in range(at, at + len(note)):  # each byte wrong in turn
+            focus = parse_exif(contents[:place] + b"\xff" + contents[place + 1 :]).focus
+            assert focus is None or (0 < focus[0] < 1 and 0 < focus[1] < 1)
+        for end in range(at, at + len(note)):  # cut short
+            focus = parse_exif(contents[:end]).focus
+            assert focus is None or (0 < focus[0] < 1 and 0 < focus[1] < 1)
 
 
 def test_the_place_to_look_at_lies_in_the_sharpest_region_even_where_that_is_a_ring(map_of):

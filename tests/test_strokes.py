@@ -8,8 +8,8 @@ from PIL import Image
 from skimage import data
 
 import defocus
-from defocus.cli.files import STROKES_ENDING
 from defocus.maps.strokes import Stroke, Strokes, corrected
+from defocus.outputs import STROKES_ENDING
 
 HEIGHT, WIDTH = 90, 120
 

@@ -2,11 +2,14 @@ from . import batch as batch
 from . import units as units
 from .applications.depth import Depth as Depth
 from .applications.depth import depth as depth
+from .applications.layers import layered_tiff as layered_tiff
 from .applications.magnify import magnify as magnify
+from .applications.portrait import portrait_jpeg as portrait_jpeg
 from .applications.rank import Sharpness as Sharpness
 from .applications.rank import rank as rank
 from .applications.rank import sharpness as sharpness
 from .applications.segment import Segmentation as Segmentation
+from .applications.segment import cut_out as cut_out
 from .applications.segment import segment as segment
 from .applications.sharpen import sharpen as sharpen
 from .errors import DefocusError as DefocusError

@@ -70,7 +70,7 @@ def layered_tiff(
     photograph : H x W px; floats become 16 bits.
     blurred : H x W x 3 of the photograph's type, as `magnify` makes it.
     matte : H x W float32, 0..1: the mask.
-    made_from : what the file says it was made from.
+    made_from : what the file says it was made from; None to say nothing.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def layered_tiff(
     --------
     >>> import defocus
     >>> photo = defocus.Photograph(np.random.default_rng(1).integers(0, 256, (60, 90, 3), np.uint8))
-    >>> layered_tiff(photo, photo.pixels // 2, np.ones((60, 90), np.float32))[:4]
+    >>> defocus.layered_tiff(photo, photo.pixels // 2, np.ones((60, 90), np.float32))[:4]
     b'II*\x00'
     """
     import psdtags

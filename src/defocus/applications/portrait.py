@@ -54,7 +54,7 @@ def portrait_jpeg(
     ----------
     photograph : H x W px; more than 8 bits become 8.
     depth : its depth, of the same size.
-    made_from : what the file says it was made from.
+    made_from : what the file says it was made from; None to say nothing.
     quality : of the JPEG, 1..100.
 
     Raises
@@ -66,7 +66,7 @@ def portrait_jpeg(
     --------
     >>> import defocus
     >>> photo = defocus.Photograph(np.random.default_rng(1).integers(0, 256, (60, 90, 3), np.uint8))
-    >>> b'GDepth:Format="RangeInverse"' in portrait_jpeg(photo, defocus.depth(photo))
+    >>> b'GDepth:Format="RangeInverse"' in defocus.portrait_jpeg(photo, defocus.depth(photo))
     True
     """
     if depth.depth.shape != (photograph.height, photograph.width):

@@ -239,7 +239,7 @@ def cut_out(photograph: Photograph, s: Segmentation) -> Photograph:
     --------
     >>> import defocus
     >>> photo = defocus.Photograph(np.random.default_rng(1).integers(0, 256, (60, 90, 3), np.uint8))
-    >>> cut_out(photo, defocus.segment(photo, threshold=2.0)).alpha.shape
+    >>> defocus.cut_out(photo, defocus.segment(photo, threshold=2.0)).alpha.shape
     (60, 90)
     """
     if s.matte.shape != (photograph.height, photograph.width):

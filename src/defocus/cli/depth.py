@@ -101,7 +101,7 @@ class _Depth(Task):
     own_colours: ClassVar[bool] = True
 
     def outputs(self, photo: Path, stem: Path) -> dict[str, Path]:
-        from defocus.cli.files import DEPTH_ENDING, with_ending
+        from defocus.outputs import DEPTH_ENDING, with_ending
 
         endings = {"depth": DEPTH_ENDING, "depth_tiff": ".defocus.depth.tiff"}
         if self.meshes:
@@ -150,9 +150,9 @@ class _Depth(Task):
         from defocus.applications import surface
         from defocus.applications.depth import AMBIGUITIES, depth
         from defocus.applications.portrait import portrait_jpeg
-        from defocus.cli.files import png
         from defocus.pages.pictures import PagePhotograph
         from defocus.pages.saved import held, page_of
+        from defocus.photograph.png_encoder import png
         from defocus.provenance import stamp
         from defocus.runtime.atomic import write_bytes
 

@@ -6,10 +6,10 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from defocus.cli.files import with_ending
 from defocus.cli.options import EditFormat
 from defocus.cli.photographs import Result
 from defocus.cli.up_to_date import ANY_SUFFIX
+from defocus.outputs import with_ending
 
 if TYPE_CHECKING:  # numpy must not load for --help
     from numpy.typing import NDArray

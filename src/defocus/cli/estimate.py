@@ -155,7 +155,7 @@ class _Estimate(Task):
         return False
 
     def outputs(self, photo: Path, stem: Path) -> dict[str, Path]:
-        from defocus.cli.files import DEPTH_ENDING, MAP_ENDING, OVERLAY_ENDING, PAGE_ENDING, PREVIEW_ENDING, with_ending
+        from defocus.outputs import DEPTH_ENDING, MAP_ENDING, OVERLAY_ENDING, PAGE_ENDING, PREVIEW_ENDING, with_ending
 
         # NAME.defocus.png is the picture.
         other = ".defocus.sigma.png" if self.map_format == "png" else f".defocus.{self.map_format}"
@@ -176,10 +176,10 @@ class _Estimate(Task):
     def make(self, photograph: Photograph, found: MapStrips, report: Progress) -> Result:
         import numpy as np
 
-        from defocus.cli.files import png
         from defocus.maps.map_file import save_map
         from defocus.maps.map_summary import MapSummary
         from defocus.maps.preview import limits_of_photograph, overlay, preview
+        from defocus.photograph.png_encoder import png
         from defocus.provenance import stamp
 
         summary = MapSummary(found.shape)

@@ -1,4 +1,4 @@
-"""Which files a command reads, where it writes, and what it calls what it writes."""
+"""Which files a command reads, and how the names of what it writes about each begin."""
 
 from __future__ import annotations
 
@@ -8,28 +8,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
 
-from defocus.errors import ParameterError
-from defocus.provenance import Provenance, has_output_name, is_output, stamp
+from defocus.provenance import has_output_name, is_output
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+__all__ = ["STANDARD_STREAM", "Found", "Source", "find_photographs", "name_outputs"]
 
 STANDARD_STREAM = Path("-")
 """In the place of a photograph standard input, in that of an output standard output."""
-MAP_ENDING = ".defocus.tiff"
-PREVIEW_ENDING = ".defocus.png"
-OVERLAY_ENDING = ".defocus.overlay.png"
-DEPTH_ENDING = ".defocus.depth.png"
-PAGE_ENDING = ".defocus.html"
-STROKES_ENDING = ".defocus.strokes.json"
-"""What was painted on a photograph (`defocus.maps.strokes`); it lies beside the photograph."""
-
-
-MaskNaming = Literal["colmap", "metashape"]
-"""Programs of photogrammetry that expect masks under names of their own."""
 
 
 @dataclass(frozen=True)
@@ -133,41 +118,6 @@ def name_outputs(photographs: Iterable[Source], directory: Path | None) -> list[
         taken.add(_key(stem))
         stems.append(stem)
     return stems
-
-
-def with_ending(stem: Path, ending: str) -> Path:
-    """Append an ending to a path whose name may have dots of its own."""
-    return stem.with_name(stem.name + ending)
-
-
-def mask_ending(naming: MaskNaming, photo: Path) -> str:
-    """Return what a program expects after the name without suffix of a photograph, in the name of its mask."""
-    return f"{photo.suffix}.png" if naming == "colmap" else "_mask.png"
-
-
-def prepare_folder(folder: Path | None) -> None:
-    """Make the folder that outputs go to.
-
-    Raises
-    ------
-    ParameterError
-        If it cannot be made or written.
-    """
-    if folder is None:
-        return
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ParameterError(f"Cannot make the folder {folder}: {error.strerror}.") from error
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise ParameterError(f"The folder {folder} cannot be written: choose another with -o.")
-
-
-def png(picture: NDArray[np.uint8] | NDArray[np.uint16], provenance: Provenance) -> bytes:
-    """A picture as the contents of a PNG file that says what it was made from."""
-    from defocus.photograph.png_encoder import encode_png  # here: --help must not wait for numpy
-
-    return stamp(encode_png(picture), provenance)
 
 
 def _key(path: Path) -> str:

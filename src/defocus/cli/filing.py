@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from defocus.applications.rank import By
 from defocus.cli.files import STANDARD_STREAM
-from defocus.cli.messages import error_message
 from defocus.cli.photographs import Outcome
 from defocus.cli.terminal import say
 from defocus.culling.filing import belongings, copy_photograph, move_photograph
 from defocus.culling.sidecars import REJECTED, Habit, read_rating, write_rating
 from defocus.culling.stars import counted_in_focus, stars_by_place, stars_by_share
 from defocus.errors import DefocusError, ParameterError
+from defocus.messages import error_message
 
 if TYPE_CHECKING:
     from defocus.cli.rank import Measured

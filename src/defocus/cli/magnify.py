@@ -103,7 +103,7 @@ class _Magnify(Task):
 
     def outputs(self, photo: Path, stem: Path) -> dict[str, Path]:
         from defocus.cli.edits import edit_output
-        from defocus.cli.files import with_ending
+        from defocus.outputs import with_ending
 
         paths = {"photograph": edit_output(stem, ".defocus.magnified", self.file_format)}
         if self.layers:

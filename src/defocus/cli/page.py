@@ -111,6 +111,9 @@ def command(
         if not options.quiet:
             say(f"Exports go to {folder}. Ctrl-C ends this.", error=True)
 
+    def fault(sentence: str) -> None:
+        say(f"Warning: {sentence}", error=True)
+
     # Closing the terminal's window ends it as cleanly, unless the shell was told otherwise (nohup).
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
         signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
@@ -125,6 +128,6 @@ def command(
         )
         warnings.simplefilter("ignore", PhotographWarning)  # the page says them, beside the photograph
         try:
-            serve(Shoot(photographs, folder, settings), port=port, open_browser=browser, started=started)
+            serve(Shoot(photographs, folder, settings), port=port, open_browser=browser, started=started, fault=fault)
         except PortError as error:
             raise typer.BadParameter(str(error)) from error

@@ -22,22 +22,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import typer
 
-from defocus.cli.files import (
-    MAP_ENDING,
-    STANDARD_STREAM,
-    STROKES_ENDING,
-    Found,
-    Source,
-    find_photographs,
-    name_outputs,
-    prepare_folder,
-    with_ending,
-)
-from defocus.cli.messages import error_message, warnings_about, without_path
+from defocus.cli.files import STANDARD_STREAM, Found, Source, find_photographs, name_outputs
 from defocus.cli.options import Options
 from defocus.cli.terminal import ProgressBar, say, write_binary
 from defocus.cli.up_to_date import ANY_SUFFIX, find_outputs
 from defocus.errors import OutputError, ParameterError, WeightsError
+from defocus.messages import error_message, user_warnings, without_path
+from defocus.outputs import MAP_ENDING, STROKES_ENDING, prepare_folder, with_ending
 from defocus.provenance import Provenance, is_output
 
 if TYPE_CHECKING:  # numpy must not load for --help
@@ -302,7 +293,7 @@ def _line(task: Task, record: dict[str, Any]) -> str | None:
 
 def _prepare(task: Task, options: Options, found: Found, given: Any, weights: Path | None) -> list[_Job]:
     """Check what can be checked before any photograph is read, and say what is to be done with each."""
-    from defocus.estimation import check_device, find_parameters, map_recipe
+    from defocus.estimation import check_device, check_weights, find_parameters, map_recipe
     from defocus.methods.registry import find_method
 
     if not found.photographs and not found.failures:
@@ -329,7 +320,10 @@ def _prepare(task: Task, options: Options, found: Found, given: Any, weights: Pa
     except (ParameterError, WeightsError) as error:
         raise typer.BadParameter(str(error)) from error
     if weights is not None:
-        _try_weights(options.method, parameters, weights)
+        try:
+            check_weights(chosen, parameters, weights)
+        except WeightsError as error:
+            raise typer.BadParameter(str(error)) from error
     jobs = []
     taken = {os.path.realpath(source.path): source.path for source in sources}
     for source, stem in zip(sources, name_outputs(sources, folder), strict=True):
@@ -391,19 +385,6 @@ def _without_outputs(task: Task, found: Found, folder: Path | None) -> list[Sour
     return sources
 
 
-def _try_weights(method: str, parameters: Any, weights: Path) -> None:
-    """See by a small picture that weights can be used, so that what is wrong with them is said once."""
-    import numpy as np
-
-    from defocus.estimation import estimate
-
-    picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
-    try:
-        estimate(picture, method=method, parameters=parameters, weights=weights, device="cpu")
-    except WeightsError as error:
-        raise typer.BadParameter(str(error)) from error
-
-
 def names_a_file(output: Path | None) -> bool:
     """Tell whether -o names a file, not a folder: it has a suffix and is no folder that exists."""
     return output is not None and output != STANDARD_STREAM and bool(output.suffix) and not output.is_dir()
@@ -454,6 +435,10 @@ def _sha256(path: Path) -> str:
 
 def _work(job: _Job, report: Progress = lambda step, fraction: None) -> _Answer:
     """One photograph's way from file to files; only a fault that all photographs share is raised."""
+
+    def shortened(sentence: str) -> str:
+        return without_path(sentence, job.path)
+
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         try:
@@ -463,8 +448,8 @@ def _work(job: _Job, report: Progress = lambda step, fraction: None) -> _Answer:
         except OutputError:
             return _Answer({"path": job.name, "is_output": True})
         except Exception as error:  # a fault of ours must not cost the user the other photographs
-            return _Answer({"path": job.name, "error": error_message(error)}, warnings_about(job.path, caught))
-    return dataclasses.replace(answer, warnings=warnings_about(job.path, caught))
+            return _Answer({"path": job.name, "error": error_message(error)}, user_warnings(caught, shortened))
+    return dataclasses.replace(answer, warnings=user_warnings(caught, shortened))
 
 
 def _process(job: _Job, report: Progress) -> _Answer:

@@ -179,8 +179,8 @@ def command(
     # Here, not above: --help must not wait for numpy.
     from defocus.applications.rank import rank
     from defocus.cli.filing import Plan, carry_out
-    from defocus.cli.messages import error_message
     from defocus.culling.stars import parse_steps
+    from defocus.messages import error_message
 
     run = run_to_rank(
         options.photos,
@@ -509,7 +509,7 @@ def _check_method(name: str) -> None:
 
 def _check_target(target: Path, photos: Sequence[Path]) -> None:
     """See that a file can be written and is none of the photographs, before minutes are spent on maps."""
-    from defocus.cli.files import prepare_folder
+    from defocus.outputs import prepare_folder
     from defocus.provenance import is_output
 
     photographs = {os.path.realpath(photo) for photo in photos}

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import typer
 
-from defocus.cli.files import MaskNaming, mask_ending, with_ending
 from defocus.cli.options import EXIT_CODES, Options, shares_options
 from defocus.cli.photographs import Result, Task, names_a_file, process_photographs
 from defocus.errors import DefocusError
+from defocus.outputs import MaskNaming, mask_ending, with_ending
 
 if TYPE_CHECKING:  # numpy must not load for --help
     import numpy as np
@@ -183,8 +183,8 @@ class _Segment(Task):
         import numpy as np
 
         from defocus.applications.segment import cut_out, segment
-        from defocus.cli.files import png
         from defocus.photograph import encode_photograph
+        from defocus.photograph.png_encoder import png
         from defocus.runtime.atomic import write_bytes
 
         defocus_map = found.whole()

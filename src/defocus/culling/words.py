@@ -30,8 +30,8 @@ class FocusPoint(NamedTuple):
 def focus_point(tags: Exif, size: tuple[int, int], sharpness: Sharpness | None = None) -> FocusPoint | None:
     """Return where to look first: where the camera says that it focused, or else where the photograph is sharpest.
 
-    Read are EXIF SubjectArea and SubjectLocation, which phones and some cameras write, and the maker's notes of Sony,
-    Panasonic and Fujifilm. Those of Canon, Nikon and others, which depend on the model, are not.
+    Read are EXIF SubjectArea and SubjectLocation, which phones and some cameras write, and the maker's notes of Canon,
+    Sony, Panasonic and Fujifilm, and of Nikon's cameras where they tell a place (`defocus.photograph.maker_note`).
 
     Parameters
     ----------

@@ -185,7 +185,7 @@ def parse_exif(contents: bytes | None) -> Exif:
         parts[pointer] = {tag: entry for tag, entry in below if entry is not None}
         damaged += sum(entry is None for _, entry in below)
     camera = parts[CAMERA_DIRECTORY]
-    focus = focus_in_maker_note(io.BytesIO(data), camera_at, order, camera) if MAKER_NOTE in camera else None
+    focus = focus_in_maker_note(io.BytesIO(data), camera_at, order, main, camera) if MAKER_NOTE in camera else None
     return Exif(main, camera, parts[GPS_DIRECTORY], order, damaged, focus)
 
 

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from defocus.photograph.png import SIGNATURE
+from defocus.provenance import Provenance, stamp
 
-__all__ = ["chunk", "encode_png"]
+__all__ = ["chunk", "encode_png", "png"]
 
 _LONGEST = 2**30
 """Largest number of bytes of compressed pixels in one chunk; the format allows twice as many."""
@@ -51,6 +52,28 @@ def encode_png(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
     parts = [compressed[start : start + _LONGEST] for start in range(0, len(compressed), _LONGEST)]
     chunks = [chunk(b"IHDR", header), *(chunk(b"IDAT", part) for part in parts), chunk(b"IEND", b"")]
     return b"".join([SIGNATURE, *chunks])
+
+
+def png(picture: NDArray[np.uint8] | NDArray[np.uint16], provenance: Provenance) -> bytes:
+    """Return a picture as the contents of a PNG file that says what it was made from.
+
+    Parameters
+    ----------
+    picture : as for `encode_png`.
+    provenance : what it was made from.
+
+    Raises
+    ------
+    ValueError
+        As `encode_png`.
+
+    Examples
+    --------
+    >>> contents = png(np.zeros((2, 3), np.uint8), Provenance("mask"))
+    >>> b"mask" in contents, imagecodecs.png_decode(contents).shape
+    (True, (2, 3))
+    """
+    return stamp(encode_png(picture), provenance)
 
 
 def chunk(kind: bytes, data: bytes | memoryview) -> bytes:

@@ -178,7 +178,7 @@ def raw_metadata(source: Source, raw: Any = None) -> tuple[Exif, bytes | None]:
                 entries, more = read_directory(source.file, at, order)
                 damaged += more
                 if pointer == CAMERA_DIRECTORY:
-                    focus = focus_in_maker_note(source.file, at, order, entries)
+                    focus = focus_in_maker_note(source.file, at, order, main, entries)
             parts.append(entries)
         stored = Exif(main, parts[0], parts[1], order, damaged)
         xmp = main[_XMP].value if _XMP in main else None

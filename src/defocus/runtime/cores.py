@@ -207,11 +207,18 @@ def limited_cores(most: int) -> Iterator[None]:
     """Use no more than `most` cores within a block, in ONNX Runtime, BLAS and OpenMP too.
 
     For a whole command or worker process, not for one estimate: it changes the environment, for the sake of libraries
-    that are loaded within the block and of processes that are started there.
+    that are loaded within the block and of processes that are started there. For the main thread alone: OpenBLAS lets
+    only the thread that set a limit lift it, and limits of several threads that do not end in the opposite order in
+    which they began would leave the process with one of them.
 
     Parameters
     ----------
     most : 1 or more; a limit that holds already, because it was set around this block, is never raised.
+
+    Raises
+    ------
+    RuntimeError
+        In another thread than the main one; nothing has changed then.
 
     Examples
     --------
@@ -222,6 +229,8 @@ def limited_cores(most: int) -> Iterator[None]:
     global _most
     from threadpoolctl import threadpool_limits
 
+    if threading.current_thread() is not threading.main_thread():
+        raise RuntimeError("The number of cores is limited by the main thread of a process: call this there.")
     limit = most if _most is None else min(most, _most)
     before, variables = _most, {name: os.environ.get(name) for name in _VARIABLES}
     _most = limit

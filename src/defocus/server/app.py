@@ -17,10 +17,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from defocus.cli.messages import error_message
-from defocus.cli.terminal import say
 from defocus.culling.sidecars import SidecarError
 from defocus.errors import DefocusError, ParameterError
+from defocus.messages import error_message
 from defocus.pages.pictures import LONGEST_SIDE
 from defocus.pages.saved import ASSETS, asset, served_page
 from defocus.server.exports import Wanted, export
@@ -44,12 +43,13 @@ class _Told(JSONResponse):
         return json.dumps(content, allow_nan=False, separators=(",", ":")).encode("ascii")
 
 
-def application(shoot: Shoot) -> Starlette:
+def application(shoot: Shoot, fault: Callable[[str], None] = lambda sentence: None) -> Starlette:
     """Return the application that answers the page; who may ask is up to `Guard`.
 
     Parameters
     ----------
     shoot : the photographs.
+    fault : called with a sentence for what went wrong that is nobody's fault but ours.
     """
     exporting = threading.Lock()
 
@@ -142,6 +142,14 @@ def application(shoot: Shoot) -> Starlette:
         return int(text)
 
     one = "/api/photographs/{index}"
+
+    def failed(_: Request, error: Exception) -> Response:
+        sentence = error_message(error)
+        status = _status(error)
+        if status == 500 and not isinstance(error, OSError | MemoryError):
+            fault(sentence)
+        return _Told({"error": sentence}, status)
+
     app = Starlette(
         routes=[
             Route("/", page, methods=["GET"]),
@@ -153,7 +161,7 @@ def application(shoot: Shoot) -> Starlette:
             Route(f"{one}/strokes", post(painted), methods=["POST"]),
             Route(f"{one}/{{picture}}", picture, methods=["GET"]),
         ],
-        exception_handlers={HTTPException: _refused, DefocusError: _failed, OSError: _failed, Exception: _failed},
+        exception_handlers={HTTPException: _refused, DefocusError: failed, OSError: failed, Exception: failed},
     )
     app.router.redirect_slashes = False
     return app
@@ -188,14 +196,9 @@ def _refused(_: Request, error: Exception) -> Response:
     return _Told({"error": sentence}, error.status_code, headers=error.headers)
 
 
-def _failed(_: Request, error: Exception) -> Response:
-    sentence = error_message(error)
+def _status(error: Exception) -> int:
     if isinstance(error, ChangedMeanwhileError | NotReadyError | SidecarError):
-        return _Told({"error": sentence}, 409)
+        return 409
     if isinstance(error, ParameterError):
-        return _Told({"error": sentence}, 400)
-    if isinstance(error, DefocusError):
-        return _Told({"error": sentence}, 422)
-    if not isinstance(error, OSError | MemoryError):
-        say(f"Warning: {sentence}", error=True)
-    return _Told({"error": sentence}, 500)
+        return 400
+    return 422 if isinstance(error, DefocusError) else 500

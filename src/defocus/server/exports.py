@@ -20,12 +20,13 @@ from defocus.applications.magnify import magnify
 from defocus.applications.portrait import portrait_jpeg
 from defocus.applications.segment import Guesses, Segmentation, cut_out, segment
 from defocus.applications.sharpen import sharpen
-from defocus.cli.files import MaskNaming, mask_ending, png, prepare_folder, with_ending
 from defocus.errors import ParameterError
 from defocus.maps.defocus_map import DefocusMap
 from defocus.optics.layered_blur import APERTURES, Aperture
 from defocus.optics.lens import Lens, lens_from_exif
+from defocus.outputs import MaskNaming, mask_ending, prepare_folder, with_ending
 from defocus.photograph import Photograph, save_photograph, saving_note, suffix_for, turn_as_stored
+from defocus.photograph.png_encoder import png
 from defocus.progress import Progress
 from defocus.provenance import Provenance
 from defocus.runtime.atomic import move_new, write_bytes

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from defocus.applications.rank import Sharpness, sharpness
-from defocus.cli.messages import error_message
 from defocus.culling.bursts import Shot, shot_of
 from defocus.culling.quick import QUICK_SIDE, quick_map, quick_sharpness
 from defocus.culling.sidecars import SidecarError, read_rating
@@ -19,6 +18,7 @@ from defocus.culling.words import focus_point, why
 from defocus.errors import OutputError
 from defocus.estimation import estimate_strips, find_parameters
 from defocus.maps.map_file import load_saved, save_map
+from defocus.messages import error_message, user_warnings
 from defocus.methods.registry import find_method
 from defocus.methods.session import Device
 from defocus.photograph import read_photograph, reduce_photograph
@@ -94,6 +94,11 @@ class Reading:
 def read(job: Job) -> Reading:
     """Read a photograph; what fails is said in the answer."""
     start = time.perf_counter()
+
+    def shortened(sentence: str) -> str:
+        # The page names no folders.
+        return sentence.replace(f"{job.path.parent}{os.sep}", "")
+
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         try:
@@ -101,18 +106,8 @@ def read(job: Job) -> Reading:
         except OutputError as error:
             return Reading(error=str(error), is_output=True)
         except Exception as error:  # one photograph must not cost the others
-            return Reading(error=_without_folder(error_message(error), job.path), warnings=_said(job.path, caught))
-    return replace(found, warnings=_said(job.path, caught), seconds=round(time.perf_counter() - start, 2))
-
-
-def _said(path: Path, caught: Sequence[warnings.WarningMessage]) -> tuple[str, ...]:
-    sentences = (str(each.message) for each in caught if issubclass(each.category, UserWarning))
-    return tuple(dict.fromkeys(_without_folder(sentence, path) for sentence in sentences))
-
-
-def _without_folder(sentence: str, path: Path) -> str:
-    """A sentence about a photograph, or a file beside it, for the page, which names no folders."""
-    return sentence.replace(f"{path.parent}{os.sep}", "")
+            return Reading(error=shortened(error_message(error)), warnings=user_warnings(caught, shortened))
+    return replace(found, warnings=user_warnings(caught, shortened), seconds=round(time.perf_counter() - start, 2))
 
 
 def _read_quickly(job: Job) -> Reading:

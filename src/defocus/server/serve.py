@@ -65,6 +65,7 @@ def serve(
     port: int = 0,
     open_browser: bool = True,
     started: Callable[[str, bool], None] = lambda address, opened: None,
+    fault: Callable[[str], None] = lambda sentence: None,
 ) -> None:
     """Serve a page of photographs until the process is interrupted, or they are closed.
 
@@ -75,6 +76,7 @@ def serve(
     open_browser : open the page in the person's browser.
     started : called once requests are answered, with the address of the page, which holds its token, and whether a
         browser was opened.
+    fault : called with a sentence for each request that failed by a fault of this package.
 
     Raises
     ------
@@ -91,7 +93,7 @@ def serve(
         token = secrets.token_urlsafe(32)
         address = f"http://{_ADDRESS}:{port}/#{token}"
         lead = _Lead(address)
-        app = Guard(application(shoot), port, token, entered=lead.remove)
+        app = Guard(application(shoot, fault), port, token, entered=lead.remove)
         config = uvicorn.Config(
             app,
             http="h11",

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from defocus.cli.files import MAP_ENDING, STROKES_ENDING, with_ending
 from defocus.culling.bursts import Shot, bursts
 from defocus.culling.sidecars import REJECTED, read_rating, write_rating
 from defocus.errors import DefocusError, ParameterError, PhotographError
@@ -20,6 +19,7 @@ from defocus.maps.defocus_map import DefocusMap
 from defocus.maps.map_file import load
 from defocus.maps.strokes import Strokes, corrected
 from defocus.methods.session import Device
+from defocus.outputs import MAP_ENDING, STROKES_ENDING, with_ending
 from defocus.pages.pictures import PagePhotograph, crop_jpeg, photograph_jpeg
 from defocus.photograph import Photograph, read_photograph
 from defocus.photograph.reduced import read_reduced
