@@ -618,7 +618,7 @@ const kept = new KeptStrokes(carrier, {
   },
   failed(index, error) {
     if (isShown(index)) {
-      brush.begin(kept.known.get(index).strokes); // what could not be kept is not in the map either
+      brush.goBackTo(kept.known.get(index).strokes); // what could not be kept is not in the map either
       sayBrush();
       redraw();
     }
