@@ -3,15 +3,23 @@
     python benchmarks/batch.py overhead                       # 60 photographs, S3 server on loopback and a folder
     python benchmarks/batch.py overhead --count 100 --size 1500 1000
     python benchmarks/batch.py growth --keys 1000000          # plan, status, collect and rank of so many rows
-    python benchmarks/batch.py resume                         # a worker killed half-way, and another that goes on
+    python benchmarks/batch.py resume                         # a worker stopped half-way, and another that goes on
+    python benchmarks/batch.py simulate --keys 1000000 --stub 0.006 --jobs 16
+    python benchmarks/batch.py cost --core-hour 0.04 ...      # of a million photographs, at the prices given
 
 `overhead` takes turns: `defocus estimate --jobs N` on a folder, and `defocus batch work --jobs N` on the same
 photographs in a folder and on an S3 server of its own (moto, on loopback, whose own time is not counted). CPU seconds
 are those of all processes of the command; on a machine with other work they are what to trust. It also prints what the
 plan had forecast.
 
-`resume` kills a worker and all its processes when half of the photographs have their map, and starts another: how long
-it takes until that one has done its first photograph, how many it did, and how many of these had been done before.
+`resume` ends a worker when half of the photographs have been read, by SIGKILL to all its processes or by SIGTERM, as on
+a machine that is taken back, and starts another: how many photographs were read again, and how long that one takes.
+
+`simulate` does a run of so many photographs by the real protocol, with all its parts and processes, over a store on
+loopback whose every key is the same tiny picture, by a method that only waits for `--stub` seconds: what is left is
+overhead. The store's own time is not counted.
+
+`cost` multiplies measured figures by prices, none of which has a default: prices are of a day.
 
 `growth` lists a store that only answers listings, and stands in for the work by rows that are made up: what it measures
 is the driver, not the estimates. Memory is the largest that one process held.
@@ -20,6 +28,7 @@ is the driver, not the estimates. Memory is the largest that one process held.
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import signal
@@ -31,9 +40,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 import folders
 import speed
+from defocus.batch.run import Run
+from defocus.batch.storage import Store
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from object_store import Listing, Server, environment, make_bucket
@@ -44,8 +56,6 @@ PART = 1000
 
 def overhead(count: int, size: tuple[int, int], jobs: int, runs: int) -> None:
     """Print a table of seconds a photograph."""
-    from defocus.batch.storage import Store
-
     server = Server()
     server.start()
     os.environ |= environment(server.url)
@@ -83,42 +93,120 @@ def overhead(count: int, size: tuple[int, int], jobs: int, runs: int) -> None:
 
 
 def resume(count: int, part: int) -> None:
-    """Print what a killed worker costs, with maps and with rows alone."""
-    for outputs in ("small", "rows"):
-        with tempfile.TemporaryDirectory() as temporary:
-            photos, run = Path(temporary) / "photos", Path(temporary) / "run"
-            photos.mkdir()
-            folders.make_folder(photos, count, 640, 480)
-            _output(["batch", "plan", str(photos), str(run), "--outputs", outputs, "--part-size", str(part), "--json"])
-            first = _worker(run)
-            while _photographs_done(run, outputs) < count / 2:
+    """Print what a worker that is lost costs, with maps and with rows alone."""
+    server = Server()
+    server.start()
+    os.environ |= environment(server.url)
+    with tempfile.TemporaryDirectory() as temporary:
+        folders.make_folder(Path(temporary), count, 640, 480)
+        make_bucket(server.url, "photos")
+        for path in Path(temporary).iterdir():
+            Store("s3://photos").write(path.name, path.read_bytes())
+    print("| outputs | ended by | repeated | all done after |\n|---|---|---|---|")
+    for outputs, how in (("small", signal.SIGKILL), ("rows", signal.SIGKILL), ("rows", signal.SIGTERM)):
+        with tempfile.TemporaryDirectory() as run:
+            _output(["batch", "plan", "s3://photos", run, "--outputs", outputs, "--part-size", str(part), "--json"])
+            server.asked.clear()
+            command = [sys.executable, "-P", "-m", "defocus", "batch", "work", run, "--quiet"]
+            first = subprocess.Popen(command, start_new_session=True)
+            while server.fetched("photos").total() < count / 2:
                 time.sleep(0.05)
-            os.killpg(first.pid, signal.SIGKILL)
+            os.killpg(first.pid, how)
             first.wait()
-            before, started = _photographs_done(run, outputs), time.perf_counter()
-            second = _worker(run)
-            while second.poll() is None and _photographs_done(run, outputs) == before:
-                time.sleep(0.05)
-            again = time.perf_counter() - started
-            second.wait()
-            total = time.perf_counter() - started
-            rows = json.loads(_output(["batch", "status", str(run), "--json"]))
-            print(
-                f"{outputs}, parts of {part}: {before} of {count} kept by the one killed; the next had more after "
-                f"{again:.1f} s and all after {total:.1f} s; {rows['done']} rows, {rows['failed']} failed."
-            )
+            started = time.perf_counter()
+            _output(["batch", "work", run, "--quiet"])
+            seconds = time.perf_counter() - started
+            status = json.loads(_output(["batch", "status", run, "--json"]))
+            assert (status["done"], status["failed"]) == (count, 0)
+            repeated = server.fetched("photos").total() - count
+            print(f"| {outputs} | {how.name} | {repeated} of {count} | {seconds:.1f} s |", flush=True)
+    server.stop()
 
 
-def _worker(run: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-P", "-m", "defocus", "batch", "work", str(run), "--quiet"]
-    return subprocess.Popen(command, start_new_session=True)
+def simulate(keys: int, stub: float, jobs: int, part: int) -> None:
+    """Print what a run of so many photographs costs beside the estimates themselves."""
+    picture = io.BytesIO()
+    Image.fromarray(np.full((16, 16, 3), 128, np.uint8)).save(picture, "PNG")
+    listing = Listing(keys, picture.getvalue())
+    listing.start()
+    tests = Path(__file__).parents[1] / "tests"
+    os.environ |= environment(listing.url)
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(tests / "in_every_process"), str(tests), *sys.path])
+    with tempfile.TemporaryDirectory() as run:
+        options = ["--method", "fake", "--set", f"pause={stub}", "--sample", "0", "--part-size", str(part), "--json"]
+        _output(["batch", "plan", "s3://many", run, *options])
+        command = [sys.executable, "-P", "-m", "defocus", "batch", "work", run, "--jobs", str(jobs), "--quiet"]
+        begin = time.perf_counter()
+        driver = subprocess.Popen(command)
+        largest = {"driver": 0, "a worker": 0}
+        while not os.waitid(os.P_PID, driver.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            for name, pids in (("driver", [driver.pid]), ("a worker", _children_of(driver.pid))):
+                largest[name] = max([largest[name], *map(_largest_so_far, pids)])
+            time.sleep(0.5)
+        _, status, usage = os.wait4(driver.pid, 0)
+        seconds = time.perf_counter() - begin
+        driver.returncode = os.waitstatus_to_exitcode(status)
+        begin_rows = time.perf_counter()
+        rows = Run.open(run).table(["key"]).column("key")
+        once = len(rows.unique())
+        found = f"{len(rows)} rows of {once} photographs, read in {time.perf_counter() - begin_rows:.1f} s"
+        cpu = usage.ru_utime + usage.ru_stime
+        print(f"{keys} photographs in parts of {part}, {jobs} jobs, a stub of {1000 * stub:g} ms: {seconds:.0f} s.")
+        print(f"{1000 * cpu / keys:.2f} ms of CPU a photograph, all processes; driver left with {driver.returncode}.")
+        print(f"Memory: {', '.join(f'{name} {kilobytes / 1e3:.0f} MB' for name, kilobytes in largest.items())}.")
+        print(f"{found}; every key once: {len(rows) == once == keys}.")
+    listing.stop()
 
 
-def _photographs_done(run: Path, outputs: str) -> int:
-    """Photographs that a worker that begins now would not do again."""
-    if outputs == "small":
-        return len(list(run.rglob("*.defocus.tiff")))
-    return int(json.loads(_output(["batch", "status", str(run), "--json"]))["done"])
+def _children_of(pid: int) -> list[int]:
+    try:
+        return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()] + [
+            int(each)
+            for task in Path(f"/proc/{pid}/task").iterdir()
+            if task.name != str(pid)
+            for each in (task / "children").read_text().split()
+        ]
+    except OSError:  # it has just ended
+        return []
+
+
+def _largest_so_far(pid: int) -> int:
+    """Return the most kB that a process has held so far."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("VmHWM")), 0)
+
+
+def cost(
+    seconds: float, outputs: float, part: int, core_hour: float, put: float, get: float, gigabyte_month: float
+) -> None:
+    """Print what a million photographs cost.
+
+    Parameters
+    ----------
+    seconds : of one core, each photograph.
+    outputs : bytes of output, each.
+    part : photographs in a part.
+    core_hour, put, get, gigabyte_month : prices of an hour of a core, of 1,000 requests each, and of storage.
+    """
+    photographs = 1e6
+    parts = photographs / part
+    hours = seconds * photographs / 3600
+    writes = parts * 4 + hours * 60  # list of the part, that it is begun, rows, a listing; rows kept once a minute
+    maps = photographs if outputs > 10_000 else 0
+    reads = photographs * (2 if maps else 1) + parts * 3
+    lines = {
+        f"{hours:,.0f} core-hours": hours * core_hour,
+        f"{(writes + maps) / 1000:,.0f} thousand writes and listings": (writes + maps) / 1000 * put,
+        f"{reads / 1000:,.0f} thousand reads": reads / 1000 * get,
+        f"{outputs * photographs / 1e9:,.1f} GB of output, a month": outputs * photographs / 1e9 * gigabyte_month,
+    }
+    print("| of a million photographs | $ |\n|---|---|")
+    for name, price in lines.items():
+        print(f"| {name} | {price:,.2f} |")
+    print(f"| together | {sum(lines.values()):,.2f} |")
 
 
 def _output(arguments: Sequence[str]) -> str:
@@ -144,8 +232,10 @@ def growth(keys: int) -> None:
             "(rows made up)": f"batch.make_up({run!r})",
             "status": f"assert defocus.batch.Run.open({run!r}).status().done == {keys}",
             "rank, 1,000 best": f"assert len(batch.best_of({run!r}, 1000)) == {min(1000, keys)}",
+            "percentiles": f"defocus.batch.Run.open({run!r}).percentiles(5, 50, 95)",
             "collect": f"defocus.batch.Run.open({run!r}).collect()",
             "rank, 1,000 best, collected": f"assert len(batch.best_of({run!r}, 1000)) == {min(1000, keys)}",
+            "percentiles, collected": f"defocus.batch.Run.open({run!r}).percentiles(5, 50, 95)",
         }
         for name, program in steps.items():
             here = str(Path(__file__).parent)
@@ -159,9 +249,9 @@ def growth(keys: int) -> None:
 
 def make_up(place: str) -> None:
     """Write rows of chance for every part of a run."""
+    from defocus.batch.counts import BINS
     from defocus.batch.rows import COLUMNS, decode, encode
-    from defocus.batch.run import Run, rows_key
-    from defocus.batch.storage import Store
+    from defocus.batch.run import rows_key
 
     run = Run.open(place)
     store = Store(run.url)
@@ -170,9 +260,20 @@ def make_up(place: str) -> None:
     for part in run.todo():
         photographs = decode(store.read(run.plan.part_key(part))[0]).to_pylist()
         values = rng.random((len(photographs), len(numbers)))
+        # 12 megapixels, over three octaves of blur or so, as photographs have them.
+        octaves = rng.normal(rng.uniform(10, 40, (len(photographs), 1)), 8, (len(photographs), 500))
+        counts = [24_000 * np.bincount(np.clip(each, 0, BINS - 1).astype(int), minlength=BINS) for each in octaves]
+        counts = [each - rng.integers(0, 1000, BINS) * (each > 0) for each in counts]
         rows = [
-            {**each, **dict(zip(numbers, row.tolist(), strict=True)), "width": 4000, "height": 3000, "shaken": False}
-            for each, row in zip(photographs, values, strict=True)
+            {
+                **each,
+                **dict(zip(numbers, row.tolist(), strict=True)),
+                "width": 4000,
+                "height": 3000,
+                "shaken": False,
+                "sigma_counts": counted.tolist(),
+            }
+            for each, row, counted in zip(photographs, values, counts, strict=True)
         ]
         store.create(rows_key(part), encode(rows))
 
@@ -180,9 +281,9 @@ def make_up(place: str) -> None:
 def best_of(place: str, count: int) -> list[dict[str, object]]:
     """Return the best of a run."""
     from defocus.batch.collect import best
-    from defocus.batch.run import Run
+    from defocus.cli.batch import RANKED
 
-    return best(Run.open(place), count)
+    return best(Run.open(place), count, RANKED)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -198,11 +299,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
     stopped = kinds.add_parser("resume")
     stopped.add_argument("--count", type=int, default=60)
     stopped.add_argument("--part-size", type=int, default=20)
+    simulated = kinds.add_parser("simulate")
+    simulated.add_argument("--keys", type=int, default=1_000_000)
+    simulated.add_argument("--stub", type=float, default=0.006, help="seconds that the method waits")
+    simulated.add_argument("--jobs", type=int, default=16)
+    simulated.add_argument("--part-size", type=int, default=PART)
+    priced = kinds.add_parser("cost")
+    priced.add_argument("--seconds", type=float, required=True, help="of one core, each photograph")
+    priced.add_argument("--bytes", type=float, required=True, help="of output, each photograph")
+    priced.add_argument("--part-size", type=int, default=256)
+    priced.add_argument("--core-hour", type=float, required=True, help="price of an hour of one core")
+    priced.add_argument("--put", type=float, required=True, help="price of 1,000 writes or listings")
+    priced.add_argument("--get", type=float, required=True, help="price of 1,000 reads")
+    priced.add_argument("--gigabyte-month", type=float, required=True, help="price of storage")
     chosen = parser.parse_args(arguments)
     if chosen.kind == "overhead":
         overhead(chosen.count, tuple(chosen.size), chosen.jobs, chosen.runs)
     elif chosen.kind == "resume":
         resume(chosen.count, chosen.part_size)
+    elif chosen.kind == "simulate":
+        simulate(chosen.keys, chosen.stub, chosen.jobs, chosen.part_size)
+    elif chosen.kind == "cost":
+        prices = (chosen.core_hour, chosen.put, chosen.get, chosen.gigabyte_month)
+        cost(chosen.seconds, chosen.bytes, chosen.part_size, *prices)
     else:
         growth(chosen.keys)
 

@@ -63,19 +63,37 @@ class Server:
 
 
 class Listing:
-    """A store that can only be listed, with as many keys as wanted, none of which is kept anywhere."""
+    """A store of as many keys as wanted, none of which is kept anywhere: it is listed, and all keys read the same.
+
+    Attributes
+    ----------
+    keys : how many there are.
+    contents : of every object.
+    """
 
     PAGE = 1000
 
-    def __init__(self, keys: int) -> None:
-        from werkzeug.serving import make_server
+    def __init__(self, keys: int, contents: bytes = b"") -> None:
+        from werkzeug.serving import WSGIRequestHandler, make_server
+
+        class KeepsAlive(WSGIRequestHandler):
+            protocol_version = "HTTP/1.1"
 
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
-        self.keys = keys
-        self.server = make_server("127.0.0.1", 0, self._answer, threaded=True)
+        self.keys, self.contents = keys, contents
+        self.server = make_server("127.0.0.1", 0, self._answer, threaded=True, request_handler=KeepsAlive)
         self.url = f"http://127.0.0.1:{self.server.port}"
 
     def _answer(self, environ: dict, start_response) -> Iterator[bytes]:
+        if environ["PATH_INFO"].endswith(".jpg"):
+            number = int(environ["PATH_INFO"].rpartition("_")[2].removesuffix(".jpg"))
+            about = [
+                ("Content-Length", str(len(self.contents))),
+                ("ETag", f'"{number:032x}"'),
+                ("Last-Modified", "Thu, 01 Jan 2026 00:00:00 GMT"),
+            ]
+            start_response("200 OK", about)
+            return iter([self.contents])
         asked = parse_qs(environ["QUERY_STRING"])
         first = int(asked.get("continuation-token", ["0"])[0])
         end = min(first + self.PAGE, self.keys)

@@ -1,6 +1,7 @@
 """Masks, more blur, less blur: what a photographer would notice, and the physics that must hold."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -70,6 +71,28 @@ def test_the_automatic_threshold_listens_to_confidence(map_of):
     s = defocus.segment(PHOTO, listening, auto=True)
     assert s.threshold <= 1.1
     np.testing.assert_array_equal(s.undecided, confidence < 0.25)
+
+
+def test_it_says_how_much_of_a_mask_is_a_guess(map_of):
+    sigma = np.full(PHOTO.shape[:2], 0.6, np.float32)
+    sigma[:, 100:] = 3.0
+    confidence = np.full(sigma.shape, 0.9)
+    height = len(confidence)
+    confidence[: height // 4] = 0.4
+    m = map_of(sigma)
+    unsure = replace(m, confidence=confidence.astype(np.float32))
+    s = defocus.segment(PHOTO, unsure, threshold=1.0)
+    assert (s.guesses.area, s.guesses.outline) == (pytest.approx(0.25), pytest.approx(0.25))
+    assert s.guesses.in_words() == "Guesses make up 25 % of what is in focus and 25 % of its outline."
+    assert defocus.segment(PHOTO, m, threshold=1.0).guesses.in_words() == ""
+    # What is guessed counts where the border is after it has been moved.
+    confidence[:, 80:] = 0.9
+    unsure = replace(m, confidence=confidence.astype(np.float32))
+    assert defocus.segment(PHOTO, unsure, threshold=1.0).guesses.outline == 0
+    assert defocus.segment(PHOTO, unsure, threshold=1.0, grow=-30).guesses.outline == pytest.approx(0.25)
+    everything = defocus.segment(PHOTO, unsure, threshold=9.0)
+    assert (everything.guesses.outline, everything.guesses.area > 0) == (0, True)
+    assert defocus.segment(PHOTO, unsure, threshold=0.1).guesses.in_words() == ""  # nothing is in focus
 
 
 def test_a_photograph_of_one_sharpness_is_not_divided(map_of):

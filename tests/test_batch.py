@@ -41,6 +41,12 @@ def poisoned(photograph, parameters, weights, progress):
     return _estimate(photograph, parameters, weights, progress)
 fake_method.estimate = poisoned
 """
+KEPT_OFTEN = """
+import os
+if "ROWS_ARE_KEPT_EVERY" in os.environ:
+    import defocus.batch.part
+    defocus.batch.part._KEPT_EVERY = float(os.environ["ROWS_ARE_KEPT_EVERY"])
+"""
 NUMBERS = itertools.count()
 FAKE = ["--method", "fake", "--sample", "0"]
 
@@ -60,7 +66,7 @@ def buckets(server, monkeypatch, tmp_path, fake_method):
     site = tmp_path / "site"
     site.mkdir()
     text = (TESTS / "in_every_process" / "sitecustomize.py").read_text()
-    (site / "sitecustomize.py").write_text(text + POISON)
+    (site / "sitecustomize.py").write_text(text + POISON + KEPT_OFTEN)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(site), str(TESTS), *sys.path]))
     for variable, value in environment(server.url).items():
         monkeypatch.setenv(variable, value)
@@ -310,24 +316,235 @@ def test_a_reclaimed_machine_stops_at_once_and_another_goes_on(buckets, server):
     assert server.fetched(source.removeprefix("s3://")).total() <= len(keys) + 2
 
 
+def wait_for_photographs(server, source, count, process):
+    until = time.monotonic() + 60
+    while server.fetched(source.removeprefix("s3://")).total() < count:
+        assert time.monotonic() < until, "the photographs are not read"
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+
+
+def unfinished_in(place):
+    return [entry.key for entry in Store(place).list("partial")]
+
+
+@pytest.mark.slow
+@needs_signals
+def test_rows_of_an_unfinished_part_are_kept_when_a_machine_is_reclaimed(buckets, server):
+    source, place = buckets
+    keys = fill(source, 24)
+    run = planned(buckets, part_size=12, settings=["pause=0.1"])
+    process = worker(place, "--jobs", "2")
+    wait_for_photographs(server, source, 10, process)
+    process.send_signal(signal.SIGTERM)
+    finished(process, 143)
+    assert run.todo() == [0, 1] and len(unfinished_in(place)) == 2
+    out, _ = finished(worker(place, "--json"))
+    whole(run, keys)
+    fetched = server.fetched(source.removeprefix("s3://"))
+    assert set(fetched) == set(keys) and fetched.total() <= len(keys) + 2  # those in flight
+    assert sum(json.loads(line)["computed"] for line in out.splitlines()) <= len(keys) - 8
+    assert unfinished_in(place) == []
+
+
+@pytest.mark.slow
+@needs_signals
+@needs_proc
+def test_a_killed_worker_costs_what_it_did_since_rows_were_kept_last(buckets, server, monkeypatch):
+    source, place = buckets
+    monkeypatch.setenv("ROWS_ARE_KEPT_EVERY", "0.3")
+    keys = fill(source, 24)
+    run = planned(buckets, part_size=24, settings=["pause=0.1"])
+    process = worker(place)
+    wait_for_photographs(server, source, 12, process)
+    assert len(unfinished_in(place)) == 1
+    children = children_of(process.pid)
+    process.kill()
+    process.wait()
+    assert gone(children)
+    finished(process, -9)
+    finished(worker(place))
+    whole(run, keys)
+    # One in flight, and those that took a pause of 0.1 s at the least each since rows were kept.
+    assert server.fetched(source.removeprefix("s3://")).total() <= len(keys) + 1 + 4
+    assert unfinished_in(place) == []
+
+
+def test_rows_that_were_kept_of_other_photographs_are_not_taken(buckets):
+    from defocus.batch.rows import encode, row
+    from defocus.batch.run import begun_key, unfinished_prefix
+
+    keys = fill(buckets[0], 3)
+    run = planned(buckets)
+    store = Store(buckets[1])
+    etags = {entry.key: entry.etag for entry in Store(buckets[0]).list()}
+    kept = [row({"key": keys[0], "etag": etags[keys[0]], "width": 7}), row({"key": keys[1], "etag": "of before"})]
+    store.write(begun_key(0), b"{}")
+    store.write(f"{unfinished_prefix(run.plan, 0)}/of-another.parquet", encode(kept))
+    store.write(
+        "partial/of-another-plan/part-000000/x.parquet", encode([row({"key": keys[2], "etag": etags[keys[2]]})])
+    )
+    assert run.work(0).computed == 2
+    assert [each["width"] for each in run.table().sort_by("key").to_pylist()] == [7, 80, 80]
+
+
+def test_a_part_that_was_begun_longest_ago_is_taken_over_first(buckets):
+    from defocus.batch.run import begun_key
+    from defocus.batch.work import not_begun_first
+
+    fill(buckets[0], 4)
+    run = planned(buckets, part_size=1)
+    for part in (2, 0):
+        Store(buckets[1]).write(begun_key(part), b"{}")
+        time.sleep(1.1)  # the store tells whole seconds
+    assert list(not_begun_first(run, run.todo(), [])) == [1, 3, 2, 0]
+
+
+def test_percentiles_of_sets_come_from_the_rows_alone(buckets, run):
+    from defocus.batch.counts import EDGES
+
+    lenses = {}
+    for number in range(6):
+        exif = Image.Exif()
+        exif[Base.Make] = "Maker"
+        exif.get_ifd(IFD.Exif)[Base.LensModel] = f"{35 + 15 * (number % 2)} mm"
+        lenses[f"{number}.png"] = picture(number, (40 * number, 30, 20), exif=exif)
+    fill(buckets[0], 0, **lenses, **{"cut.png": b"", "without.png": picture(90)})
+    made = planned(buckets, part_size=3)
+    for part in made.todo():
+        made.work(part)
+    of_lens = {}
+    for name, contents in lenses.items():
+        lens = f"{35 + 15 * (int(name[0]) % 2)} mm"
+        of_lens.setdefault(lens, []).append(defocus.estimate(contents, method="fake").sigma.ravel())
+    of_lens[None] = [defocus.estimate(picture(90), method="fake").sigma.ravel()]
+    everything = np.concatenate([each for several in of_lens.values() for each in several])
+    percents = (5, 40, 50, 95)
+
+    def close(found, sigma):
+        bins = np.digitize(found, EDGES), np.digitize(np.percentile(sigma, percents), EDGES)
+        return np.abs(np.subtract(*bins)).max() <= 1 and found == pytest.approx(
+            np.percentile(sigma, percents), rel=0.091
+        )
+
+    for _ in range(2):  # of the parts, and of what was collected
+        whole_run = made.percentiles(*percents)
+        assert whole_run[None].photographs == 7 and close(whole_run[None].sigma, everything)
+        by = made.percentiles(*percents, by="lens")
+        assert {lens: found.photographs for lens, found in by.items()} == {"35 mm": 3, "50 mm": 3, None: 1}
+        assert all(close(found.sigma, np.concatenate(of_lens[lens])) for lens, found in by.items())
+        assert run("batch", "collect", buckets[1])[0] == 0
+    code, out, _ = run("batch", "percentiles", buckets[1], "--by", "lens", "--at", "50", "--json")
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert (code, {line["value"]: line["photographs"] for line in lines}) == (0, {"35 mm": 3, "50 mm": 3, None: 1})
+    assert lines[0]["sigma"] == {"50": round(by[lines[0]["value"]].sigma[2], 4)}
+    assert "50 %" in run("batch", "percentiles", buckets[1])[1]
+    for wrong in (("--by", "sigma_counts"), ("--by", "colour"), ("--at", "half"), ("--at", "101")):
+        assert run("batch", "percentiles", buckets[1], *wrong)[0] == 2
+
+
+def test_a_collected_file_is_read_group_by_group(buckets, server, monkeypatch):
+    monkeypatch.setattr("defocus.batch.collect._GROUP_ROWS", 4)
+    monkeypatch.setattr("defocus.batch.collect._PIECE_BYTES", 3000)
+    from defocus.batch.collect import best, tables
+
+    keys = fill(buckets[0], 20)
+    made = planned(buckets, part_size=2)
+    for part in made.todo():
+        made.work(part)
+    before = best(made, 5)
+    (collected,) = made.collect()
+    server.asked.clear()
+    assert [len(table) for table in tables(made)] == [4] * 5
+    whole(made, keys)
+    assert best(made, 5) == before
+    assert [each["key"] for each in best(made, 5, ["key"])] == [each["key"] for each in before]
+    asked = [ranged for method, path, ranged in server.asked if method == "GET" and path.endswith(collected)]
+    assert len(asked) > 5 and all(asked)
+    Store(buckets[1]).delete(collected)
+    with pytest.raises(defocus.ParameterError, match="is missing"):
+        made.table()
+
+
+def test_a_map_and_its_preview_are_those_of_the_local_command(buckets, run, tmp_path):
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (150, 203, 3), np.uint8)
+    pixels[:, 100:] = 128
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    Store(buckets[0]).write("a.png", (tmp_path / "a.png").read_bytes())
+    assert run("estimate", tmp_path / "a.png", "--parameters", "fast", "--device", "cpu")[0] == 0
+    made = planned(buckets, method="pyramid", parameters="fast", device="cpu", outputs=["map", "preview"])
+    made.work(0)
+    (key,) = maps_in(buckets[1])
+    (tmp_path / "of_run.tiff").write_bytes(Store(buckets[1]).read(key)[0])
+    ours, theirs = defocus.load(tmp_path / "of_run.tiff"), defocus.load(tmp_path / "a.defocus.tiff")
+    for plane in ("sigma", "confidence", "saturated"):
+        assert np.array_equal(getattr(ours, plane), getattr(theirs, plane))
+    with Image.open(tmp_path / "a.defocus.png") as command:
+        preview = Image.open(io.BytesIO(Store(buckets[1]).read(key.replace(".tiff", ".png"))[0]))
+        assert np.array_equal(np.asarray(preview), np.asarray(command))
+
+
+def test_weights_of_ones_own_travel_with_the_run(buckets, run, tmp_path, monkeypatch):
+    weights = tmp_path / "mine.npz"
+    weights.write_bytes(b"trained")
+    keys = fill(buckets[0], 3)
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    options = ("--weights", weights, "--outputs", "small", "--part-size", 2)
+    assert run("batch", "plan", *buckets, *options, *FAKE)[0] == 0
+    weights.unlink()  # no worker reads it
+    made = defocus.batch.Run.open(buckets[1])
+    assert str(tmp_path) not in made.plan.to_json()
+    made.work(0)
+    (tmp_path / "map.tiff").write_bytes(Store(made.url).read(maps_in(made.url)[0])[0])
+    used = defocus.load(tmp_path / "map.tiff").metadata
+    assert used["weights_sha256"] == made.plan.recipe["weights_sha256"] is not None
+    assert list(folder.iterdir()) == []
+    Store(made.url).write(made.plan.weights, b"of somebody else")
+    with pytest.raises(defocus.ParameterError, match="not what was planned"):
+        made.work(1)
+    assert made.todo() == [1]
+    Store(made.url).write(made.plan.weights, b"trained")
+    made.work(1)
+    whole(made, keys)
+
+
+def test_weights_that_cannot_be_used_are_refused_by_the_plan(buckets, run, tmp_path):
+    (tmp_path / "mine.onnx").write_bytes(b"damaged")
+    fill(buckets[0], 1)
+    code, _, err = run("batch", "plan", *buckets, "--method", "pyramid", "--weights", tmp_path / "mine.onnx")
+    assert code == 2 and "mine.onnx" in " ".join(err.split())
+    assert list(Store(buckets[1]).list()) == []
+
+
 @needs_signals
 @needs_proc
 def test_no_process_goes_on_with_a_photograph_when_its_driver_is_gone(buckets, tmp_path, monkeypatch):
     started = tmp_path / "started"
     monkeypatch.setenv("FAKE_METHOD_STARTED", str(started))
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    (tmp_path / "mine.npz").write_bytes(b"trained")
     fill(buckets[0], 1)
-    planned(buckets, settings=["pause=60"])
+    planned(buckets, settings=["pause=10"], weights=tmp_path / "mine.npz")
     process = worker(buckets[1])
+    started.unlink()
     until = time.monotonic() + 60
     while not started.exists():
         assert time.monotonic() < until and process.poll() is None
         time.sleep(0.02)
     children = children_of(process.pid)
     assert children
+    assert len(list(folder.iterdir())) == 1  # the weights
     process.kill()
     process.wait()
     assert gone(children)
     finished(process, -9)
+    assert list(folder.iterdir()) == []
 
 
 @pytest.mark.slow

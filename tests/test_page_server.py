@@ -411,6 +411,36 @@ def test_a_mask_is_white_where_it_is_in_focus(server, folder):
         assert set(np.unique(np.asarray(Image.open(exported(folder, told))))) == {0, 255}
 
 
+def test_exports_say_what_of_them_is_a_guess(server):
+    found, photograph = server.shoot.defocus_map(0), server.shoot.photograph(0)
+    wanted = defocus.segment(photograph, found, threshold=1.5, grow=5, feather=2).guesses.in_words()
+    assert "Guesses make up" in wanted
+    for kind in ("mask", "cutout"):
+        assert server.export(kind=kind, threshold=1.5, grow=5, feather=2)["note"] == wanted
+    layers = server.export(kind="layers", threshold=1.5, amount=3)
+    assert layers["note"] == defocus.segment(photograph, found, threshold=1.5).guesses.in_words()
+    assert "note" not in server.export(kind="layers", threshold=1.5, amount=3, focus=[250, 100])  # no outline is in it
+
+
+def test_what_a_page_shows_is_worked_out_once_until_strokes_change_it(server, folder, monkeypatch):
+    from defocus.pages import pictures
+
+    made = []
+    for name in ("sharpen", "edit_strength"):
+        was = getattr(pictures, name)
+        monkeypatch.setattr(pictures, name, lambda *given, was=was, name=name: made.append(name) or was(*given))
+    strokes = [{"kind": "sharp", "radius": 20, "points": [[40, 100]]}]
+    told = server.post("/api/photographs/0/strokes", {"strokes": strokes, "began_from": ""})[1]
+    before = [server.ask(f"/api/photographs/0/{name}")[2] for name in ("sharpened.jpg", "map.webp")]
+    again = [server.ask(f"/api/photographs/0/{name}")[2] for name in ("sharpened.jpg", "map.webp")]
+    assert (before, sorted(made)) == (again, ["edit_strength", "sharpen"])
+    strokes[0]["points"] = [[120, 100]]
+    told = server.post("/api/photographs/0/strokes", {"strokes": strokes, "began_from": told["version"]})[1]
+    assert [server.ask(f"/api/photographs/0/{name}")[2] for name in ("sharpened.jpg", "map.webp")] != before
+    assert len(made) == 4
+    assert server.post("/api/photographs/0/strokes", {"strokes": [], "began_from": told["version"]})[0] == 200
+
+
 def test_nothing_is_ever_replaced(server, folder):
     names = [server.export(kind="mask", threshold=1.0)["name"] for _ in range(3)]
     assert len(set(names)) == 3
@@ -502,11 +532,70 @@ def test_strokes_change_the_map_and_what_is_exported_and_can_be_taken_back(serve
     # Under its usual name it would be painted on again by the next command.
     assert server.export(kind="map")["name"].startswith("a.defocus.painted")
     assert (folder / "a.defocus.strokes.json").is_file()
-    assert server.post("/api/photographs/0/strokes", {"strokes": []})[0] == 200
+    assert told["version"] == info["strokes_version"]
+    assert server.post("/api/photographs/0/strokes", {"strokes": [], "began_from": told["version"]})[0] == 200
     assert not (folder / "a.defocus.strokes.json").exists()
     assert server.ask("/api/photographs/0/map.webp")[2] == first
     for wrong in (None, {}, [{}], [{"kind": "sharp"}], [{"kind": "x", "radius": 1, "points": [[0, 0]]}], [1]):
         assert server.post("/api/photographs/0/strokes", {"strokes": wrong})[0] == 400, wrong
+
+
+def test_strokes_that_somebody_else_has_painted_meanwhile_are_not_replaced(server, folder):
+    def stroke(x):
+        return {"kind": "sharp", "radius": 20, "points": [[x, 100]]}
+
+    path = folder / "a.defocus.strokes.json"
+    status, told = server.post("/api/photographs/0/strokes", {"strokes": [stroke(40)], "began_from": ""})
+    assert status == 200
+    begun = told["version"]
+    assert server.json("/api/photographs")[1]["photographs"][0]["strokes_version"] == begun  # other pages learn of it
+    before = path.read_bytes()
+    for began_from in ("", "0" * 64):
+        late = {"strokes": [stroke(80)], "began_from": began_from}
+        status, told = server.post("/api/photographs/0/strokes", late)
+        assert (status, "painted on meanwhile" in told["error"]) == (409, True)
+        assert path.read_bytes() == before
+    assert server.post("/api/photographs/0/strokes", {"strokes": [], "began_from": 1})[0] == 400
+    # Another program paints: the page's own state is not what is there any more, and what it shows follows.
+    _, _, shown = server.ask("/api/photographs/0/map.webp")
+    Strokes((Stroke("blurred", ((250.0, 100.0),), 30.0),), (320, 240)).save(path)
+    assert server.post("/api/photographs/0/strokes", {"strokes": [], "began_from": begun})[0] == 409
+    assert server.ask("/api/photographs/0/map.webp")[2] != shown
+    _, info = server.json("/api/photographs/0")
+    assert info["strokes"][0]["kind"] == "blurred"
+    assert server.post("/api/photographs/0/strokes", {"strokes": [], "began_from": info["strokes_version"]})[0] == 200
+    assert not path.exists()
+
+
+def test_of_two_that_keep_strokes_at_once_one_is_told_so(server, folder):
+    answers = []
+
+    def paint(x):
+        strokes = [{"kind": "sharp", "radius": 20, "points": [[x, 100]]}]
+        answers.append(server.post("/api/photographs/0/strokes", {"strokes": strokes, "began_from": ""}))
+
+    threads = [threading.Thread(target=paint, args=(x,)) for x in (40, 80, 120)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(status for status, _ in answers) == [200, 409, 409]
+    (folder / "a.defocus.strokes.json").unlink()
+
+
+def test_a_rating_that_somebody_else_has_given_meanwhile_is_not_replaced(server, folder):
+    sidecar = folder / "a.jpg.xmp"
+    assert server.post("/api/photographs/0/rating", {"rating": 2, "was": 0})[0] == 200
+    sidecar.write_text(sidecar.read_text().replace('Rating="2"', 'Rating="4"'))  # as another program does
+    status, told = server.post("/api/photographs/0/rating", {"rating": 1, "was": 2})
+    assert (status, "rated 4 of 5 stars meanwhile" in told["error"]) == (409, True)
+    assert 'Rating="4"' in sidecar.read_text()
+    assert server.json("/api/photographs")[1]["photographs"][0]["rating"] == 4  # the page shows it
+    assert server.post("/api/photographs/0/rating", {"rating": 1, "was": 4})[0] == 200
+    assert server.post("/api/photographs/0/rating", {"rating": 1, "was": 3})[0] == 200  # it is so already
+    for wrong in (6, "4", True):
+        assert server.post("/api/photographs/0/rating", {"rating": 1, "was": wrong})[0] == 400, wrong
+    sidecar.unlink()
 
 
 def test_a_file_of_strokes_that_is_not_understood_stays(server, folder):

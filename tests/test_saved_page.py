@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -171,6 +172,73 @@ def test_holding_b_shows_the_photograph(opened):
     page.keyboard.press("1")
     page.wait_for_timeout(400)
     assert page.locator("#view").screenshot() == held
+
+
+LOSE = "document.getElementById('view').getContext('webgl2').getExtension('WEBGL_lose_context').loseContext()"
+
+
+@pytest.fixture
+def divided(chromium, map_of, tmp_path):
+    """A page of a grey photograph, in focus on the left; what is below is a guess."""
+    sigma = np.full((320, 480), 0.5, np.float32)
+    sigma[:, 240:] = 3.0
+    confidence = np.full(sigma.shape, 0.9, np.float32)
+    confidence[160:] = 0.3
+    grey = np.full((320, 480, 3), 120, np.uint8)
+    replace(map_of(sigma), confidence=confidence).save_page(tmp_path / "a.html", grey, name="grey.png")
+    watched = Watched(chromium, (tmp_path / "a.html").as_uri())
+    for name, value in (("threshold", 300), ("grow", 0), ("feather", 0)):
+        watched.set(name, value)
+    watched.page.keyboard.press("1")
+    yield watched
+    watched.page.close()
+
+
+def outlined(watched):
+    """Where the outline is: how much of each row of px of the photograph is yellow, and the middle of that."""
+    watched.page.wait_for_timeout(1500)
+    box = watched.page.locator("#view").bounding_box()
+    zoom = 0.98 * min(box["width"] / 480, box["height"] / 320)
+    shot = np.asarray(Image.open(io.BytesIO(watched.page.screenshot(clip=box))).convert("RGB")).astype(float)
+    yellow = (shot[..., 0] - shot[..., 2]).clip(0) / 255
+    middle = np.array(yellow.shape) / 2
+    rows = np.round(middle[0] + (np.arange(10, 310) - 160) * zoom).astype(int)
+    columns = (np.arange(yellow.shape[1]) + 0.5 - middle[1]) / zoom + 240
+    return yellow[rows], columns, zoom
+
+
+@pytest.mark.parametrize("webgl", [True, False])
+def test_the_outline_of_a_guess_is_dashed(divided, webgl):
+    if not webgl:
+        divided.page.evaluate(LOSE)
+    yellow, _, _ = outlined(divided)
+    has = (yellow > 0.5).any(axis=1)
+    assert has[:140].all()  # read
+    assert 0.25 < has[160:].mean() < 0.75  # guessed
+    assert "Guesses make up 50 % of what is in focus and 50 % of its outline." in divided.page.inner_text("#share")
+    with divided.page.expect_download():
+        divided.page.click("[data-export=mask]")
+    divided.until("document.getElementById('exported').textContent.includes('Guesses make up 50 %')")
+
+
+@pytest.mark.parametrize("webgl", [True, False])
+def test_the_outline_is_that_of_the_mask_that_is_exported(divided, webgl):
+    if not webgl:
+        divided.page.evaluate(LOSE)
+    for grow in (0, 18, -18):
+        divided.set("grow", grow)
+        yellow, columns, _ = outlined(divided)
+        line = columns[(yellow[:140] > 0.6).any(axis=0)]
+        assert line.mean() == pytest.approx(240 + grow, abs=2)
+        with divided.page.expect_download() as waiting:
+            divided.page.click("[data-export=mask]")
+        mask = np.asarray(Image.open(waiting.value.path()).convert("L"))
+        assert (mask[80] > 127).sum() == pytest.approx(line.mean(), abs=2)
+    divided.set("grow", 0)
+    divided.set("feather", 40)
+    yellow, columns, _ = outlined(divided)
+    soft = columns[(yellow[:140] > 0.1).all(axis=0)]
+    assert (soft.min(), soft.max()) == (pytest.approx(220, abs=3), pytest.approx(260, abs=3))  # a band
 
 
 @pytest.mark.parametrize(("grow", "feather"), [(0, 0), (8, 0), (-8, 0), (0, 20)])

@@ -14,7 +14,8 @@ from scipy import ndimage
 from skimage import data
 
 from browser import Watched, until
-from defocus.culling.sidecars import read_rating
+from defocus.culling.sidecars import read_rating, write_rating
+from defocus.maps.strokes import Stroke, Strokes
 from waiting import wait_for
 
 NAMES = ("burst <1>.jpg", "burst <2>.jpg", "elsewhere.jpg")
@@ -42,11 +43,16 @@ def address(shoot, tmp_path_factory):
     server.communicate(timeout=60)
 
 
+ALL_READ = "[...document.querySelectorAll('.frame .words')].every(e => e.textContent.includes('in focus'))"
+
+
 @pytest.fixture
 def opened(chromium, address):
     watched = Watched(chromium, address, color_scheme="dark")
     origin = address.partition("#")[0]
-    until(watched.page, "document.querySelectorAll('.frame .words').length === 3")
+    # All have been read: nobody knows of bursts before.
+    until(watched.page, "document.querySelectorAll('.frame').length === 3")
+    until(watched.page, ALL_READ)
     yield watched
     watched.page.close()
     assert watched.errors == []
@@ -68,7 +74,6 @@ def show(page, name):
 
 def test_a_shoot_is_listed_best_first_and_by_moment(opened):
     page = opened.page
-    until(page, "[...document.querySelectorAll('.frame .words')].every(e => e.textContent.includes('in focus'))")
     assert page.locator(".burst .frame").count() == 2
     assert page.locator(".burst .name").first.inner_text() == NAMES[0]  # text, not markup
     page.locator("#least").evaluate("slider => { slider.value = 60; slider.dispatchEvent(new Event('input')); }")
@@ -76,6 +81,45 @@ def test_a_shoot_is_listed_best_first_and_by_moment(opened):
     assert "hidden" in page.inner_text("#count")
     found = Axe().run(page)
     assert found.violations_count == 0, found.generate_report()
+
+
+def test_frames_stay_where_they_are_once_somebody_is_at_work(opened):
+    page, told = opened.page, []
+
+    def sharp(index):
+        """Have the next news say that a photograph is the sharpest of all."""
+
+        def answer(route):
+            if told:
+                return  # no more news
+            response = route.fetch(url=route.request.url.split("?")[0])
+            news = response.json()
+            news["photographs"][index] |= {"in_focus": 1, "shaken": False}
+            told.append(index)
+            route.fulfill(response=response, json=news)
+
+        told.clear()
+        page.unroute_all()
+        page.route("**/api/photographs?known=*", answer)
+
+    names = page.locator(".frame .name")
+    before = names.all_inner_texts()
+    last = frame(page, before[-1]).evaluate("cell => cell.index")
+    sharp(last)
+    until(page, f"document.querySelector('.frame .name').textContent === {json.dumps(before[-1])}")  # nobody looks yet
+    assert not page.locator("#news").is_visible()
+    moved = names.all_inner_texts()
+    page.reload()
+    until(page, "document.querySelectorAll('.burst').length === 1")
+    page.mouse.move(320, 310)
+    sharp(last)
+    page.wait_for_selector("#news:visible")
+    assert page.inner_text("#news span") == "1 new reading"
+    assert names.all_inner_texts() == before
+    page.keyboard.press("r")
+    assert names.all_inner_texts() == moved
+    assert not page.locator("#news").is_visible()
+    page.unroute_all()
 
 
 def test_stars_go_into_sidecars_and_one_of_a_burst_is_kept(opened, shoot):
@@ -242,6 +286,64 @@ def test_strokes_are_kept_of_the_photograph_they_were_painted_on(opened, shoot):
     wait_for(lambda: not path.exists(), 60)
 
 
+def test_two_pages_that_paint_on_one_photograph_keep_the_strokes_of_both(opened, chromium, address, shoot):
+    one, path = opened.page, shoot / "elsewhere.defocus.strokes.json"
+    other = Watched(chromium, address)
+    two = other.page
+    show(one, NAMES[2])
+    show(two, NAMES[2])
+    # What one page paints is in the other too, unasked.
+    paint(one, "d", 300)
+    until(one, "document.getElementById('painted').textContent.includes('1 stroke')")
+    until(two, "document.getElementById('painted').textContent.includes('1 stroke. What was painted on another page')")
+    # Another program paints, of which no page hears: the next stroke here is not lost, nor is that one.
+    own = Strokes.load(path)
+    Strokes((*own.strokes, Stroke("sharp", ((200.0, 160.0),), 20.0)), own.size).save(path)
+    paint(one, "d", 400)
+    for page in (one, two):
+        until(page, "document.getElementById('painted').textContent.includes('3 strokes. What was painted on another')")
+    kept = json.loads(path.read_text())["strokes"]
+    assert [stroke["kind"] for stroke in kept] == ["blurred", "sharp", "blurred"]  # its own on top
+    # Taking back takes back what was painted last.
+    one.keyboard.press("Control+z")
+    until(two, "document.getElementById('painted').textContent.includes('2 strokes')")
+    assert [stroke["kind"] for stroke in json.loads(path.read_text())["strokes"]] == ["blurred", "sharp"]
+    two.click("#clear")
+    wait_for(lambda: not path.exists(), 60)
+    until(one, "document.getElementById('undo').disabled")
+    two.close()
+    assert other.errors == []
+    without_statuses(opened, 409)
+
+
+def paint(page, key, x):
+    page.keyboard.press(key)
+    page.mouse.click(x, 400)
+    until(page, "!document.getElementById('painted').textContent.includes('Solving')")
+
+
+def test_a_rating_of_another_page_or_program_is_not_replaced_unseen(opened, chromium, address, shoot):
+    page = opened.page
+    write_rating(shoot / NAMES[2], 5)  # of which the page does not hear
+    frame(page, NAMES[2]).focus()
+    page.keyboard.press("x")
+    until(page, "document.getElementById('busy').textContent.includes('meanwhile')")
+    assert read_rating(shoot / NAMES[2]).stars == 5
+    five = "[...document.querySelectorAll('.stars')].some(e => e.textContent === '★★★★★')"
+    until(page, five)
+    other = Watched(chromium, address).page
+    until(other, five)
+    frame(page, NAMES[2]).focus()
+    page.keyboard.press("p")  # keeps what it has
+    page.keyboard.press("2")
+    until(other, "[...document.querySelectorAll('.stars')].some(e => e.textContent === '★★')")
+    assert read_rating(shoot / NAMES[2]).stars == 2
+    other.close()
+    page.keyboard.press("u")
+    until(page, "![...document.querySelectorAll('.stars')].some(e => e.textContent === '★★')")
+    without_statuses(opened, 409)
+
+
 def test_a_stroke_that_cannot_be_kept_is_taken_away_and_told(opened, shoot):
     page = opened.page
     show(page, NAMES[0])
@@ -257,6 +359,48 @@ def test_a_stroke_that_cannot_be_kept_is_taken_away_and_told(opened, shoot):
     assert page.locator("#undo").is_disabled()
     (shoot / "burst <1>.defocus.strokes.json").unlink()
     without_statuses(opened, 422)
+
+
+LOSE = """id => {
+  window.dropped = document.getElementById(id).getContext('webgl2').getExtension('WEBGL_lose_context');
+  dropped.loseContext();
+}"""
+
+
+def test_a_graphics_card_that_drops_everything_leaves_the_page_as_it_was(opened, shoot):
+    page = opened.page
+    show(page, NAMES[0])
+    for key in "34":  # the map, and refocusing
+        page.keyboard.press(key)
+        page.wait_for_timeout(2500)
+        before = pixels_of(page)
+        page.evaluate(LOSE, "view")
+        page.wait_for_timeout(2500)
+        without = pixels_of(page)
+        assert np.abs(without - before).mean() < 12  # drawn without it, at reduced size
+        page.mouse.move(420, 380)  # and all can be done
+        until(page, "document.getElementById('reading').textContent.includes('px')")
+        page.mouse.move(5, 5)
+        page.evaluate("dropped.restoreContext()")
+        page.wait_for_timeout(3500)
+        assert np.abs(pixels_of(page) - before).mean() < 1.5
+    page.keyboard.press("5")
+    until(page, "document.getElementById('busy').textContent === ''")
+    page.wait_for_timeout(500)
+    before = pixels_of(page)
+    page.evaluate(LOSE, "solid")
+    until(page, "document.getElementById('busy').textContent.includes('comes back')")
+    page.keyboard.press("0")
+    page.evaluate("dropped.restoreContext()")
+    until(page, "document.getElementById('busy').textContent === ''")
+    page.wait_for_timeout(500)
+    assert np.abs(pixels_of(page) - before).mean() < 1
+    opened.errors[:] = [error for error in opened.errors if "CONTEXT_LOST" not in error]
+
+
+def pixels_of(page):
+    shot = page.screenshot(clip={"x": 20, "y": 80, "width": 840, "height": 660})
+    return np.asarray(Image.open(io.BytesIO(shot)).convert("RGB")).astype(float)
 
 
 def test_the_way_back_leads_to_where_one_was(opened):
@@ -304,7 +448,6 @@ def test_layers_have_the_focus_that_was_chosen_and_the_page_says_where_they_are(
 
 def test_a_shoot_can_be_put_in_the_order_it_was_taken_in(opened):
     page = opened.page
-    until(page, "[...document.querySelectorAll('.frame .words')].every(e => e.textContent.includes('in focus'))")
     page.select_option("#order", "time")
     assert page.locator(".frame .name").all_inner_texts() == list(NAMES)
     page.select_option("#order", "best")

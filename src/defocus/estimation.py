@@ -200,6 +200,27 @@ def check_device(method: Method, device: str) -> None:
     check_device_is_there(device)
 
 
+def check_weights(method: Method, parameters: Any, weights: Path) -> None:
+    """See by a small picture that weights can be used, so that what is wrong with them is said once.
+
+    Raises
+    ------
+    WeightsError
+        If the file is missing, damaged or of another kind.
+
+    Examples
+    --------
+    >>> check_weights(find_method("pyramid"), find_parameters(find_method("pyramid")), Path("none.onnx"))
+    Traceback (most recent call last):
+    ...
+    defocus.errors.WeightsError: There is no weights file none.onnx; give the path of a file of `defocus train`.
+    """
+    import numpy as np
+
+    picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    estimate(picture, method=method.name, parameters=parameters, weights=weights, device="cpu")
+
+
 def find_parameters(method: Method, parameters: Any = None) -> Any:
     """Return the parameters of `method` that None, a preset's name or the parameters themselves stand for.
 

@@ -21,6 +21,7 @@ from scipy import ndimage
 from defocus.errors import ParameterError
 from defocus.evidence.motion import motion_of, reduction_for_motion
 from defocus.filters.box import block_sum
+from defocus.maps.map_strips import MapStrip, MapStrips
 from defocus.photograph import PhotographLike, as_photograph
 
 if TYPE_CHECKING:
@@ -158,41 +159,102 @@ def sharpness(
     if at is not None and at < 1:
         raise ParameterError(f"at must be 1 px or more, not {at}.")
     motion = defocus_map.motion if photo is None else motion_in(as_photograph(photo), defocus_map.motion)
-    height, width = defocus_map.sigma.shape
-    step = -(-max(height, width) // _LARGEST_GRID)
-    scale = np.float32(1 if at is None else at / max(height, width))
-    sigma = defocus_map.sigma[::step, ::step] * scale
-    readable = defocus_map.confidence[::step, ::step] >= READABLE
-    focused = in_focus(sigma, threshold)
-    frame = _Region.measure(sigma, focused, readable, np.ones_like(readable))
-    found = None if frame.sharpest is None else _sharpest_region(sigma, readable, frame.sharpest)
-    region: NDArray[np.bool_] | None
-    box: Box | None
-    if subject is not None:
-        box = Box(*subject)
-        region = _window(box, sigma.shape)
-    else:
-        region = None if found is None else found.region
-        box = None if region is None else _bounds(region)
-    inside = _Region(None, 0.0, None, None) if region is None else _Region.measure(sigma, focused, readable, region)
-    return Sharpness(
-        in_focus=frame.in_focus,
-        readable=frame.readable,
-        sharpest_sigma=frame.sharpest,
-        subject=box,
-        subject_by="sharpest" if subject is None else "given",
-        subject_in_focus=inside.in_focus,
-        subject_readable=inside.readable,
-        subject_sigma=inside.median,
-        threshold=threshold,
-        at=at,
-        shaken=None if motion is None else motion.shaken,
-        median_sigma=frame.median,
-        sharpest_at=None if found is None else found.at,
-        least_sigma=float(defocus_map.sigma_range[0] * scale),
-        shake_length=float(motion.camera.length * scale) if motion is not None and motion.shaken else None,
-        counted_at=threshold,
-    )
+    sample = MapSample((defocus_map.sigma.shape[0], defocus_map.sigma.shape[1]))
+    for strip in MapStrips.of(defocus_map).strips():
+        sample.see(strip)
+    return sample.sharpness(motion, defocus_map.sigma_range, threshold=threshold, subject=subject, at=at)
+
+
+class MapSample:
+    """All that is read of a map to tell its sharpness, every n-th pixel, gathered strip by strip.
+
+    Parameters
+    ----------
+    shape : height and width of the map, px.
+
+    Attributes
+    ----------
+    sigma : float32, px, every n-th pixel of every n-th row, complete once all strips have been seen.
+    readable : bool, of the same size: where the confidence is 0.35 or more.
+
+    Examples
+    --------
+    >>> sample = MapSample((2, 3))
+    >>> sample.see(MapStrip(0, np.full((2, 3), 0.5, np.float32), np.ones((2, 3), np.float32), np.zeros((2, 3), bool)))
+    >>> sample.sharpness(None, (0.3, 32.0)).in_focus > 0.99
+    True
+    """
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self._shape = shape
+        self._step = -(-max(shape) // _LARGEST_GRID)
+        height, width = (-(-side // self._step) for side in shape)
+        self.sigma: NDArray[np.float32] = np.empty((height, width), np.float32)
+        self.readable: NDArray[np.bool_] = np.empty((height, width), np.bool_)
+
+    def see(self, strip: MapStrip) -> None:
+        """Take in a strip."""
+        step = self._step
+        first = -strip.top % step
+        sigma = strip.sigma[first::step, ::step]
+        top = (strip.top + first) // step
+        self.sigma[top : top + len(sigma)] = sigma
+        self.readable[top : top + len(sigma)] = strip.confidence[first::step, ::step] >= READABLE
+
+    def sharpness(
+        self,
+        motion: Motion | None,
+        sigma_range: tuple[float, float],
+        *,
+        threshold: float = THRESHOLD,
+        subject: tuple[float, float, float, float] | None = None,
+        at: int | None = None,
+    ) -> Sharpness:
+        """Return how sharp the photograph of the map is.
+
+        Parameters
+        ----------
+        motion : how it moved, as `motion_in` finds it; None where that was not looked for.
+        sigma_range : as in `DefocusMap`.
+        threshold, subject, at : as for `sharpness`.
+
+        Raises
+        ------
+        ParameterError
+            If the subject lies outside the frame.
+        """
+        scale = np.float32(1 if at is None else at / max(self._shape))
+        sigma, readable = self.sigma * scale, self.readable
+        focused = in_focus(sigma, threshold)
+        frame = _Region.measure(sigma, focused, readable, np.ones_like(readable))
+        found = None if frame.sharpest is None else _sharpest_region(sigma, readable, frame.sharpest)
+        region: NDArray[np.bool_] | None
+        box: Box | None
+        if subject is not None:
+            box = Box(*subject)
+            region = _window(box, sigma.shape)
+        else:
+            region = None if found is None else found.region
+            box = None if region is None else _bounds(region)
+        inside = _Region(None, 0.0, None, None) if region is None else _Region.measure(sigma, focused, readable, region)
+        return Sharpness(
+            in_focus=frame.in_focus,
+            readable=frame.readable,
+            sharpest_sigma=frame.sharpest,
+            subject=box,
+            subject_by="sharpest" if subject is None else "given",
+            subject_in_focus=inside.in_focus,
+            subject_readable=inside.readable,
+            subject_sigma=inside.median,
+            threshold=threshold,
+            at=at,
+            shaken=None if motion is None else motion.shaken,
+            median_sigma=frame.median,
+            sharpest_at=None if found is None else found.at,
+            least_sigma=float(sigma_range[0] * scale),
+            shake_length=float(motion.camera.length * scale) if motion is not None and motion.shaken else None,
+            counted_at=threshold,
+        )
 
 
 def rank(measurements: Sequence[Sharpness], by: By = "frame") -> list[int]:

@@ -17,6 +17,7 @@ from scipy import ndimage
 
 from defocus.applications.guide import map_or_estimate
 from defocus.errors import ParameterError
+from defocus.maps.accuracy import CONFIDENT
 from defocus.photograph import PhotographLike, as_photograph
 from defocus.progress import Progress
 from defocus.propagation import propagate
@@ -39,8 +40,54 @@ LEAST_THRESHOLD = 0.8
 SMALL, READABLE, SURE = 0.08, 0.3, 0.45
 """A blurred class of less than this fraction of what is readable (confidence 0.3 and more) divides a photograph only if
 a quarter of it is read with a confidence of at least 0.45."""
+LEAST_TOLD = 0.005
+"""Fraction of guesses from which on they are told in words."""
 _BINS = 128
 _SMALLEST = 0.05
+
+
+@dataclass(frozen=True)
+class Guesses:
+    """How much of a mask is a guess: where the map's confidence is below 0.5.
+
+    Attributes
+    ----------
+    area : fraction of what is in focus, 0..1; 0 where nothing is in focus.
+    outline : fraction of the boundary between blurred and in focus, 0..1; 0 where there is none.
+
+    Examples
+    --------
+    >>> mask = np.array([[False, False, True], [False, False, True]])
+    >>> Guesses.of(mask, np.array([[0.9, 0.9, 0.9], [0.1, 0.2, 0.9]])).in_words()
+    'Guesses make up 50 % of what is in focus and 50 % of its outline.'
+    """
+
+    area: float
+    outline: float
+
+    @classmethod
+    def of(cls, mask: NDArray[np.bool_], confidence: NDArray[np.floating]) -> Guesses:
+        """Count the guesses of a mask.
+
+        Parameters
+        ----------
+        mask : H x W, True = blurred.
+        confidence : of the map, H x W, 0..1.
+        """
+        guess = confidence < CONFIDENT
+        # The boundary runs between two pixels, and is as sure as the less sure of them.
+        crossed = guessed = 0
+        for here, there in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
+            boundary = mask[here] != mask[there]
+            crossed += int(boundary.sum())
+            guessed += int((boundary & (guess[here] | guess[there])).sum())
+        return cls(int((guess & ~mask).sum()) / max(int((~mask).sum()), 1), guessed / max(crossed, 1))
+
+    def in_words(self) -> str:
+        """Return it as a sentence; "" where next to nothing is a guess."""
+        parts = [(self.area, "of what is in focus"), (self.outline, "of its outline")]
+        told = [f"{100 * share:.0f} % {what}" for share, what in parts if share >= LEAST_TOLD]
+        return f"Guesses make up {' and '.join(told)}." if told else ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +102,7 @@ class Segmentation:
     threshold : the value of the map from which on it is called blurred, in `unit`.
     rule : "alpha", "threshold" or "auto".
     unit : "px" or "score".
+    guesses : how much of the mask is a guess by the measure of the page: a confidence below 0.5.
     """
 
     mask: NDArray[np.bool_]
@@ -63,6 +111,7 @@ class Segmentation:
     threshold: float
     rule: Rule
     unit: str
+    guesses: Guesses
 
 
 def segment(
@@ -137,7 +186,15 @@ def segment(
         matte = moved_border(mask, -grow, feather or 0.0)
         mask = matte >= 0.5
     report("done", 1.0)
-    return Segmentation(mask, matte, defocus_map.confidence < UNDECIDED, float(threshold), rule, defocus_map.unit)
+    return Segmentation(
+        mask,
+        matte,
+        defocus_map.confidence < UNDECIDED,
+        float(threshold),
+        rule,
+        defocus_map.unit,
+        Guesses.of(mask, defocus_map.confidence),
+    )
 
 
 def moved_border(mask: NDArray[np.bool_], grow: float, feather: float) -> NDArray[np.float32]:

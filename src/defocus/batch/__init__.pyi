@@ -1,3 +1,4 @@
+from .collect import Percentiles as Percentiles
 from .planning import plan as plan
 from .run import PartResult as PartResult
 from .run import Plan as Plan

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 from defocus.batch.run import Plan, Run
@@ -35,17 +37,22 @@ def main() -> None:
     if not line:
         return
     asked = json.loads(line)
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    folder = asked["folder"]
+    threading.Thread(target=_leave_with_parent, args=(folder,), daemon=True).start()
     with limited_cores(asked["cores"]):
-        from defocus.batch.photograph import process  # after the limit, which numerical libraries read as they load
+        from defocus.batch.photograph import (
+            process,
+            weights_of,
+        )  # after the limit, which numerical libraries read as they load
 
         run = Run(asked["url"], Plan.from_json(asked["plan"], asked["url"]))
         try:
             run.check()
             source, store = Store(run.plan.source), Store(run.url)
+            weights = None if folder is None else weights_of(run, Path(folder))
             for place, key, size, etag in asked["photographs"]:
                 answer(begins=place)
-                row, computed = process(run, source, store, Entry(key, size, etag))
+                row, computed = process(run, source, store, Entry(key, size, etag), weights)
                 answer(done=place, row=row, computed=computed)
         except StorageError as error:
             answer(storage=str(error))
@@ -55,12 +62,15 @@ def main() -> None:
             return
 
 
-def _leave_with_parent() -> None:
+def _leave_with_parent(folder: str | None) -> None:
     """End this process once the parent has closed its end of standard input, for whatever reason.
 
-    Nothing has to be tidied up: objects appear whole or not at all, and temporary files have no names.
+    Hardly anything has to be tidied up: objects appear whole or not at all, and temporary files have no names. Only the
+    folder of the weights, which the parent removes where it can, has one.
     """
     sys.stdin.read()
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
     os._exit(1)
 
 

@@ -5,25 +5,31 @@ from __future__ import annotations
 import json
 import tempfile
 import uuid
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from defocus.batch.rows import decode, groups, schema
+from defocus.batch.counts import percentiles
+from defocus.batch.rows import COLUMNS, decode, groups, schema
 from defocus.batch.run import Run, part_of, rows_key
 from defocus.batch.storage import MissingKeyError, Store
 from defocus.errors import ParameterError
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow
+    from numpy.typing import NDArray
 
-__all__ = ["best", "collect", "tables"]
+__all__ = ["Percentiles", "best", "collect", "percentiles_by", "tables"]
 
 _MANIFEST = "table/manifest.json"
 _FILE_BYTES = 128_000_000
 """Size in bytes of a file, about."""
+_PIECE_BYTES = 4_000_000
+"""Bytes of a file that are read at once: a request costs as much as some megabytes."""
 _AT_ONCE = 16
 """Number of files that are read at once."""
 
@@ -40,7 +46,11 @@ def tables(run: Run, columns: Sequence[str] | None = None) -> Iterator[pyarrow.T
     collected = _collected(run, store)
     if collected is not None:
         for key in collected:
-            yield from groups(store.read(key)[0], columns)
+            file = store.open(key, _PIECE_BYTES)
+            if file is None:
+                raise ParameterError(f"{key} is missing in {run.url}, which was collected: remove the folder table.")
+            with file:
+                yield from groups(file, columns)
         return
     keys = (rows_key(number) for number in sorted(_parts(store)))
     with ThreadPoolExecutor(_AT_ONCE) as pool:
@@ -56,13 +66,14 @@ def _parts(store: Store) -> Iterator[int]:
             yield number
 
 
-def best(run: Run, count: int) -> list[dict[str, Any]]:
+def best(run: Run, count: int, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
     """Return the photographs of a run that are most in focus, in the order of `defocus.rank`.
 
     Parameters
     ----------
     run : the run; it may still be at work.
     count : how many, at the most.
+    columns : names of those that are wanted, key among them; None for all.
 
     Raises
     ------
@@ -78,8 +89,10 @@ def best(run: Run, count: int) -> list[dict[str, Any]]:
     if method.unit != "px":
         raise ParameterError(f"{method.name} gives a {method.unit} without px: such runs cannot be ranked.")
     order = [("group", "ascending"), ("percent", "descending"), ("sharpest_sigma", "ascending"), ("key", "ascending")]
+    needed = ("key", "error", "in_focus", "sharpest_sigma", "shaken")
+    read_columns = None if columns is None else list(dict.fromkeys((*columns, *needed)))
     kept: pyarrow.Table | None = None
-    for table in tables(run):
+    for table in tables(run, read_columns):
         table = table.filter(compute.is_null(table["error"]))
         read = compute.is_valid(table["in_focus"])
         shaken = compute.fill_null(table["shaken"], False)
@@ -89,7 +102,70 @@ def best(run: Run, count: int) -> list[dict[str, Any]]:
         table = table.append_column("group", group).append_column("percent", percent)
         both = table if kept is None else pyarrow.concat_tables([kept, table])
         kept = both.take(compute.select_k_unstable(both, min(count, len(both)), order)) if len(both) else both
-    return [] if kept is None else kept.drop_columns(["group", "percent"]).to_pylist()
+    if kept is None:
+        return []
+    wanted = kept.drop_columns(["group", "percent"]) if columns is None else kept.select(list(columns))
+    return wanted.to_pylist()
+
+
+def percentiles_by(run: Run, percents: Sequence[float], by: str | None = None) -> dict[Any, Percentiles]:
+    """Return percentiles of sigma over all pixels of sets of photographs, by adding the counts of their rows.
+
+    Parameters
+    ----------
+    run : the run; it may still be at work.
+    percents : 0 to 100.
+    by : column whose values make the sets, such as "lens"; None for one set of all photographs, called None.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such column, a percentile is out of range, or the method's maps are not in px.
+    """
+    import numpy as np
+
+    from defocus.methods.registry import find_method
+
+    method = find_method(run.plan.method)
+    if method.unit != "px":
+        raise ParameterError(f"{method.name} gives a {method.unit} without px, of which nothing is counted.")
+    if by is not None and (by not in COLUMNS or COLUMNS[by].endswith("[]")):
+        raise ParameterError(f"Rows have no column {by} to make sets by: choose one such as lens or camera_model.")
+    if not all(0 <= percent <= 100 for percent in percents):
+        raise ParameterError("Percentiles lie between 0 and 100.")
+    totals: dict[Any, NDArray[np.int64]] = {}
+    photographs: Counter[Any] = Counter()
+    for table in tables(run, ["sigma_counts"] if by is None else [by, "sigma_counts"]):
+        table = table.filter(table["sigma_counts"].is_valid())
+        counts = np.asarray(table["sigma_counts"].combine_chunks().flatten()).reshape(len(table), -1)
+        if by is None:
+            places = {None: np.arange(len(table))}
+        else:
+            coded = table[by].combine_chunks().dictionary_encode(null_encoding="encode")
+            codes = np.asarray(coded.indices)
+            places = {value: np.flatnonzero(codes == code) for code, value in enumerate(coded.dictionary.to_pylist())}
+        for value, rows in places.items():
+            added = counts[rows].sum(axis=0)
+            totals[value] = totals[value] + added if value in totals else added
+            photographs[value] += len(rows)
+    return {
+        value: Percentiles(photographs[value], tuple(percentiles(total, *percents)))
+        for value, total in totals.items()
+        if photographs[value]
+    }
+
+
+class Percentiles(NamedTuple):
+    """Percentiles of sigma over all pixels of a set of photographs.
+
+    Attributes
+    ----------
+    photographs : how many there are in the set.
+    sigma : px, in the order in which the percentiles were asked for.
+    """
+
+    photographs: int
+    sigma: tuple[float, ...]
 
 
 def collect(run: Run) -> list[str]:
@@ -116,7 +192,6 @@ def collect(run: Run) -> list[str]:
         while piece is not None:
             with path.open("wb") as file, parquet.ParquetWriter(file, schema(), compression="zstd") as writer:
                 while piece is not None and file.tell() < _FILE_BYTES:
-                    # Rows of many parts in one group: groups of a few hundred rows would compress and read badly.
                     group, piece = _grouped(piece, pieces)
                     writer.write_table(group)
                     rows += len(group)
@@ -137,7 +212,8 @@ def collect(run: Run) -> list[str]:
     return keys
 
 
-_GROUP_ROWS = 100_000
+_GROUP_ROWS = 25_000
+"""Rows that are in memory at once while the table is read; smaller groups would compress and read badly."""
 
 
 def _grouped(first: pyarrow.Table, pieces: Iterator[pyarrow.Table]) -> tuple[pyarrow.Table, pyarrow.Table | None]:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+import uuid
 from collections.abc import Generator
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import IO, Any
 
-from defocus.batch.rows import decode, encode, row
-from defocus.batch.run import PartResult, Run, begun_key, rows_key
-from defocus.batch.storage import StorageError, Store
+from defocus.batch.rows import decode, encode, is_row_of, row
+from defocus.batch.run import PartResult, Run, begun_key, rows_key, unfinished_prefix
+from defocus.batch.storage import MissingKeyError, StorageError, Store
 from defocus.errors import DefocusError, ParameterError
 from defocus.runtime.processes import WorkerLost, worker_lost
 
@@ -25,6 +28,9 @@ _ATTEMPTS = 5
 """Attempts at a part whose store fails in spite of the client's own retries."""
 _FIRST_PAUSE = 1.0
 """Pause in seconds before the second attempt; each further one is twice as long."""
+
+_KEPT_EVERY = 60.0
+"""Time in seconds after which the rows so far are kept: the work that is lost with a worker, at the most."""
 
 
 class Children:
@@ -76,21 +82,30 @@ def work_part(run: Run, part: int, cores: int = 1, children: Children | None = N
     if not 0 <= part < run.plan.parts:
         raise ParameterError(f"The run has parts 0 to {run.plan.parts - 1}, so none called {part}.")
     children = Children() if children is None else children
+    rows: dict[int, dict[str, Any]] = {}
     for attempt in range(_ATTEMPTS):
         try:
             store = Store(run.url)
             if store.has(rows_key(part)):
                 return PartResult(part, 0, 0, 0, False, time.perf_counter() - begin)
-            # For `status` alone: nobody relies on it.
-            store.write(begun_key(part), json.dumps({"host": socket.gethostname(), "process": os.getpid()}).encode())
+            unfinished = _Unfinished(store, unfinished_prefix(run.plan, part))
             photographs = decode(store.read(run.plan.part_key(part))[0]).to_pylist()
+            note = json.dumps({"host": socket.gethostname(), "process": os.getpid()}).encode()
+            if not store.create(begun_key(part), note):
+                store.write(begun_key(part), note)  # with the time of now, by which others tell what was lost
+                rows = unfinished.found(photographs)
             break
         except StorageError:
             if attempt == _ATTEMPTS - 1:
                 raise
             _pause(attempt)
-    rows, computed = _rows_of(run, photographs, cores, children)
-    contents = encode(rows)
+    try:
+        computed = _fill(rows, run, photographs, cores, children, unfinished)
+    except BaseException:
+        unfinished.keep(rows)
+        raise
+    ordered = [rows[place] for place in range(len(photographs))]
+    contents = encode(ordered)
     for attempt in range(_ATTEMPTS):
         try:
             committed = store.create(rows_key(part), contents)
@@ -99,18 +114,76 @@ def work_part(run: Run, part: int, cores: int = 1, children: Children | None = N
             if attempt == _ATTEMPTS - 1:
                 raise
             _pause(attempt)
-    errors = sum(each["error"] is not None for each in rows)
-    return PartResult(part, len(rows), computed, errors, committed, time.perf_counter() - begin)
+    unfinished.remove()
+    errors = sum(each["error"] is not None for each in ordered)
+    return PartResult(part, len(ordered), computed, errors, committed, time.perf_counter() - begin)
 
 
-def _rows_of(
-    run: Run, photographs: list[dict[str, Any]], cores: int, children: Children
-) -> tuple[list[dict[str, Any]], int]:
-    """Return the rows of photographs, in their order, and how many maps were estimated.
+class _Unfinished:
+    """The rows of a part that is not finished, kept in the store for whoever takes the part over.
+
+    Every worker has an object of its own. Nobody relies on them: where they cannot be written or removed, work is
+    repeated, or a few objects stay that nothing reads any more.
+
+    Parameters
+    ----------
+    store : where the run is.
+    prefix : of the keys of all workers at this part.
+    """
+
+    def __init__(self, store: Store, prefix: str) -> None:
+        self._store, self._prefix = store, prefix
+        self._key = f"{prefix}/{uuid.uuid4()}.parquet"
+        self._others: list[str] = []
+        self._kept, self._at = 0, time.monotonic()
+
+    def found(self, photographs: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
+        """Return the rows that other workers kept, by the photographs' places in the part."""
+        rows: dict[str, dict[str, Any]] = {}
+        for entry in self._store.list(self._prefix):
+            with suppress(MissingKeyError):  # another has just finished the part
+                rows |= {each["key"]: row(each) for each in decode(self._store.read(entry.key)[0]).to_pylist()}
+                self._others.append(entry.key)
+        found = {
+            place: rows[each["key"]]
+            for place, each in enumerate(photographs)
+            if each["key"] in rows and is_row_of(rows[each["key"]], each["key"], each["etag"])
+        }
+        self._kept = len(found)
+        return found
+
+    def keep_now_and_then(self, rows: dict[int, dict[str, Any]]) -> None:
+        """Keep the rows so far, if that was not done for a while."""
+        if time.monotonic() - self._at >= _KEPT_EVERY:
+            self.keep(rows)
+
+    def keep(self, rows: dict[int, dict[str, Any]]) -> None:
+        """Keep the rows so far, if there are new ones."""
+        if len(rows) > self._kept:
+            with suppress(StorageError):
+                self._store.write(self._key, encode(rows.values()))
+                self._kept = len(rows)
+        self._at = time.monotonic()
+
+    def remove(self) -> None:
+        """Remove what was kept by this worker, and what it has taken over."""
+        with suppress(StorageError):
+            for key in (self._key, *self._others):
+                self._store.delete(key)
+
+
+def _fill(
+    rows: dict[int, dict[str, Any]],
+    run: Run,
+    photographs: list[dict[str, Any]],
+    cores: int,
+    children: Children,
+    unfinished: _Unfinished,
+) -> int:
+    """Add the rows of all photographs that have none yet, by their places; return how many maps were estimated.
 
     A photograph at which the process ends is tried once more at the end, alone; then it has a row with an error.
     """
-    rows: dict[int, dict[str, Any]] = {}
     computed = failures = 0
     suspects: list[int] = []
     while len(rows) < len(photographs):
@@ -123,6 +196,7 @@ def _rows_of(
                     rows[place] = found
                     computed += new
                     failures = 0
+                    unfinished.keep_now_and_then(rows)
         except _ChildLost as error:
             if error.place is None or children.stopped:
                 raise
@@ -136,7 +210,7 @@ def _rows_of(
                 raise
             _pause(failures - 1)
         suspects = [place for place in suspects if place not in rows]
-    return [rows[place] for place in range(len(photographs))], computed
+    return computed
 
 
 def _through_child(
@@ -146,6 +220,7 @@ def _through_child(
     # Dask sets it for its own workers; the C library reads it when a process starts, and it makes every large array
     # cost a system call.
     environment = {name: value for name, value in os.environ.items() if name != "MALLOC_TRIM_THRESHOLD_"}
+    folder = None if run.plan.weights is None else tempfile.mkdtemp(prefix="defocus-")
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "defocus.batch.child"],
         stdin=subprocess.PIPE,
@@ -165,6 +240,7 @@ def _through_child(
                 "url": run.url,
                 "plan": run.plan.to_json(),
                 "cores": cores,
+                "folder": folder,
                 "photographs": [
                     (number, *(photographs[number][name] for name in ("key", "bytes", "etag"))) for number in places
                 ],
@@ -195,6 +271,8 @@ def _through_child(
             assert stream is not None
             _close(stream)
         children.remove(process)
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _ask(stream: IO[str], asked: dict[str, Any]) -> None:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-import dataclasses
+import hashlib
+import json
 import time
 import warnings
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any, BinaryIO, cast
 
-from defocus.batch.rows import measured, row
+from defocus.batch.rows import Measured, is_row_of, row
 from defocus.batch.run import Plan, Run
 from defocus.batch.storage import ChangedError, Entry, KeyNameError, MissingKeyError, Store
-from defocus.errors import WeightsError
+from defocus.errors import ParameterError, WeightsError
 from defocus.estimation import estimate_strips, find_parameters, map_recipe
-from defocus.maps.map_file import map_bytes, metadata_of
+from defocus.maps.map_file import metadata_of, write_map
+from defocus.maps.map_strips import MapStrips
+from defocus.maps.map_summary import MapSummary
+from defocus.maps.preview import limits_of_photograph, preview
 from defocus.messages import error_message
 from defocus.methods.parameters import set_parameters
 from defocus.methods.registry import Method, find_method
@@ -20,11 +29,14 @@ from defocus.outputs import MAP_ENDING, PREVIEW_ENDING
 from defocus.photograph import read_photograph
 from defocus.photograph.png_encoder import png
 from defocus.provenance import Provenance
+from defocus.runtime.atomic import write_bytes
 
-__all__ = ["SMALL", "encoded", "method_of", "process", "recipe_of"]
+__all__ = ["SMALL", "Made", "made", "method_of", "process", "recipe_of", "weights_of"]
 
 SMALL = 4
 """Side in px of the blocks whose means a small map keeps."""
+_SCALE = {"scale": "photograph"}
+"""What the provenance of a preview says of its colours."""
 
 
 def method_of(plan: Plan) -> tuple[Method, Any]:
@@ -39,14 +51,44 @@ def method_of(plan: Plan) -> tuple[Method, Any]:
     return method, set_parameters(find_parameters(method, plan.parameters), plan.settings)
 
 
-def recipe_of(plan: Plan) -> dict[str, Any]:
-    """Return all that this installation's maps depend on beside the photograph, as JSON knows it."""
-    import json
+def recipe_of(plan: Plan, weights: Path | None = None) -> dict[str, Any]:
+    """Return all that this installation's maps depend on beside the photograph, as JSON knows it.
 
-    return dict(json.loads(json.dumps(map_recipe(*method_of(plan)))))
+    Parameters
+    ----------
+    plan : how maps are made.
+    weights : file of weights, instead of the package's own.
+
+    Raises
+    ------
+    WeightsError
+        If the file of weights cannot be read.
+    """
+    return dict(json.loads(json.dumps(map_recipe(*method_of(plan), weights))))
 
 
-def process(run: Run, source: Store, store: Store, entry: Entry) -> tuple[dict[str, Any], bool]:
+def weights_of(run: Run, folder: Path) -> Path:
+    """Copy the weights that were planned from the store into a folder, and return the file.
+
+    Raises
+    ------
+    ParameterError
+        If the store holds others by now.
+    StorageError
+        If the store fails.
+    """
+    assert run.plan.weights is not None
+    contents, _ = Store(run.url).read(run.plan.weights)
+    if hashlib.sha256(contents).hexdigest() != run.plan.recipe["weights_sha256"]:
+        raise ParameterError(f"{run.plan.weights} in {run.url} is not what was planned: plan into another place.")
+    file = folder / run.plan.weights.rpartition("/")[2]
+    write_bytes(file, contents)
+    return file
+
+
+def process(
+    run: Run, source: Store, store: Store, entry: Entry, weights: Path | None = None
+) -> tuple[dict[str, Any], bool]:
     """Do one photograph, or find that it was done before.
 
     Whatever is wrong with the photograph becomes a row with an error; what is wrong with the store is raised.
@@ -56,6 +98,7 @@ def process(run: Run, source: Store, store: Store, entry: Entry) -> tuple[dict[s
     run : the run.
     source, store : where the photographs are, and where the run is.
     entry : the photograph as it was planned.
+    weights : file of the plan's weights; None for the package's own.
 
     Returns
     -------
@@ -81,31 +124,61 @@ def process(run: Run, source: Store, store: Store, entry: Entry) -> tuple[dict[s
     except (MissingKeyError, ChangedError, KeyNameError) as error:
         return row({**known, "error": str(error), "seconds": time.perf_counter() - begin}), False
     known |= {"bytes": read.size, "etag": read.etag}
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        try:
-            values, outputs = encoded(run.plan, contents)
-        except WeightsError:
-            raise
-        except Exception as error:  # a fault of ours must not cost the other photographs
-            return row({**known, "error": error_message(error), "seconds": time.perf_counter() - begin}), True
-    said = dict.fromkeys(str(each.message) for each in caught if issubclass(each.category, UserWarning))
-    values |= known | {"warning": " ".join(said) or None, "seconds": round(time.perf_counter() - begin, 4)}
-    done = row(values)
-    if "preview" in outputs:
-        store.write(f"maps/{entry.key}{PREVIEW_ENDING}", outputs["preview"](done))
-    if "map" in outputs:  # last: with it the photograph is done, and its row is safe
-        store.write(map_key, outputs["map"](done))
-    return done, True
+    with ExitStack() as stack:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", UserWarning)
+
+            def finished(values: dict[str, Any]) -> dict[str, Any]:
+                said = dict.fromkeys(str(each.message) for each in caught if issubclass(each.category, UserWarning))
+                seconds = round(time.perf_counter() - begin, 4)
+                return row(values | known | {"warning": " ".join(said) or None, "seconds": seconds})
+
+            try:
+                outputs = stack.enter_context(made(run.plan, contents, finished, weights))
+            except WeightsError:
+                raise
+            except Exception as error:  # a fault of ours must not cost the other photographs
+                return row({**known, "error": error_message(error), "seconds": time.perf_counter() - begin}), True
+        if outputs.preview is not None:
+            store.write(f"maps/{entry.key}{PREVIEW_ENDING}", outputs.preview)
+        if outputs.map is not None:  # last: with it the photograph is done, and its row is safe
+            store.write(map_key, outputs.map)
+        return outputs.row, True
 
 
-def encoded(plan: Plan, contents: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return what a row says of a photograph, and functions of the whole row that return the contents of its outputs.
+@dataclass(frozen=True)
+class Made:
+    """What was made of a photograph.
+
+    Attributes
+    ----------
+    row : its row.
+    preview : contents of the PNG; None where it was not wanted.
+    map : file of the map, open for reading until the block ends; None where it was not wanted.
+    """
+
+    row: dict[str, Any]
+    preview: bytes | None
+    map: BinaryIO | None
+
+
+@contextmanager
+def made(
+    plan: Plan,
+    contents: bytes,
+    finished: Callable[[dict[str, Any]], dict[str, Any]],
+    weights: Path | None = None,
+) -> Iterator[Made]:
+    """Estimate a map strip by strip, and make the photograph's row and outputs of it.
+
+    The map's file is a temporary one without a name, which is gone with the process.
 
     Parameters
     ----------
     plan : how maps are made, and what is wanted.
     contents : the photograph's file.
+    finished : makes the row of the values that the map has told; called when the last strip has been computed.
+    weights : file of weights, instead of the package's own.
 
     Raises
     ------
@@ -119,20 +192,41 @@ def encoded(plan: Plan, contents: bytes) -> tuple[dict[str, Any], dict[str, Any]
         strict=plan.strict,
         refuse_outputs=True,
     )
-    found = estimate_strips(photograph, method, parameters, device=plan.device).whole()
-    values = measured(photograph, found)
-    outputs: dict[str, Any] = {}
-    if "preview" in plan.outputs:
-        made_from = Provenance("preview", photograph.sha256, plan.recipe, {"scale": "photograph"})
-        outputs["preview"] = lambda _: png(found.preview(scale_bar=True), made_from)
-    if {"small", "map"} & set(plan.outputs):
+    found = estimate_strips(photograph, method, parameters, weights, device=plan.device)
+    measured = Measured(photograph, found)
+    strips = found.watched(measured.see)
+    with TemporaryFile() as temporary:
+        if {"small", "map"} & set(plan.outputs):
+            file: BinaryIO | None = cast(BinaryIO, temporary)
+            whole: dict[str, Any] = {}
 
-        def written(whole: dict[str, Any]) -> bytes:
-            kept = dataclasses.replace(found, metadata={**found.metadata, "run": plan.uuid, "row": whole})
-            return map_bytes(kept, reduced=SMALL if "small" in plan.outputs else 1)
+            def in_the_map() -> dict[str, Any]:
+                whole.update(finished(measured.values()))
+                return {"run": plan.uuid, "row": whole}
 
-        outputs["map"] = written
-    return values, outputs
+            reduced = SMALL if "small" in plan.outputs else 1
+            write_map(cast(BinaryIO, temporary), strips, reduced=reduced, further=in_the_map)
+        else:
+            file = None
+            for _ in strips.strips():
+                pass
+            whole = finished(measured.values())
+        picture = None
+        if "preview" in plan.outputs:
+            picture = _preview(measured.summary, found, Provenance("preview", photograph.sha256, plan.recipe, _SCALE))
+        yield Made(whole, picture, file)
+
+
+def _preview(summary: MapSummary, found: MapStrips, made_from: Provenance) -> bytes:
+    """Return the picture that `defocus estimate` writes."""
+    picture = preview(
+        summary.sigma,
+        sigma_limits=limits_of_photograph(summary.sigma, found.sigma_range),
+        confidence=summary.confidence,
+        scale_bar=True,
+        unit=found.unit,
+    )
+    return png(picture, made_from)
 
 
 def _row_in(store: Store, key: str, plan: Plan, entry: Entry) -> dict[str, Any] | None:
@@ -145,5 +239,4 @@ def _row_in(store: Store, key: str, plan: Plan, entry: Entry) -> dict[str, Any] 
     if metadata is None or metadata.get("run") != plan.uuid or not isinstance(metadata.get("row"), dict):
         return None
     found = metadata["row"]
-    same = found.get("key") == entry.key and (entry.etag is None or found.get("etag") == entry.etag)
-    return row(found) if same else None
+    return row(found) if is_row_of(found, entry.key, entry.etag) else None

@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from defocus.batch.rows import COLUMNS, encode, encode_entries, groups
+from defocus.batch.rows import encode, encode_entries, groups, row
 from defocus.batch.run import OUTPUTS, Plan, Run
 from defocus.batch.storage import Entry, StorageError, Store, checked_url
 from defocus.errors import DefocusError, ParameterError
-from defocus.estimation import check_device
+from defocus.estimation import check_device, check_weights
+from defocus.methods.weights_file import read_contents
 from defocus.photograph.folders import may_be_photograph
 from defocus.provenance import has_output_name
 
@@ -32,6 +33,7 @@ def plan(
     method: str = "pyramid",
     parameters: str = "default",
     settings: Sequence[str] = (),
+    weights: str | os.PathLike[str] | None = None,
     device: str = "auto",
     max_megapixels: float | None = None,
     strict: bool = False,
@@ -50,6 +52,7 @@ def plan(
         lost.
     outputs : "rows", which is always written; "map" or "small" (every 4th pixel each way); "preview".
     method, parameters, settings : the method's name, a preset, and changes ``name=value`` to it.
+    weights : file of weights, instead of the package's own; the run gets a copy, which all its workers use.
     device, max_megapixels, strict : as for `defocus estimate`.
     sample : number of photographs that are estimated now for a forecast of time and size; 0 for none.
     said : called with a sentence about each step.
@@ -62,6 +65,8 @@ def plan(
     ------
     ParameterError
         If there is no photograph, the run exists, or an option makes no sense.
+    WeightsError
+        If the weights cannot be used.
     StorageError
         If a store fails, or that of the run overwrites what it should not.
 
@@ -91,7 +96,11 @@ def plan(
     from defocus.batch.photograph import method_of, recipe_of
 
     check_device(method_of(begun)[0], device)
-    begun = replace(begun, recipe=recipe_of(begun))
+    trained = None if weights is None else Path(weights)
+    if trained is not None:
+        check_weights(*method_of(begun), trained)
+        begun = replace(begun, weights=f"plan/{begun.uuid}/weights{trained.suffix}")
+    begun = replace(begun, recipe=recipe_of(begun, trained))
     photographs = Store(begun.source)
     planned = Run(checked_url(os.fspath(run)), begun)
     store = Store(planned.url, make=True)
@@ -104,6 +113,9 @@ def plan(
     _probe(store)
     found = _Found(most=sample)
     try:
+        if trained is not None:
+            assert begun.weights is not None
+            store.write(begun.weights, read_contents(trained).data)
         entries = _listed(photographs) if keys is None else _given(os.fspath(keys))
         for part, each in enumerate(_in_parts(found.counted(entries), part_size)):
             store.write(begun.part_key(part), encode_entries([(one.key, one.size, one.etag) for one in each]))
@@ -113,7 +125,7 @@ def plan(
                 f"There is no photograph in {begun.source}: name the place that the photographs are in."
             )
         said(f"{found.photographs} photographs, {size_in_words(found.bytes)}, in {found.parts} parts.")
-        forecast = _forecast(begun, photographs, found)
+        forecast = _forecast(begun, photographs, found, trained)
         finished = replace(begun, photographs=found.photographs, size=found.bytes, parts=found.parts, forecast=forecast)
         planned = replace(planned, plan=finished)
         if not planned.create():
@@ -214,19 +226,21 @@ def _in_parts(entries: Iterable[Entry], size: int) -> Iterator[list[Entry]]:
         yield part
 
 
-def _forecast(plan: Plan, photographs: Store, found: _Found) -> dict[str, float]:
+def _forecast(plan: Plan, photographs: Store, found: _Found, weights: Path | None) -> dict[str, float]:
     """Return what the run will take by a sample: seconds of one core each, core-hours and bytes of output."""
-    from defocus.batch.photograph import encoded
+    from defocus.batch.photograph import made
 
     seconds, written = [], []
     for entry in found.sample:
         try:
             begin = time.process_time()
             contents, _ = photographs.read(entry.key, etag=entry.etag)
-            values, outputs = encoded(plan, contents)
-            size = sum(len(output({**dict.fromkeys(COLUMNS), **values})) for output in outputs.values())
+            with made(plan, contents, row, weights) as outputs:
+                size = len(outputs.preview or b"")
+                if outputs.map is not None:
+                    size += outputs.map.seek(0, os.SEEK_END)
             seconds.append(time.process_time() - begin)
-            written.append(size + len(encode([{**values, "key": entry.key}] * 16)) / 16)
+            written.append(size + len(encode([{**outputs.row, "key": entry.key}] * 16)) / 16)
         except DefocusError:  # a photograph that fails tells nothing about the others
             continue
     if not seconds:

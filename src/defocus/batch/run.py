@@ -15,6 +15,7 @@ from defocus.version import __version__
 if TYPE_CHECKING:
     import pyarrow
 
+    from defocus.batch.collect import Percentiles
     from defocus.batch.status import Status
 
 __all__ = ["OUTPUTS", "PartResult", "Plan", "Run"]
@@ -42,6 +43,7 @@ class Plan:
     max_megapixels : larger photographs are refused; None for the usual limit.
     strict : whether incomplete files are refused.
     recipe : all that a map depends on beside the photograph, with the digest of the weights.
+    weights : key of the copy of the weights that were given; None for those of the package.
     version : of the package that planned, and that has to do the work.
     forecast : what the run will take by the sample that was measured; empty without one.
     """
@@ -60,6 +62,7 @@ class Plan:
     max_megapixels: float | None
     strict: bool
     recipe: Mapping[str, Any]
+    weights: str | None = None
     version: str = __version__
     forecast: Mapping[str, float] = field(default_factory=dict)
 
@@ -189,7 +192,10 @@ class Run:
             raise ParameterError(
                 f"The run was planned by defocus {self.plan.version}, but this is {__version__}: install that version."
             )
-        if recipe_of(self.plan) != self.plan.recipe:
+        recipe = recipe_of(self.plan)
+        if self.plan.weights is not None:  # whose copy is compared by whoever reads it
+            recipe["weights_sha256"] = self.plan.recipe["weights_sha256"]
+        if recipe != self.plan.recipe:
             raise ParameterError(
                 f"The weights or parameters of {self.plan.method} are not those that were planned: install the package "
                 "that the run was planned with."
@@ -237,6 +243,31 @@ class Run:
 
         return collect(self)
 
+    def percentiles(self, *percents: float, by: str | None = None) -> dict[Any, Percentiles]:
+        """Return percentiles of sigma over all pixels of the photographs that are done, or of sets of them.
+
+        The counts of the rows are added (`defocus.batch.counts`): no map is read, and nothing needs to be collected.
+        A percentile is right to a bin, 9 %.
+
+        Parameters
+        ----------
+        percents : 0 to 100.
+        by : column whose values make the sets, such as "lens"; None for one set of all photographs, called None.
+
+        Returns
+        -------
+        dict
+            For each value of the column, the number of its photographs and their percentiles in px.
+
+        Raises
+        ------
+        ParameterError
+            If there is no such column, a percentile is out of range, or the method's maps are not in px.
+        """
+        from defocus.batch.collect import percentiles_by
+
+        return percentiles_by(self, percents, by)
+
     def table(self, columns: Sequence[str] | None = None) -> pyarrow.Table:
         """Return the rows that there are, of a run that may still be at work.
 
@@ -264,6 +295,11 @@ def rows_key(part: int) -> str:
 def begun_key(part: int) -> str:
     """Return the key of the note that a worker has begun a part."""
     return f"begun/part-{part:06d}.json"
+
+
+def unfinished_prefix(plan: Plan, part: int) -> str:
+    """Return what lies before the names of the rows that workers kept of a part that they had not finished."""
+    return f"partial/{plan.uuid}/part-{part:06d}"
 
 
 def part_of(key: str) -> int | None:

@@ -30,7 +30,9 @@ _RETRIES = 8
 _RETRY_SECONDS = 60
 """Retries of one request after 429 and 5xx, by the client with growing pauses, and the seconds they may take."""
 _LISTED_AT_ONCE = 1000
-_PIECE = 16384
+_WHOLE = 2**26
+"""Bytes of an open file up to which it is written by one request."""
+PIECE = 16384
 """Bytes that are read at once of an object that is not read whole."""
 
 
@@ -204,8 +206,13 @@ class Store:
             raise self._failure(f"read {key}", error) from error
         return contents, Entry(key, got.meta["size"], got.meta["e_tag"], got.meta["last_modified"])
 
-    def open(self, key: str) -> BinaryIO | None:
-        """Return an object as a file that is read in pieces of 16 KB, the first of them now; None if it is not there.
+    def open(self, key: str, piece: int = PIECE) -> BinaryIO | None:
+        """Return an object as a file that is read in pieces, the first of them now; None if it is not there.
+
+        Parameters
+        ----------
+        key : its name.
+        piece : size of a piece in bytes; what is read beyond one is asked for at once.
 
         Raises
         ------
@@ -213,7 +220,7 @@ class Store:
             If the store fails, now or when the file is read.
         """
         try:
-            return cast(BinaryIO, io.BufferedReader(_Pieces(self, key), _PIECE))
+            return cast(BinaryIO, io.BufferedReader(_Pieces(self, key, piece), piece))
         except MissingKeyError:
             return None
 
@@ -225,20 +232,36 @@ class Store:
         except (OSError, ValueError, self._client.exceptions.BaseError) as error:
             raise self._failure(f"read {key}", error) from error
 
-    def has(self, key: str) -> bool:
-        """Tell whether there is such a key."""
+    def find(self, key: str) -> Entry | None:
+        """Return what is known of an object without reading it; None if it is not there."""
         try:
-            self._client.head(self._store, key)
+            found = self._client.head(self._store, key)
         except FileNotFoundError:
-            return False
+            return None
         except (OSError, ValueError, self._client.exceptions.BaseError) as error:
             raise self._failure(f"look for {key}", error) from error
-        return True
+        return Entry(key, found["size"], found["e_tag"], found["last_modified"])
 
-    def write(self, key: str, contents: bytes | Path) -> None:
-        """Write an object, whole or not at all, replacing what is there."""
+    def has(self, key: str) -> bool:
+        """Tell whether there is such a key."""
+        return self.find(key) is not None
+
+    def write(self, key: str, contents: bytes | Path | BinaryIO) -> None:
+        """Write an object, whole or not at all, replacing what is there.
+
+        Parameters
+        ----------
+        key : its name.
+        contents : bytes, or a file: by its path, or open for reading, of which all is written wherever it is at.
+        """
+        whole: Any = contents
         try:
-            self._client.put(self._store, key, contents)
+            if not isinstance(contents, bytes | Path):
+                size = contents.seek(0, io.SEEK_END)
+                contents.seek(0)
+                # One request while that needs little memory; larger files go in pieces, and appear at the end.
+                whole = contents.read() if size <= _WHOLE else contents
+            self._client.put(self._store, key, whole)
         except (OSError, ValueError, self._client.exceptions.BaseError) as error:
             raise self._failure(f"write {key}", error) from error
 
@@ -303,9 +326,9 @@ class Store:
 class _Pieces(io.RawIOBase):
     """An object of a store as a file, of which the first piece is kept."""
 
-    def __init__(self, store: Store, key: str) -> None:
+    def __init__(self, store: Store, key: str, piece: int) -> None:
         self._store, self._key, self._at = store, key, 0
-        self._first, self._size = store.read_part(key, 0, _PIECE)
+        self._first, self._size = store.read_part(key, 0, piece)
 
     def readable(self) -> bool:
         return True

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -22,8 +23,8 @@ __all__ = ["ENGINES", "PartFailed", "Shard", "not_begun_first", "on_dask", "on_r
 
 _IN_FLIGHT = 2
 """Parts a slot of an engine at the most, one at work and one waiting: no scheduler ever sees the whole list."""
-_GRACE = 2.0
-"""Time in seconds that is waited at the end for what is under way."""
+_GRACE = 5.0
+"""Time in seconds that is waited at the end for rows of unfinished parts to be kept."""
 _RETRIES = 2
 """Times that an engine tries a part again that failed on one of its workers."""
 
@@ -80,7 +81,7 @@ def not_begun_first(run: Run, mine: Iterable[int], others: Iterable[int]) -> Ite
     """Yield parts in an order in which several workers seldom do the same: those that nobody has begun come first.
 
     Whether a part was begun is looked up when its turn comes. One that was begun and is not finished may belong to a
-    worker that was lost, so that it is done all the same, at the end.
+    worker that was lost, so that it is done all the same, at the end, those that were begun longest ago first.
 
     Parameters
     ----------
@@ -92,13 +93,15 @@ def not_begun_first(run: Run, mine: Iterable[int], others: Iterable[int]) -> Ite
     shuffled = list(others)
     random.shuffle(shuffled)
     for parts in (mine, shuffled):
-        begun = []
+        begun: list[tuple[datetime, int]] = []
         for part in parts:
-            if store.has(begun_key(part)):
-                begun.append(part)
-            else:
+            note = store.find(begun_key(part))
+            if note is None:
                 yield part
-        yield from begun
+            else:
+                assert note.modified is not None
+                begun.append((note.modified, part))
+        yield from (part for _, part in sorted(begun))
 
 
 def on_this_machine(run: Run, parts: Iterable[int], jobs: int) -> Generator[PartResult | PartFailed, None, None]:

@@ -293,7 +293,7 @@ def _line(task: Task, record: dict[str, Any]) -> str | None:
 
 def _prepare(task: Task, options: Options, found: Found, given: Any, weights: Path | None) -> list[_Job]:
     """Check what can be checked before any photograph is read, and say what is to be done with each."""
-    from defocus.estimation import check_device, find_parameters, map_recipe
+    from defocus.estimation import check_device, check_weights, find_parameters, map_recipe
     from defocus.methods.registry import find_method
 
     if not found.photographs and not found.failures:
@@ -320,7 +320,10 @@ def _prepare(task: Task, options: Options, found: Found, given: Any, weights: Pa
     except (ParameterError, WeightsError) as error:
         raise typer.BadParameter(str(error)) from error
     if weights is not None:
-        _try_weights(options.method, parameters, weights)
+        try:
+            check_weights(chosen, parameters, weights)
+        except WeightsError as error:
+            raise typer.BadParameter(str(error)) from error
     jobs = []
     taken = {os.path.realpath(source.path): source.path for source in sources}
     for source, stem in zip(sources, name_outputs(sources, folder), strict=True):
@@ -380,19 +383,6 @@ def _without_outputs(task: Task, found: Found, folder: Path | None) -> list[Sour
         else:
             sources.append(source)
     return sources
-
-
-def _try_weights(method: str, parameters: Any, weights: Path) -> None:
-    """See by a small picture that weights can be used, so that what is wrong with them is said once."""
-    import numpy as np
-
-    from defocus.estimation import estimate
-
-    picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
-    try:
-        estimate(picture, method=method, parameters=parameters, weights=weights, device="cpu")
-    except WeightsError as error:
-        raise typer.BadParameter(str(error)) from error
 
 
 def names_a_file(output: Path | None) -> bool:

@@ -219,6 +219,8 @@ class _Segment(Task):
             "unit": s.unit,
             "fraction_blurred": round(float(s.mask.mean()), 6),
             "fraction_undecided": round(float(s.undecided.mean()), 6),
+            "fraction_guessed_in_focus": round(s.guesses.area, 6),
+            "fraction_guessed_outline": round(s.guesses.outline, 6),
         }
         return Result(
             record,
@@ -245,9 +247,19 @@ class _Segment(Task):
         return np.ascontiguousarray(levels)
 
     def line(self, record: dict[str, Any]) -> str:
+        from defocus.applications.segment import LEAST_TOLD
+
         unit = " px" if record["unit"] == "px" else ""
-        undecided = f", {record['fraction_undecided']:.0%} undecided" if record["fraction_undecided"] >= 0.005 else ""
-        return f"{record['fraction_blurred']:.0%} blurred, from {record['threshold']:.2f}{unit} on{undecided}"
+        undecided = (
+            f", {record['fraction_undecided']:.0%} undecided" if record["fraction_undecided"] >= LEAST_TOLD else ""
+        )
+        shares = [("guessed_in_focus", "of what is in focus"), ("guessed_outline", "of its outline")]
+        told = [(record[f"fraction_{name}"], what) for name, what in shares]
+        guesses = " and ".join(f"{share:.0%} {what}" for share, what in told if share >= LEAST_TOLD)
+        return (
+            f"{record['fraction_blurred']:.0%} blurred, from {record['threshold']:.2f}{unit} on{undecided}"
+            f"{f'; guesses make up {guesses}' if guesses else ''}"
+        )
 
 
 def outline(photograph: Photograph, s: Segmentation) -> NDArray[np.uint8]:

@@ -7,13 +7,12 @@ reduced: saved at 1/N of the width and height, and enlarged again when it is rea
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import struct
 import tempfile
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
     from defocus.maps.defocus_map import DefocusMap
     from defocus.maps.map_strips import MapStrips
 
-__all__ = ["MapDescription", "Precision", "describe", "load", "load_saved", "map_bytes", "metadata_of", "save_map"]
+__all__ = ["MapDescription", "Precision", "describe", "load", "load_saved", "metadata_of", "save_map", "write_map"]
 
 _SUFFIXES = (".tiff", ".tif", ".npy", ".npz", ".exr", ".png")
 """Suffixes of the formats that a map can be saved in."""
@@ -170,7 +169,7 @@ def _provenance_of(defocus_map: DefocusMap | MapStrips, precision: Precision, re
     return Provenance("map", photograph, recipe, {"precision": precision, "reduced": reduced})
 
 
-def _about(strips: MapStrips, precision: Precision, reduced: int) -> str:
+def _about(strips: MapStrips, precision: Precision, reduced: int, further: Mapping[str, Any] | None = None) -> str:
     about = {
         "format": _FORMAT,
         "format_version": _FORMAT_VERSION,
@@ -181,7 +180,7 @@ def _about(strips: MapStrips, precision: Precision, reduced: int) -> str:
         "precision": precision,
         "reduced": reduced,
         "shape": list(strips.shape),
-        "metadata": dict(strips.metadata),
+        "metadata": {**strips.metadata, **(further or {})},
     }
     if strips.motion is not None:
         about["motion"] = strips.motion.to_json()
@@ -196,42 +195,62 @@ def _write_tiff(target: Path, strips: MapStrips, precision: Precision, reduced: 
         _write_pages(target.parent, file, strips, precision, reduced)
 
 
-def _write_pages(folder: Path, file: BinaryIO, strips: MapStrips, precision: Precision, reduced: int) -> None:
-    # After a space: else tifffile takes the description, with its "shape", for one of its own.
-    description = f" {_about(strips, precision, reduced)}"
+def _write_pages(
+    folder: Path,
+    file: BinaryIO,
+    strips: MapStrips,
+    precision: Precision,
+    reduced: int,
+    further: Callable[[], Mapping[str, Any]] = dict,
+) -> None:
+    def description() -> str:
+        # After a space: else tifffile takes the description, with its "shape", for one of its own.
+        return f" {_about(strips, precision, reduced, further())}"
+
+    _about(strips, precision, reduced)  # metadata that are not JSON are refused before anything is computed
     tag = (TIFF_TAG, "s", 0, _provenance_of(strips, precision, reduced).to_json(), True)
     write_map_tiff(folder, file, strips, description=description, tags=[tag], precision=precision, reduced=reduced)
 
 
-def map_bytes(defocus_map: DefocusMap | MapStrips, *, precision: Precision = "compact", reduced: int = 1) -> bytes:
-    """Return the contents of the TIFF that `save_map` would write, for storage that is no file system.
+def write_map(
+    file: BinaryIO,
+    defocus_map: DefocusMap | MapStrips,
+    *,
+    precision: Precision = "compact",
+    reduced: int = 1,
+    further: Callable[[], Mapping[str, Any]] = dict,
+) -> None:
+    """Write the TIFF that `save_map` would write into a file that is open, for storage that is no file system.
 
     Parameters
     ----------
+    file : binary file, open for reading and writing, empty.
     defocus_map, precision, reduced : as for `save_map`.
+    further : returns metadata beside those of the map; called when all strips have been computed, so that the file can
+        say what they showed.
 
     Raises
     ------
     MapFileError
-        If the map's metadata are not JSON, or the disk is full that takes a large map for a while.
+        If the map's metadata are not JSON, or the disk is full.
 
     Examples
     --------
+    >>> import io
     >>> import defocus
     >>> defocus_map = defocus.estimate(np.random.default_rng(0).random((64, 64)), method="zhuo2011")
-    >>> contents = map_bytes(defocus_map, reduced=4)
-    >>> contents[:2]
-    b'II'
+    >>> file = io.BytesIO()
+    >>> write_map(file, defocus_map, reduced=4, further=lambda: {"shelf": "A 7"})
+    >>> metadata_of(file)["shelf"]
+    'A 7'
     """
     from defocus.maps.map_strips import MapStrips
 
     strips = defocus_map if isinstance(defocus_map, MapStrips) else MapStrips.of(defocus_map)
-    file = io.BytesIO()
     try:
-        _write_pages(Path(tempfile.gettempdir()), file, strips, precision, reduced)
+        _write_pages(Path(tempfile.gettempdir()), file, strips, precision, reduced, further)
     except OSError as error:
         raise MapFileError(f"Cannot write the map: {error.strerror or error}.") from error
-    return file.getvalue()
 
 
 def metadata_of(file: BinaryIO) -> Mapping[str, Any] | None:
@@ -243,9 +262,12 @@ def metadata_of(file: BinaryIO) -> Mapping[str, Any] | None:
 
     Examples
     --------
+    >>> import io
     >>> import defocus
     >>> defocus_map = defocus.estimate(np.random.default_rng(0).random((64, 64)), method="zhuo2011")
-    >>> metadata_of(io.BytesIO(map_bytes(defocus_map)))["device"]
+    >>> file = io.BytesIO()
+    >>> write_map(file, defocus_map)
+    >>> metadata_of(file)["device"]
     'cpu'
     """
     try:

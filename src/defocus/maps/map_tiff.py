@@ -69,7 +69,7 @@ def write_map_tiff(
     file: BinaryIO,
     strips: MapStrips,
     *,
-    description: str,
+    description: Callable[[], str],
     tags: Sequence[tuple[Any, ...]],
     precision: Precision,
     reduced: int,
@@ -81,7 +81,8 @@ def write_map_tiff(
     folder : folder that takes the temporary file.
     file : binary file, open for reading and writing, empty.
     strips : the map.
-    description : description of the first page, ASCII.
+    description : returns the description of the first page, ASCII; called once all strips have been computed, so that
+        it may say what they showed.
     tags : further tags of the first page, as `tifffile` takes them.
     precision : "compact" for sigma of 8 significant bits and confidence in steps of 1/255; "lossless" for every bit,
         and the seeds.
@@ -126,14 +127,16 @@ def write_map_tiff(
             each.finish()
         smaller = overviews.finish() if overviews is not None else []
         size = sum(each.compressed for each in (*planes.values(), *smaller))
-        with tifffile.TiffWriter(file, bigtiff=size > _CLASSIC_TIFF_BYTES, byteorder="<") as tiff:
+        # A temporary file has a number where tifffile looks for a name.
+        handle = tifffile.FileHandle(file, mode="wb", name="map", size=0)
+        with tifffile.TiffWriter(handle, bigtiff=size > _CLASSIC_TIFF_BYTES, byteorder="<") as tiff:
             meanings = LOSSLESS_PAGES | DEPTH_PAGES
             for name, each in planes.items():
                 first = each is sigma
                 each.write(
                     tiff,
                     subifds=len(planes) - 1 if first else 0,
-                    description=description if first else meanings[name],
+                    description=description() if first else meanings[name],
                     extratags=[(PAGE_NAME, "s", 0, name, True), *(tags if first else ())],
                 )
             for each in smaller:

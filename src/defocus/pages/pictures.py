@@ -203,7 +203,7 @@ class PagePhotograph:
         ----------
         most : largest number of bytes of both; if the least quality takes more, it is that.
         """
-        sharp = self._sharpened() if self.defocus_map.unit == "px" else None
+        sharp = self._sharpened if self.defocus_map.unit == "px" else None
         for quality in _QUALITIES:
             made = _jpeg(self.photograph, quality), None if sharp is None else _jpeg(sharp, quality)
             if sum(len(each) for each in made if each) <= most:
@@ -216,8 +216,9 @@ class PagePhotograph:
 
     def sharpened_jpeg(self, quality: int = _QUALITY) -> bytes:
         """Return the photograph with its blur reduced, which refocusing begins with where something gets sharper."""
-        return _jpeg(self._sharpened(), quality)
+        return _jpeg(self._sharpened, quality)
 
+    @cached_property  # a page asks for the picture anew whenever it has to draw anew
     def _sharpened(self) -> Photograph:
         return replace(self.photograph, pixels=sharpen(self.photograph, self.defocus_map))
 
@@ -236,13 +237,17 @@ class PagePhotograph:
         octaves = np.log2(np.maximum(self.defocus_map.sigma / np.float32(self.scale), np.float32(low)) / low)
         planes = [octaves / np.log2(high / low), self.defocus_map.confidence]
         if self.defocus_map.unit == "px":
-            planes.append(edit_strength(self.photograph, self.defocus_map, UNSURE, SURE))
+            planes.append(self._strength)
         else:
             planes.append(np.zeros_like(octaves))
         width, height = _fitting(self.photograph.width, self.photograph.height, side)
         coded = np.stack([_resized(plane.astype(np.float32), width, height) for plane in planes], axis=2)
         steps = np.array(_STEPS)
         return _webp(np.rint(np.rint(np.clip(coded, 0, 1) * steps) / steps * 255).astype(np.uint8))
+
+    @cached_property
+    def _strength(self) -> NDArray[np.float32]:
+        return edit_strength(self.photograph, self.defocus_map, UNSURE, SURE)
 
     def depth_webp(self) -> bytes:
         """Return how near everything is as a lossless picture: 0 farthest to 255 nearest, linear in 1 / distance."""

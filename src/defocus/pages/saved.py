@@ -31,6 +31,7 @@ ASSETS = {
     "brush.js": "text/javascript; charset=utf-8",
     "carrier.js": "text/javascript; charset=utf-8",
     "flat.js": "text/javascript; charset=utf-8",
+    "gestures.js": "text/javascript; charset=utf-8",
     "mask.js": "text/javascript; charset=utf-8",
     "measured.js": "text/javascript; charset=utf-8",
     "page.js": "text/javascript; charset=utf-8",
@@ -38,9 +39,14 @@ ASSETS = {
     "renderer.js": "text/javascript; charset=utf-8",
     "shoot.js": "text/javascript; charset=utf-8",
     "solid.js": "text/javascript; charset=utf-8",
+    "strokes.js": "text/javascript; charset=utf-8",
+    "view.js": "text/javascript; charset=utf-8",
 }
 """Files of the page besides its HTML, and their media types."""
-_SCRIPTS = ("measured", "refocus", "mask", "renderer", "flat", "solid", "shoot", "brush", "carrier", "page")
+_SCRIPTS = (
+    "measured", "refocus", "mask", "view", "gestures", "renderer", "flat", "solid", "shoot", "strokes", "brush",
+    "carrier", "page",
+)  # fmt: skip
 """The scripts in an order in which each comes after those that it uses."""
 _FULL = 4
 """A picture on the page gets the bytes of a photograph with at most this many times its pixels."""

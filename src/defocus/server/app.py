@@ -23,7 +23,7 @@ from defocus.messages import error_message
 from defocus.pages.pictures import LONGEST_SIDE
 from defocus.pages.saved import ASSETS, asset, served_page
 from defocus.server.exports import Wanted, export
-from defocus.server.shoot import NotReadyError, Shoot
+from defocus.server.shoot import ChangedMeanwhileError, NotReadyError, Shoot
 
 __all__ = ["application"]
 
@@ -106,20 +106,21 @@ def application(shoot: Shoot, fault: Callable[[str], None] = lambda sentence: No
             return export(shoot, index, order)
 
     def rated(index: int, wanted: dict[str, Any]) -> dict[str, Any]:
-        stars = wanted.get("rating")
-        if stars is not None and (type(stars) is not int or not -1 <= stars <= 5):
-            raise ParameterError("rating must be a whole number from -1 (rejected) to 5, or null for none.")
-        shoot.rate(index, stars or 0)
-        return {"rating": stars or 0}
+        stars, was = (_stars(wanted, name) for name in ("rating", "was"))
+        shoot.rate(index, stars, was)
+        return {"rating": stars}
 
     def painted(index: int, wanted: dict[str, Any]) -> dict[str, Any]:
         start = time.perf_counter()
         strokes = wanted.get("strokes")
         if not isinstance(strokes, list):
             raise ParameterError("strokes must be a list of strokes.")
-        shoot.paint(index, strokes)
+        began_from = wanted.get("began_from", "")
+        if not isinstance(began_from, str):
+            raise ParameterError("began_from must be the version of the strokes that these replace.")
+        version = shoot.paint(index, strokes, began_from)
         shoot.page(index)
-        return {"seconds": round(time.perf_counter() - start, 2)}
+        return {"version": version, "seconds": round(time.perf_counter() - start, 2)}
 
     def post(work: Callable[[int, dict[str, Any]], dict[str, Any]]) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
@@ -180,6 +181,13 @@ def _integer(request: Request, name: str, low: int, high: int) -> int:
     return int(text)
 
 
+def _stars(wanted: dict[str, Any], name: str) -> int:
+    stars = wanted.get(name)
+    if stars is not None and (type(stars) is not int or not -1 <= stars <= 5):
+        raise ParameterError(f"{name} must be a whole number from -1 (rejected) to 5, or null for none.")
+    return stars or 0
+
+
 def _refused(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     sentence = error.detail
@@ -189,7 +197,7 @@ def _refused(_: Request, error: Exception) -> Response:
 
 
 def _status(error: Exception) -> int:
-    if isinstance(error, NotReadyError | SidecarError):
+    if isinstance(error, ChangedMeanwhileError | NotReadyError | SidecarError):
         return 409
     if isinstance(error, ParameterError):
         return 400

@@ -18,7 +18,7 @@ from defocus.applications.depth import depth
 from defocus.applications.layers import blur_mask, layered_tiff
 from defocus.applications.magnify import magnify
 from defocus.applications.portrait import portrait_jpeg
-from defocus.applications.segment import Segmentation, cut_out, segment
+from defocus.applications.segment import Guesses, Segmentation, cut_out, segment
 from defocus.applications.sharpen import sharpen
 from defocus.errors import ParameterError
 from defocus.maps.defocus_map import DefocusMap
@@ -138,7 +138,7 @@ class _Made:
     kind : as in `Provenance`.
     ending : of its name, after that of the photograph without suffix.
     write : writes it to a path with the ending's suffix.
-    note : a sentence about what it cannot keep, or "".
+    note : a sentence about what it cannot keep or what of it is a guess, or "".
     own_name : whether the name is what other programs expect, and not this package's.
     """
 
@@ -160,7 +160,8 @@ def export(shoot: Shoot, index: int, wanted: Wanted) -> dict[str, Any]:
 
     Returns
     -------
-    The name of the file within the folder of exports, the seconds that it took, and a note where it cannot keep all.
+    The name of the file within the folder of exports, the seconds that it took, and a note where it cannot keep
+    all or guesses.
 
     Raises
     ------
@@ -215,7 +216,12 @@ def _mask(order: _Order) -> _Made:
     s = _segmented(order)
     if order.wanted.convention == "plain":
         levels = np.rint(255 * (1 - s.matte)).astype(np.uint8)
-        return _Made("mask", ".defocus.mask.png", lambda path, made_from: write_bytes(path, png(levels, made_from)))
+        return _Made(
+            "mask",
+            ".defocus.mask.png",
+            lambda path, made_from: write_bytes(path, png(levels, made_from)),
+            note=s.guesses.in_words(),
+        )
     # These programs want black and white, and read pixels as they are stored.
     white = np.uint8(255) * ~s.mask
     stored = np.ascontiguousarray(turn_as_stored(white, order.photograph.orientation))
@@ -223,16 +229,19 @@ def _mask(order: _Order) -> _Made:
         "mask",
         mask_ending(cast(MaskNaming, order.wanted.convention), order.path),
         lambda path, made_from: write_bytes(path, png(stored, made_from)),
+        note=s.guesses.in_words(),
         own_name=True,
     )
 
 
 def _cutout(order: _Order) -> _Made:
-    cut = cut_out(order.photograph, _segmented(order))
+    s = _segmented(order)
+    cut = cut_out(order.photograph, s)
     return _Made(
         "cutout",
         ".defocus.cutout.png",
         lambda path, made_from: save_photograph(path, np.asarray(cut.pixels), cut, provenance=made_from),
+        note=s.guesses.in_words(),
     )
 
 
@@ -287,6 +296,7 @@ def _layers(order: _Order) -> _Made:
         "layers",
         ".defocus.layers.tif",
         lambda path, made_from: write_bytes(path, layered_tiff(order.photograph, blurred, mask, made_from=made_from)),
+        note=Guesses.of(mask >= 0.5, order.found.confidence).in_words(),
     )
 
 

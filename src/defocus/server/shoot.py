@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import threading
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from defocus.culling.bursts import Shot, bursts
-from defocus.culling.sidecars import write_rating
+from defocus.culling.sidecars import REJECTED, read_rating, write_rating
 from defocus.errors import DefocusError, ParameterError, PhotographError
 from defocus.maps.defocus_map import DefocusMap
 from defocus.maps.map_file import load
@@ -27,7 +28,7 @@ from defocus.runtime.cores import available_cores
 from defocus.runtime.processes import Worker, WorkerLost
 from defocus.server.readings import FullJob, Job, QuickJob, Reading, read
 
-__all__ = ["NotReadyError", "Settings", "Shoot"]
+__all__ = ["ChangedMeanwhileError", "NotReadyError", "Settings", "Shoot"]
 
 _AHEAD = 12
 """Number of photographs up to which all maps are made before they are asked for; of more only the quick readings."""
@@ -39,6 +40,10 @@ Value = TypeVar("Value")
 
 class NotReadyError(DefocusError):
     """The map of a photograph is not there yet, or the server is being ended."""
+
+
+class ChangedMeanwhileError(DefocusError):
+    """What a request began from is not there any more: another page or another program has changed it."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,7 @@ class _Shown:
     map_file: Path | None = None
     shot: Shot | None = None
     burst: int | None = None
+    strokes_version: str | None = None
 
 
 class _Kept(Generic[Value]):
@@ -140,11 +146,11 @@ class Shoot:
         self._worker = Worker(read, available_cores())
         self._thread = threading.Thread(target=self._work, name="defocus queue", daemon=True)
         self._turns = threading.BoundedSemaphore(2)
+        self._writing = threading.Lock()  # from looking at what lies beside a photograph until it is replaced
         self.photograph = _Kept(_PHOTOGRAPHS, self._read)
         """Return the photograph of an index, of full size and in its own colours."""
         self._page = _Kept(_PAGES, self._make_page)
-        self.page = _Kept(_PAGES, self._painted_page)
-        """Return the photograph of an index with its map and what was painted on it, at the size of a page."""
+        self._painted = _Kept(_PAGES, self._painted_page)
         self.preview = _Kept(_PREVIEWS, self._preview)
         """Return a small JPEG of the photograph of an index, whether it has been read or not."""
 
@@ -191,6 +197,8 @@ class Shoot:
             line["warnings"] = shown.warnings
         if shown.burst is not None:
             line["burst"] = shown.burst
+        if shown.strokes_version is not None:
+            line["strokes_version"] = shown.strokes_version
         if shown.shot is not None and shown.shot.taken is not None:
             line["time"] = shown.shot.taken
         return line
@@ -210,30 +218,46 @@ class Shoot:
                     raise PhotographError(shown.error)
                 self._ask(index)
                 return None
+        version = self.strokes_version(index)  # before they are read: who begins from an older one is told so
         told = self.page(index).info()
         painted = self.strokes(index) if told["unit"] == "px" else None
         size = told["width"], told["height"]
         strokes = [] if painted is None else json.loads(painted.scaled(size).to_json())["strokes"]
-        return {**self.state(index), **told, "strokes": strokes}
+        self._know_strokes(shown, version)
+        return {**self.state(index), **told, "strokes": strokes, "strokes_version": version}
 
-    def rate(self, index: int, stars: int) -> None:
+    def rate(self, index: int, stars: int, was: int) -> None:
         """Write the rating of a photograph into its sidecar.
 
         Parameters
         ----------
         index : of the photograph.
         stars : 1..5, 0 for none, -1 for rejected.
+        was : the rating that this one is to replace.
 
         Raises
         ------
+        ChangedMeanwhileError
+            If there is another rating than that: it stays.
         SidecarError
             If a sidecar is not understood or cannot be written.
         """
         shown = self._shown[index]
-        write_rating(shown.path, stars)
+        with self._writing:
+            now = read_rating(shown.path).stars or 0
+            if changed := now not in (was, stars):
+                stars = now
+            else:
+                write_rating(shown.path, stars)
         with self._changed:
             shown.about["rating"] = stars
             self._tell()
+        if changed:
+            words = {REJECTED: "rejected", 0: "made unrated"}.get(now, f"rated {now} of 5 stars")
+            raise ChangedMeanwhileError(
+                f"{shown.path.name} has been {words} meanwhile, on another page or by another program: rate it again "
+                "if that is to be replaced."
+            )
 
     # ---- pictures ----
 
@@ -300,10 +324,21 @@ class Shoot:
         found = self._load(index)
         return PagePhotograph.of(self.photograph(index), found, name=shown.path.name, seconds=shown.seconds)
 
-    def _painted_page(self, index: int) -> PagePhotograph:
-        page = self._page(index)
+    def page(self, index: int) -> PagePhotograph:
+        """Return the photograph of an index with its map and what was painted on it, at the size of a page.
+
+        It is kept until the strokes change, and with it what it has worked out.
+        """
+        version, page = self._painted(index)
+        if version != self.strokes_version(index):
+            self._painted.forget(index)
+            page = self._painted(index)[1]
+        return page
+
+    def _painted_page(self, index: int) -> tuple[str, PagePhotograph]:
+        page, version = self._page(index), self.strokes_version(index)
         strokes = self.strokes(index) if page.defocus_map.unit == "px" else None  # a score is no blur to correct
-        return page if strokes is None else page.with_strokes(strokes)
+        return version, page if strokes is None else page.with_strokes(strokes)
 
     # ---- strokes ----
 
@@ -327,16 +362,38 @@ class Shoot:
         path = self.strokes_file(index)
         return None if path is None else Strokes.load(path)
 
-    def paint(self, index: int, strokes: Sequence[Mapping[str, Any]]) -> None:
+    def strokes_version(self, index: int) -> str:
+        """Return a text that is another one whenever other strokes lie beside a photograph; empty where none do."""
+        path = self.strokes_file(index)
+        if path is None:
+            return ""
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def _know_strokes(self, shown: _Shown, version: str) -> None:
+        """Tell other pages of strokes that they may not know."""
+        with self._changed:
+            before, shown.strokes_version = shown.strokes_version, version
+            if before not in (None, version):
+                self._tell()
+
+    def paint(self, index: int, strokes: Sequence[Mapping[str, Any]], began_from: str) -> str:
         """Keep what was painted on a photograph beside it, in place of what was painted before.
 
         Parameters
         ----------
         index : of the photograph.
         strokes : all of them, as JSON knows them; none to take them all away.
+        began_from : the version of the strokes that these are to replace.
+
+        Returns
+        -------
+        The version of these.
 
         Raises
         ------
+        ChangedMeanwhileError
+            If other strokes than those lie beside the photograph: they stay.
         ParameterError
             If they are no strokes, or the map is a score.
         MapFileError
@@ -352,13 +409,21 @@ class Shoot:
             if isinstance(error, ParameterError):
                 raise
             raise ParameterError("These are no strokes: each has kind, points and radius.") from error
-        self.strokes(index)  # what is not ours is not replaced
         path = self._strokes_path(index)
-        if painted.strokes:
-            painted.save(path)
-        else:
-            path.unlink(missing_ok=True)
-        self.page.forget(index)
+        with self._writing:
+            self.strokes(index)  # what is not ours is not replaced
+            if began_from != self.strokes_version(index):
+                raise ChangedMeanwhileError(
+                    f"{self._shown[index].path.name} has been painted on meanwhile, on another page or by another "
+                    "program: nothing was kept. Load the page again, and paint on what is there."
+                )
+            if painted.strokes:
+                painted.save(path)
+            else:
+                path.unlink(missing_ok=True)
+            version = self.strokes_version(index)
+        self._know_strokes(self._shown[index], version)
+        return version
 
     def stem(self, index: int) -> Path:
         """Return the path in the folder of exports that the names of a photograph's exports begin with."""

@@ -1,4 +1,5 @@
 // A brush for places where the map is wrong: what was painted, and what is being painted.
+import {together} from './strokes.js';
 
 const COLOURS = {sharp: '#fde725', blurred: '#4ea1ff', like: '#35d07f'};
 
@@ -9,13 +10,20 @@ export class Brush {
     this.begin([]);
   }
 
-  // Begin with strokes that were painted before. `place` is what a stroke of kind "like" is like.
+  // Begin with strokes that are kept already. `place` is what a stroke of kind "like" is like.
   begin(strokes) {
+    this.base = strokes;
     this.strokes = [...strokes];
     this.undone = [];
     this.now = null;
     this.place = null;
     this.placed = false;
+  }
+
+  // Go on from strokes that are kept now, with what was painted since.
+  goOnFrom(strokes) {
+    this.strokes = together(this.base, strokes, this.strokes);
+    this.base = strokes;
   }
 
   get ready() {

@@ -51,7 +51,7 @@ class ServedPage {
     }
     if (answer.ok) return answer;
     const told = await answer.json().catch(() => ({}));
-    throw new Error(told.error ?? `defocus answered ${answer.status}.`);
+    throw Object.assign(new Error(told.error ?? `defocus answered ${answer.status}.`), {status: answer.status});
   }
 
   // The list of photographs; with the version that is known already it waits for something new.

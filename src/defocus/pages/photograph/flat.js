@@ -3,6 +3,7 @@ import {clamp, coloursOf, placeOf} from './measured.js';
 import {addedBlur, sharpened} from './refocus.js';
 
 const LONGEST = 800; // px of what is drawn
+const OUTLINE = [255, 214, 0];
 const STEPS = 7; // blurs between which pixels are interpolated
 
 export class FlatRenderer {
@@ -87,7 +88,8 @@ export class FlatRenderer {
 
   // The picture of a mode, with outline and hatching; drawn anew only where something of it has changed.
   picture(scene) {
-    const key = JSON.stringify([scene.outline && scene.mode !== 3, scene.hatched, scene.threshold, scene.opacity, scene.lens]);
+    const outline = scene.outline && scene.mode !== 3 && [scene.grow, scene.feather, scene.border?.every];
+    const key = JSON.stringify([outline, scene.hatched, scene.threshold, scene.opacity, scene.lens]);
     const before = this.drawn[scene.mode];
     if (before?.key === key) return before.picture;
     const out = new ImageData(this.width, this.height);
@@ -102,9 +104,14 @@ export class FlatRenderer {
 
   // Index into the map of a pixel of the picture.
   placeInMap(x, y) {
-    const column = Math.min(Math.floor((x + 0.5) / this.width * this.map.width), this.map.width - 1);
-    const row = Math.min(Math.floor((y + 0.5) / this.height * this.map.height), this.map.height - 1);
-    return 3 * (row * this.map.width + column);
+    return 3 * this.placeIn(this.map, x, y);
+  }
+
+  // Number of the place of a grid, the map's or another, in which a pixel of the picture lies.
+  placeIn({width, height}, x, y) {
+    const column = Math.min(Math.floor((x + 0.5) / this.width * width), width - 1);
+    const row = Math.min(Math.floor((y + 0.5) / this.height * height), height - 1);
+    return row * width + column;
   }
 
   tint(out, scene) {
@@ -128,16 +135,24 @@ export class FlatRenderer {
   }
 
   mark(out, scene) {
-    const {info, values} = this.map, limit = Math.log2(scene.threshold);
-    const inside = (x, y) => values[this.placeInMap(clamp(x, 0, this.width - 1), clamp(y, 0, this.height - 1))] < limit;
+    const {info, values} = this.map, limit = Math.log2(scene.threshold), {border, grow, feather} = scene;
+    const inward = (x, y) => border ? border.values[this.placeIn(border, x, y)] + grow : limit - values[this.placeInMap(x, y)];
+    const inside = (x, y) => inward(Math.min(x, this.width - 1), Math.min(y, this.height - 1)) > 0;
     for (let y = 0, k = 0; y < this.height; y++) {
       for (let x = 0; x < this.width; x++, k += 4) {
         if (scene.hatched && values[this.placeInMap(x, y) + 1] < info.guess_below && (x + y) % 8 < 2) {
           out.fill((x + y) % 8 ? 40 : 230, k, k + 3);
         }
-        if (scene.outline && scene.mode !== 3 && inside(x, y) !== (inside(x + 1, y) && inside(x, y + 1))) {
-          out.set([255, 214, 0], k);
+        if (!scene.outline || scene.mode === 3) continue;
+        if (border && Math.abs(inward(x, y)) < feather / 2) { // what the mask has in part
+          OUTLINE.forEach((value, channel) => { out[k + channel] += 0.3 * (value - out[k + channel]); });
         }
+        const is = inside(x, y), beside = inside(x + 1, y) !== is;
+        if (!beside && inside(x, y + 1) === is) continue;
+        // Dashed where the map guesses on either side.
+        const sure = (u, v) => values[this.placeInMap(Math.min(u, this.width - 1), Math.min(v, this.height - 1)) + 1];
+        const isGuess = Math.min(sure(x, y), sure(x + 1, y), sure(x, y + 1)) < info.guess_below;
+        if (!isGuess || (beside ? y : x) % 6 >= 3) out.set(OUTLINE, k);
       }
     }
   }

@@ -2,12 +2,15 @@
 import {Brush} from './brush.js';
 import {openCarrier} from './carrier.js';
 import {FlatRenderer} from './flat.js';
-import {maskOf} from './mask.js';
+import {onGestures} from './gestures.js';
+import {borderOf, guessesOf, isMoved, maskOf} from './mask.js';
 import {clamp, coloursOf, MeasuredMap, placeOf, sigmaOf, ticksOf, written} from './measured.js';
 import {amountOf, beyondFocus} from './refocus.js';
 import {Renderer} from './renderer.js';
 import {Comparison, Grid, ratingOfKey, starsOf} from './shoot.js';
 import {Solid} from './solid.js';
+import {KeptStrokes} from './strokes.js';
+import {isTooCoarse, partInView} from './view.js';
 
 const PHOTOGRAPH = 0, OVERLAY = 1, MAP = 2, REFOCUS = 3, SOLID = 4;
 const AT_REST = 200; // ms without a change after which the picture is drawn as well as it can be
@@ -30,6 +33,7 @@ const KEYS_OF_SEVERAL = [
   ['N Shift+N', 'next photograph, the one before'],
   ['Space', 'in the grid: choose for comparing'],
   ['C', 'compare what is chosen, or the burst'],
+  ['R', 'in the grid: sort in what has been read meanwhile'],
   ['Z', 'comparing: 100 % at the champion’s focus point or sharpest place'],
   ['→ ↑', 'comparing: next challenger, the challenger wins'],
 ];
@@ -60,7 +64,7 @@ let folder, turns = 0; // how often another photograph or part of the page was t
 // ---- loading ----
 
 async function start() {
-  renderer = drawnBy();
+  drawBy(webGL() ?? new FlatRenderer(element('flat')));
   state.view = carrier.view;
   const list = await carrier.photographs();
   frames = list.photographs;
@@ -105,7 +109,9 @@ async function follow(version) {
     version = list.version;
     frames = list.photographs;
     grid?.update(frames);
+    comparison?.update(frames);
     sayRating();
+    noticeStrokes();
   }
 }
 
@@ -135,17 +141,26 @@ function compare(indices) {
   comparison.show(indices.map(index => frames.find(frame => frame.index === index))).catch(complain);
 }
 
-function rateOrSay(index, rating) {
-  rate(index, rating).catch(complain);
+function rateOrSay(index, key) {
+  rate(index, key).catch(complain);
 }
 
-async function rate(index, rating) {
-  const told = await carrier.send(index, 'rating', {rating});
+let lastRating = Promise.resolve();
+
+// Rate a photograph by a key. One after the other: what a key means may depend on the rating before.
+function rate(index, key) {
   busy('');
-  const frame = frames.find(one => one.index === index);
-  frame.rating = told.rating;
+  const rated = lastRating.then(() => keepRating(index, key));
+  lastRating = rated.catch(() => {});
+  return rated;
+}
+
+async function keepRating(index, key) {
+  const find = () => frames.find(one => one.index === index), was = find().rating ?? 0;
+  const told = await carrier.send(index, 'rating', {rating: ratingOfKey(key, was), was});
+  find().rating = told.rating;
   grid?.update(frames);
-  comparison?.redrawWords();
+  comparison?.update(frames);
   sayRating();
 }
 
@@ -160,13 +175,50 @@ function showNext(step) {
   return next && show(next.index);
 }
 
-function drawnBy() {
+function webGL() {
   try {
     return new Renderer(canvas);
   } catch {
-    return new FlatRenderer(canvas); // a canvas without WebGL can still have the other context
+    return null;
   }
 }
+
+// Draw by one of the renderers from now on. What draws without WebGL has a canvas of its own, above the other one, which
+// stays the one that is pressed and focused.
+function drawBy(next) {
+  renderer = next;
+  canvas.classList.toggle('unseen-behind', next.canvas !== canvas);
+  showCanvas();
+  if (!map) return;
+  hold();
+  resize(false);
+  lensChanged();
+}
+
+function showCanvas() {
+  canvas.hidden = state.view === SOLID;
+  element('flat').hidden = state.view === SOLID || renderer.canvas === canvas;
+  element('solid').hidden = state.view !== SOLID;
+}
+
+// Give the renderer what it draws of the photograph.
+function hold() {
+  renderer.setPicture('photograph', photograph);
+  renderer.setPicture('sharpened', photograph);
+  renderer.setMap(map);
+  detail = null;
+  sharpenedAsked = false;
+}
+
+// A graphics card that sleeps, or is needed elsewhere, drops all that it held; mostly it comes back.
+canvas.addEventListener('webglcontextlost', event => {
+  event.preventDefault(); // so that it may
+  drawBy(new FlatRenderer(element('flat')));
+});
+canvas.addEventListener('webglcontextrestored', () => {
+  const again = webGL();
+  if (again) drawBy(again);
+});
 
 async function show(index) {
   turnTo('viewer');
@@ -192,15 +244,14 @@ async function show(index) {
   photograph?.close();
   [info, photograph, map] = parts;
   element('stage').classList.remove('empty');
-  renderer.setPicture('photograph', photograph);
-  renderer.setPicture('sharpened', photograph);
-  renderer.setMap(map);
+  hold();
   element('name').textContent = info.name;
   document.title = `${info.name} · defocus`;
   element('unit').textContent = info.unit;
   for (const part of document.querySelectorAll('.px')) part.hidden = info.unit !== 'px';
   brush.begin(info.strokes ?? []);
   if (carrier.served) {
+    kept.learn(index, info);
     setRadius();
     sayBrush();
   }
@@ -243,7 +294,7 @@ function drawLegend() {
 
 // ---- drawing ----
 
-let frameAsked = false, restTimer;
+let frameAsked = false, atRest = false, restTimer;
 
 function redraw() {
   if (frameAsked) return;
@@ -261,22 +312,34 @@ function redraw() {
   });
 }
 
+// Px of what is drawn for each of the page.
+function pxRatio() {
+  return renderer.canvas.width / element('stage').clientWidth;
+}
+
 function scene() {
-  const ratio = canvas.width / canvas.clientWidth;
+  const ratio = pxRatio();
   return {
     size: [info.width, info.height], view: [state.x, state.y, state.zoom * ratio], mode: state.view, lens: lens(),
     outline: state.outline, hatched: state.hatched, threshold: state.threshold, opacity: state.opacity, split: state.split,
-    aperture: state.aperture, marker: state.byKeyboard ? state.cursor : null, detailBox: detail,
+    aperture: state.aperture, border: borderNow(), grow: state.grow, feather: state.feather, marker: state.byKeyboard ? state.cursor : null, detailBox: detail,
   };
 }
 
+let border = null; // the last one that was worked out
+
+// Where the mask's border runs, if it has been moved; coarsely as long as the threshold moves.
+function borderNow() {
+  if (!isMoved(map, state)) return null;
+  const same = border?.map === map && border.threshold === state.threshold;
+  if (!same || atRest && border.every > 1) border = borderOf(map, state.threshold, !atRest);
+  return border;
+}
+
 function drawBrush() {
-  const paint = element('paint'), ratio = canvas.width / canvas.clientWidth, zoom = state.zoom * ratio;
-  if (paint.width !== canvas.width || paint.height !== canvas.height) {
-    paint.width = canvas.width;
-    paint.height = canvas.height;
-  }
-  const place = (x, y) => [canvas.width / 2 + (x - state.x) * zoom, canvas.height / 2 + (y - state.y) * zoom];
+  const paint = element('paint'), zoom = state.zoom * pxRatio(), {width, height} = renderer.canvas;
+  if (paint.width !== width || paint.height !== height) Object.assign(paint, {width, height});
+  const place = (x, y) => [width / 2 + (x - state.x) * zoom, height / 2 + (y - state.y) * zoom];
   brush.draw(paint.getContext('2d'), place, zoom, state.cursor);
 }
 
@@ -289,10 +352,13 @@ function lens() {
 // Something changed: draw quickly now, and well when nothing changes any more.
 function changed() {
   if (!map) return;
+  atRest = false;
   renderer.begin(false);
   clearTimeout(restTimer);
   restTimer = setTimeout(() => {
+    atRest = true;
     renderer.begin(true);
+    say();
     redraw();
     if (carrier.served && renderer instanceof Renderer) askForDetail().catch(complain);
   }, AT_REST);
@@ -311,9 +377,10 @@ function lensChanged() {
 }
 
 async function askForSharpened(index) {
+  const drawing = renderer;
   busy('Sharpening …');
   const picture = await createImageBitmap(await carrier.picture(index, 'sharpened'), {colorSpaceConversion: 'none'});
-  if (index === state.index) renderer.setPicture('sharpened', picture);
+  if (index === state.index && renderer === drawing) renderer.setPicture('sharpened', picture);
   picture.close();
   busy('');
   changed();
@@ -321,20 +388,16 @@ async function askForSharpened(index) {
 
 // Where one px of the page's picture would be more than one of the screen, what is in view comes at full size.
 async function askForDetail() {
-  const ratio = canvas.width / canvas.clientWidth, index = state.index;
-  if (state.zoom * ratio <= photograph.width / info.width * 1.05 || photograph.width >= info.width) {
+  const {index} = state, zoom = state.zoom * pxRatio(), room = [canvas.width, canvas.height], size = [info.width, info.height];
+  if (!isTooCoarse(photograph, zoom, size)) {
     detail = null;
     return;
   }
-  const half = [canvas.clientWidth / 2 / state.zoom, canvas.clientHeight / 2 / state.zoom];
-  const box = [
-    Math.floor(clamp(state.x - half[0], 0, info.width - 1)), Math.floor(clamp(state.y - half[1], 0, info.height - 1)),
-    Math.ceil(clamp(state.x + half[0], 1, info.width)), Math.ceil(clamp(state.y + half[1], 1, info.height)),
-  ];
+  const box = partInView([state.x, state.y], zoom, room, size), drawing = renderer;
   if (detail && box.join() === detail.join()) return;
-  const blob = await carrier.crop(index, box, Math.max(canvas.width, canvas.height));
+  const blob = await carrier.crop(index, box, Math.max(...room));
   const picture = await createImageBitmap(blob, {colorSpaceConversion: 'none'});
-  if (index === state.index) {
+  if (index === state.index && renderer === drawing) {
     renderer.setPicture('detail', picture);
     detail = box;
     redraw();
@@ -349,7 +412,7 @@ function say() {
   element('threshold').setAttribute('aria-valuetext', `${written(state.threshold)} ${info.unit}`);
   const {inFocus, readable} = map.shares(state.threshold);
   element('share').textContent = readable < 0.005 ? 'Nothing in this photograph can be read.'
-    : `${percent(inFocus)} in focus, of the ${percent(readable)} that can be read.`;
+    : `${percent(inFocus)} in focus, of the ${percent(readable)} that can be read. ${guessesInWords()}`;
   const aperture = apertureInWords();
   element('amount-value').textContent = aperture;
   element('amount').setAttribute('aria-valuetext', aperture);
@@ -359,6 +422,18 @@ function say() {
   element('split-value').textContent = percent(state.split);
   element('grow-value').textContent = `${state.grow} px`;
   element('feather-value').textContent = `${state.feather} px`;
+}
+
+let guesses = null; // the last ones that were counted
+
+// What of the mask is a guess; a sentence, or nothing.
+function guessesInWords() {
+  const {threshold, grow} = state, moved = borderNow();
+  if (guesses?.map !== map || guesses.threshold !== threshold || guesses.grow !== grow || guesses.moved !== moved) {
+    guesses = {map, threshold, grow, moved, ...guessesOf(map, threshold, moved, grow)};
+  }
+  const parts = [[guesses.area, 'of what is in focus'], [guesses.outline, 'of its outline']].filter(([share]) => share >= 0.005);
+  return parts.length ? `Guesses make up ${parts.map(([share, what]) => `${percent(share)} ${what}`).join(' and ')}.` : '';
 }
 
 function apertureInWords() {
@@ -412,8 +487,7 @@ async function choose(view) {
   const before = state.view;
   state.view = view;
   document.querySelector(`input[name=view][value="${view}"]`).checked = true;
-  canvas.hidden = view === SOLID;
-  element('solid').hidden = view !== SOLID;
+  showCanvas();
   if (view !== SOLID) {
     lensChanged();
     return;
@@ -428,7 +502,15 @@ async function choose(view) {
 
 async function showSolid() {
   if (!map) return;
-  solid ??= new Solid(element('solid'));
+  solid ??= new Solid(element('solid'), {
+    lost() {
+      surfaceOf = null;
+      if (state.view === SOLID) busy('The graphics card has dropped the surface. It comes back by itself; the other views are there.');
+    },
+    restored() {
+      if (state.view === SOLID) showSolid().catch(complain);
+    },
+  });
   if (surfaceOf !== map) {
     const wanted = map;
     busy('Making the surface …');
@@ -471,19 +553,16 @@ function setZoom(zoom, x = state.x, y = state.y) {
 
 function moved() {
   // What is smaller than the view stays in its middle.
-  const middle = (at, side, room) => side * state.zoom <= room ? side / 2 : clamp(at, 0, side);
-  state.x = middle(state.x, info.width, canvas.clientWidth);
-  state.y = middle(state.y, info.height, canvas.clientHeight);
+  const middle = (at, side, room) => side * state.zoom <= room ? side / 2 : clamp(at, 0, side), stage = element('stage');
+  state.x = middle(state.x, info.width, stage.clientWidth);
+  state.y = middle(state.y, info.height, stage.clientHeight);
   changed();
 }
 
 function resize(whole) {
   if (!map) return;
-  if (state.view === SOLID) {
-    showSolid().catch(complain);
-    return;
-  }
-  const box = canvas.getBoundingClientRect(), ratio = Math.min(devicePixelRatio, 2);
+  if (state.view === SOLID) showSolid().catch(complain);
+  const box = element('stage').getBoundingClientRect(), ratio = Math.min(devicePixelRatio, 2);
   if (!box.width) return;
   renderer.resize(Math.max(1, Math.round(box.width * ratio)), Math.max(1, Math.round(box.height * ratio)));
   const before = fitting;
@@ -529,43 +608,44 @@ function sayBrush(words = '') {
   element('redo').disabled = brush.undone.length === 0;
 }
 
-const unsent = new Map(); // strokes of each photograph that are still to be kept
-let sending = false;
-
-// Have the map solved again; strokes painted meanwhile go along with the next one.
-async function sendStrokes() {
-  unsent.set(state.index, [...brush.strokes]);
-  if (sending) return;
-  sending = true;
-  try {
-    for (const [index, strokes] of unsent) {
-      unsent.delete(index);
-      await keepStrokes(index, strokes);
-    }
-  } finally {
-    sending = false;
-  }
-}
-
-async function keepStrokes(index, strokes) {
-  const turn = turns, shown = () => turn === turns && index === state.index;
-  if (shown()) sayBrush('Solving the map …');
-  try {
-    await carrier.send(index, 'strokes', {strokes});
-  } catch (error) {
-    unsent.delete(index);
-    if (shown()) {
-      brush.begin(info.strokes); // what could not be kept is not in the map either
+const kept = new KeptStrokes(carrier, {
+  solving(index) {
+    if (isShown(index)) sayBrush('Solving the map …');
+  },
+  kept(index, merged) {
+    if (merged || isShown(index)) takeStrokes(index, merged).catch(complain);
+  },
+  failed(index, error) {
+    if (isShown(index)) {
+      brush.begin(kept.known.get(index).strokes); // what could not be kept is not in the map either
       sayBrush();
       redraw();
     }
-    throw error;
-  }
-  if (!shown() || unsent.has(index)) return;
+    complain(error);
+  },
+});
+
+function isShown(index) {
+  return map !== null && index === state.index;
+}
+
+// Have the map solved again.
+function sendStrokes() {
+  kept.send(state.index, brush.base, [...brush.strokes]);
+}
+
+let taken = 0; // how often strokes were asked for: only the last answer counts
+
+// Show what is kept of a photograph now, and the map with it. `others`: not all of it was painted here.
+async function takeStrokes(index, others) {
+  const turn = ++taken, shown = () => isShown(index) && turn === taken;
+  if (!shown()) return;
   const [told, blob] = await Promise.all([carrier.info(index), carrier.picture(index, 'map')]);
   const found = {...told, limits: info.limits, logarithmic: info.logarithmic}; // colours keep their meaning
   const solved = await MeasuredMap.decode(found, blob);
   if (!shown()) return;
+  kept.learn(index, told);
+  brush.goOnFrom(told.strokes);
   info = found;
   map = solved;
   renderer.setMap(map);
@@ -573,6 +653,13 @@ async function keepStrokes(index, strokes) {
   lensChanged();
   if (state.view === SOLID) await showSolid();
   sayBrush();
+  if (others) element('painted').append(' What was painted on another page is here too.');
+}
+
+// Another page or program has painted on the photograph in view.
+function noticeStrokes() {
+  const frame = frames.find(one => one.index === state.index);
+  if (frame && isShown(frame.index) && kept.isBehind(frame)) takeStrokes(frame.index, true).catch(complain);
 }
 
 function paintAt(x, y) {
@@ -582,11 +669,11 @@ function paintAt(x, y) {
   }
   brush.press(x, y);
   brush.release();
-  sendStrokes().catch(complain);
+  sendStrokes();
 }
 
 function undoStroke(redo) {
-  if (redo ? brush.redo() : brush.undo()) sendStrokes().catch(complain);
+  if (redo ? brush.redo() : brush.undo()) sendStrokes();
 }
 
 if (carrier.served) {
@@ -602,7 +689,7 @@ if (carrier.served) {
   element('clear').addEventListener('click', () => {
     brush.undone = [...brush.strokes].reverse();
     brush.strokes = [];
-    sendStrokes().catch(complain);
+    sendStrokes();
   });
 }
 
@@ -622,12 +709,13 @@ async function exportAs(kind) {
   } else {
     const picture = kind === 'mask' ? maskPicture() : cutout();
     await download(await picture.convertToBlob(), kind);
-    told.textContent = `Saved at ${picture.width} × ${picture.height} px${kind === 'mask' ? '; white is in focus' : ''}.`;
+    const size = `Saved at ${picture.width} × ${picture.height} px${kind === 'mask' ? '; white is in focus' : ''}.`;
+    told.textContent = [size, guessesInWords()].filter(Boolean).join(' ');
   }
 }
 
 function shownCanvas() {
-  if (state.view !== SOLID) return canvas;
+  if (state.view !== SOLID) return renderer.canvas;
   solid.draw(); // a drawn surface is kept only until it has been shown
   return element('solid');
 }
@@ -724,18 +812,12 @@ element('as-it-was').addEventListener('click', () => {
   lensChanged();
 });
 for (const button of document.querySelectorAll('[data-rating]')) {
-  button.addEventListener('click', () => {
-    const frame = frames.find(one => one.index === state.index);
-    rateOrSay(state.index, ratingOfKey(button.dataset.rating, frame?.rating));
-  });
+  button.addEventListener('click', () => rateOrSay(state.index, button.dataset.rating));
 }
 element('overview').addEventListener('click', overview);
 element('help').addEventListener('click', () => element('keys').showModal());
 
 // ---- pointer ----
-
-const fingers = new Map();
-let pressed = null, dragged = false;
 
 const placeUnder = event => {
   const box = canvas.getBoundingClientRect();
@@ -745,68 +827,51 @@ const placeUnder = event => {
   ];
 };
 
-canvas.addEventListener('pointerdown', event => {
-  if (!map || event.button) return; // other buttons open a menu, which swallows the end of what they begin
-  canvas.setPointerCapture(event.pointerId);
-  fingers.set(event.pointerId, [event.clientX, event.clientY]);
-  pressed = [event.clientX, event.clientY, state.x, state.y];
-  dragged = fingers.size > 1;
-  state.byKeyboard = false;
-  if (fingers.size > 1) brush.now = null;
-  else if (brush.ready) brush.press(...placeUnder(event));
+onGestures(canvas, {
+  accepts: () => map !== null,
+  press(event, fingers) {
+    state.byKeyboard = false;
+    if (fingers > 1) brush.now = null;
+    else if (brush.ready) brush.press(...placeUnder(event));
+  },
+  drag(dx, dy, event) {
+    if (brush.now) {
+      brush.move(...placeUnder(event));
+      redraw();
+      return;
+    }
+    state.x -= dx / state.zoom;
+    state.y -= dy / state.zoom;
+    moved();
+  },
+  pinch: (factor, event) => setZoom(state.zoom * factor, ...placeUnder(event)),
+  release() {
+    if (!brush.now) return false;
+    brush.release();
+    sendStrokes();
+    return true;
+  },
+  tap(event) {
+    const place = placeUnder(event);
+    read(...place);
+    if (brush.kind === 'like') take(place);
+    else if (state.view === REFOCUS) focusAt(...place);
+  },
+  wheel(deltaY, event) {
+    if (map) setZoom(state.zoom * Math.exp(-deltaY * 0.002), ...placeUnder(event));
+  },
 });
 canvas.addEventListener('pointermove', event => {
   if (!map) return;
-  const before = fingers.get(event.pointerId);
-  if (before && fingers.size === 2) {
-    const other = [...fingers].find(([id]) => id !== event.pointerId)[1];
-    const apart = from => Math.hypot(from[0] - other[0], from[1] - other[1]) || 1;
-    const now = [event.clientX, event.clientY];
-    setZoom(state.zoom * apart(now) / apart(before), ...placeUnder(event));
-    fingers.set(event.pointerId, now);
-  } else if (before && brush.now) {
-    brush.move(...placeUnder(event));
-    redraw();
-  } else if (before && pressed) {
-    if (Math.hypot(event.clientX - pressed[0], event.clientY - pressed[1]) > 4) dragged = true;
-    if (dragged) {
-      state.x = pressed[2] - (event.clientX - pressed[0]) / state.zoom;
-      state.y = pressed[3] - (event.clientY - pressed[1]) / state.zoom;
-      moved();
-    }
-  }
   state.cursor = placeUnder(event);
   read(...state.cursor);
   if (brush.kind) redraw();
 });
-for (const ended of ['pointerup', 'pointercancel']) {
-  canvas.addEventListener(ended, event => {
-    if (!fingers.delete(event.pointerId)) return;
-    for (const [x, y] of fingers.values()) pressed = [x, y, state.x, state.y]; // the other finger goes on from here
-    if (brush.now) {
-      brush.release();
-      sendStrokes().catch(complain);
-      return;
-    }
-    if (dragged || ended === 'pointercancel') return;
-    const place = placeUnder(event);
-    read(...place);
-    if (brush.kind === 'like') {
-      take(place);
-      return;
-    }
-    if (state.view === REFOCUS) focusAt(...place);
-  });
-}
 canvas.addEventListener('pointerleave', () => read(-1, -1));
-canvas.addEventListener('wheel', event => {
-  event.preventDefault();
-  if (map) setZoom(state.zoom * Math.exp(-event.deltaY * 0.002), ...placeUnder(event));
-}, {passive: false});
 canvas.addEventListener('dblclick', event => map && fullSize(placeUnder(event)));
 
 function fullSize(place) {
-  const ratio = canvas.width / canvas.clientWidth;
+  const ratio = pxRatio();
   if (Math.abs(state.zoom * ratio - 1) < 0.01) resize(true);
   else setZoom(1 / ratio, ...place);
 }
@@ -910,9 +975,8 @@ function keyOfSeveral(event) {
       Promise.resolve(action()).catch(complain);
       return true;
     }
-    const rating = carrier.served ? ratingOfKey(key, challenger.rating) : undefined;
-    if (rating === undefined) return false;
-    rateOrSay(challenger.index, rating);
+    if (!carrier.served || ratingOfKey(key) === undefined) return false;
+    rateOrSay(challenger.index, key);
     return true;
   }
   if (key === 'n' && grid) {
@@ -920,8 +984,7 @@ function keyOfSeveral(event) {
     return true;
   }
   if (carrier.served && 'pxu'.includes(key)) {
-    const frame = frames.find(one => one.index === state.index);
-    rateOrSay(state.index, ratingOfKey(key, frame?.rating));
+    rateOrSay(state.index, key);
     return true;
   }
   return false;

@@ -81,13 +81,16 @@ void main() {
 }`;
 
 const SHOW = COMMON + `
-uniform sampler2D blurred, detail, colours;
+uniform sampler2D blurred, detail, colours, border; // border: px inside what is in focus, where a mask has been moved
 uniform vec4 detailBox;                        // left, top, right, bottom
-uniform float scale, threshold, opacity, split, guessBelow;
+uniform float scale, threshold, opacity, split, guessBelow, grow, feather;
 uniform vec2 limits, marker;
 uniform int mode;
-uniform bool outline, hatched, logarithmic, hasDetail;
+uniform bool outline, hatched, logarithmic, hasDetail, isMoved;
 out vec4 colour;
+float inward(vec2 uv) {                        // more than 0 within the outline
+  return isMoved ? texture(border, uv).r + grow : log2(threshold) - texture(map, uv).r;
+}
 vec3 encoded(vec3 v) {
   return mix(12.92 * v, 1.055 * pow(max(v, 0.0), vec3(1.0 / 2.4)) - 0.055, step(0.0031308, v));
 }
@@ -121,13 +124,22 @@ void main() {
     if (line < 1.5) shown = mix(shown, vec3(1.0), 0.7); else if (line < 3.0) shown = mix(shown, vec3(0.0), 0.5);
   }
   if (outline && !untouched && mode != 3) {
-    float limit = log2(threshold), rim = 0.0, shadow = 0.0;
-    bool inside = measured.r < limit;
+    // A border is as sure as the less sure of its sides: the width of the line, or the next places of the map.
+    vec2 beside = max(px * 2.6, 1.5 / vec2(textureSize(map, 0)));
+    float rim = 0.0, shadow = 0.0, here = inward(uv), sure = measured.g;
+    bool inside = here > 0.0;
+    vec2 across = vec2(0.0);
     for (int k = 0; k < 8; k++) {
-      vec2 step = vec2(cos(float(k) * 0.7853982), sin(float(k) * 0.7853982)) * px;
-      if ((texture(map, uv + step * 1.2).r < limit) != inside) rim = 1.0;
-      if ((texture(map, uv + step * 2.6).r < limit) != inside) shadow = 1.0;
+      vec2 step = vec2(cos(float(k) * 0.7853982), sin(float(k) * 0.7853982));
+      if ((inward(uv + step * px * 1.2) > 0.0) != inside) rim = 1.0;
+      if ((inward(uv + step * px * 2.6) > 0.0) != inside) { shadow = 1.0; across += step; }
+      sure = min(sure, texture(map, uv + step * beside).g);
     }
+    if (sure < guessBelow) {                                   // dashed where the map guesses
+      float along = abs(across.x) > abs(across.y) ? gl_FragCoord.y : gl_FragCoord.x;
+      if (mod(along, 14.0) < 6.0) { rim = 0.0; shadow *= 0.3; }
+    }
+    if (isMoved && abs(here) < 0.5 * feather) shown = mix(shown, vec3(1.0, 0.84, 0.0), 0.3); // what the mask has in part
     shown = mix(mix(shown, vec3(0.0), shadow * 0.75), vec3(1.0, 0.84, 0.0), rim);
   }
   if (split > 0.0 && abs(gl_FragCoord.x - split * target.x) < 1.0) shown = vec3(1.0);
@@ -138,7 +150,7 @@ void main() {
   colour = vec4(shown, 1.0);
 }`;
 
-const INTEGERS = ['samples', 'mode', 'aperture', 'outline', 'hatched', 'logarithmic', 'hasDetail'];
+const INTEGERS = ['samples', 'mode', 'aperture', 'outline', 'hatched', 'logarithmic', 'hasDetail', 'isMoved'];
 // What of the canvas is drawn at once, and from how many samples, from the finest to the quickest.
 const EFFORTS = [[1, 64], [1, 32], [0.5, 48], [0.5, 24], [0.25, 24], [0.125, 16]];
 const SLOW = 28, QUICK = 9; // ms in which a frame is drawn, above which less is drawn, and below which more
@@ -161,7 +173,7 @@ export class Renderer {
     gl.bindVertexArray(gl.createVertexArray());
     const black = {width: 1, height: 1, data: new Uint8Array([0, 0, 0, 255])};
     for (const name of ['photograph', 'sharpened', 'detail']) this.setPicture(name, black);
-    this.setNumbers('reach', 1, 1, new Float32Array(1));
+    for (const name of ['reach', 'border']) this.setNumbers(name, 1, 1, new Float32Array(1));
   }
 
   compile(fragments) {
@@ -272,14 +284,18 @@ export class Renderer {
       discRadius: scene.lens.discRadius,
     };
     if (scene.mode === 3 && this.unfinished) this.blur(common, scene);
-    const gl = this.gl;
+    const gl = this.gl, {border} = scene;
+    if (border && border !== this.border) {
+      this.setNumbers('border', border.width, border.height, border.values);
+      this.border = border;
+    }
     gl.bindFramebuffer(gl.FRAMEBUFFER, null);
     gl.viewport(0, 0, this.canvas.width, this.canvas.height);
     const info = this.map.info;
-    this.run('show', ['photograph', 'sharpened', 'map', 'blurred', 'detail', 'colours'], {
+    this.run('show', ['photograph', 'sharpened', 'map', 'blurred', 'detail', 'colours', 'border'], {
       ...common, scale: this.scale, mode: scene.mode, outline: scene.outline, hatched: scene.hatched, threshold: scene.threshold,
       opacity: scene.opacity, split: scene.split, limits: info.limits, logarithmic: info.logarithmic,
-      guessBelow: info.guess_below, marker: scene.marker ?? [-1, -1],
+      isMoved: Boolean(border), grow: scene.grow, feather: scene.feather, guessBelow: info.guess_below, marker: scene.marker ?? [-1, -1],
       hasDetail: Boolean(scene.detailBox), detailBox: scene.detailBox ?? [0, 0, 0, 0],
     });
   }

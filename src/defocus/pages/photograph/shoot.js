@@ -1,10 +1,12 @@
 // Several photographs: all of them in a grid, and two to four side by side.
+import {onGestures} from './gestures.js';
 import {clamp} from './measured.js';
+import {isTooCoarse, partInView} from './view.js';
 
 const MOST_COMPARED = 4;
 const AT_REST = 250; // ms after which what is in view is asked for at full size
 
-// The grid. `act` has open(index), compare(indices), and rate(index, rating), which is null where ratings cannot be kept.
+// The grid. `act` has open(index), compare(indices), and rate(index, key), which is null where ratings cannot be kept.
 export class Grid {
   constructor(place, carrier, act) {
     Object.assign(this, {place, carrier, act, frames: [], shown: [], chosen: new Set(), cells: new Map()});
@@ -12,7 +14,16 @@ export class Grid {
     this.bar = this.makeBar();
     this.list = made('div', {id: 'frames'});
     this.told = made('p', {id: 'count', role: 'status'});
-    place.append(this.bar, this.told, this.list);
+    this.newsTold = made('span', {role: 'status'});
+    this.news = made('p', {id: 'news', hidden: ''}, this.newsTold, this.makeSorter());
+    place.append(this.bar, this.told, this.list, this.news);
+    this.touched = false; // whether somebody is at work here
+    for (const kind of ['pointerdown', 'pointermove', 'wheel']) {
+      place.addEventListener(kind, event => {
+        // What is laid out anew under a pointer that rests is no move of it.
+        if (kind !== 'pointermove' || event.movementX || event.movementY) this.touched = true;
+      }, {capture: true, passive: true});
+    }
     this.arriving = new IntersectionObserver(seen => {
       for (const {isIntersecting, target} of seen) if (isIntersecting) this.load(target);
     }, {rootMargin: '400px'});
@@ -41,6 +52,12 @@ export class Grid {
     return made('div', {id: 'sorting', role: 'group', 'aria-label': 'What is listed'}, ...parts);
   }
 
+  makeSorter() {
+    const button = made('button', {type: 'button'}, 'Sort again ', made('kbd', {}, 'R'));
+    button.addEventListener('click', () => this.arrange(true));
+    return button;
+  }
+
   makeBox(name, words) {
     const box = made('input', {type: 'checkbox'});
     box.addEventListener('change', () => this.set(name, box.checked));
@@ -49,7 +66,7 @@ export class Grid {
 
   set(name, value) {
     this.settings[name] = value;
-    this.arrange();
+    this.arrange(true);
   }
 
   update(frames) {
@@ -98,35 +115,63 @@ export class Grid {
     }
   }
 
-  // Put the frames in order, those of one burst together.
-  arrange() {
-    const focused = document.activeElement; // a cell loses the focus when it is put elsewhere
-    const {order, least, hideRejected, hideShaken} = this.settings;
-    const kept = this.frames.filter(frame => (frame.in_focus ?? 1) >= least && !(hideRejected && frame.rating === -1)
-      && !(hideShaken && frame.shaken));
+  // Put the frames in order, those of one burst together. From the first move of a hand on, what is read meanwhile moves no
+  // frame away: it is sorted in when that is asked for (`again`).
+  arrange(again = false) {
+    const wanted = this.sorted(), held = this.touched && !again && this.layout !== undefined;
+    const groups = held ? this.asBefore() : wanted;
+    if (!held) this.known = new Map(this.frames.map(frame => [frame.index, readingOf(frame)]));
+    this.shown = groups.flat();
+    this.tell();
+    this.news.hidden = layoutOf(groups) === layoutOf(wanted);
+    if (!this.news.hidden) {
+      const fresh = this.frames.filter(frame => this.known.get(frame.index) !== readingOf(frame)).length;
+      this.newsTold.textContent = `${fresh} new ${fresh === 1 ? 'reading' : 'readings'}`;
+    }
+    const layout = layoutOf(groups);
+    if (layout !== this.layout) this.lay(groups);
+    this.layout = layout;
+  }
+
+  isHidden(frame) {
+    const {least, hideRejected, hideShaken} = this.settings;
+    return (frame.in_focus ?? 1) < least || hideRejected && frame.rating === -1 || hideShaken && frame.shaken;
+  }
+
+  // The frames as they should be: bursts, each a list.
+  sorted() {
     const by = {
       best: (a, b) => sharpest(b) - sharpest(a) || a.index - b.index,
       time: (a, b) => (a.time ?? Number.MAX_VALUE) - (b.time ?? Number.MAX_VALUE) || a.index - b.index, // unknown times last
       name: (a, b) => a.name.localeCompare(b.name, undefined, {numeric: true}),
-    }[order];
-    const sorted = [...kept].sort(by), bursts = new Map();
-    for (const frame of sorted) {
+    }[this.settings.order];
+    const bursts = new Map();
+    for (const frame of this.frames.filter(one => !this.isHidden(one)).sort(by)) {
       const key = frame.burst ?? `alone ${frame.index}`;
       if (!bursts.has(key)) bursts.set(key, []);
       bursts.get(key).push(frame);
     }
-    this.shown = [...bursts.values()].flat();
-    this.tell(kept.length);
-    const layout = [...bursts.values()].map(burst => burst.map(frame => frame.index).join()).join(';');
-    if (layout === this.layout) return;
-    this.layout = layout;
+    return [...bursts.values()];
+  }
+
+  // The frames as they are laid out, but for what has been rejected since and is to be hidden.
+  asBefore() {
+    const latest = new Map(this.frames.map(frame => [frame.index, frame]));
+    const groups = this.groups.map(group => group.map(frame => latest.get(frame.index)));
+    if (!this.settings.hideRejected) return groups;
+    return groups.map(group => group.filter(frame => frame.rating !== -1)).filter(group => group.length);
+  }
+
+  lay(groups) {
+    const focused = document.activeElement; // a cell loses the focus when it is put elsewhere
+    this.groups = groups;
     const parts = [];
     let loose = [];
     const close = () => {
       if (loose.length) parts.push(made('div', {class: 'frames'}, ...loose));
       loose = [];
     };
-    for (const burst of bursts.values()) {
+    for (const burst of groups) {
       const cells = burst.map(frame => this.cells.get(frame.index));
       if (burst.length === 1) {
         loose.push(...cells);
@@ -144,9 +189,9 @@ export class Grid {
     this.place.scrollTop = scrollTop;
   }
 
-  tell(kept) {
+  tell() {
     const done = this.frames.filter(frame => frame.state === 'done' || frame.state === 'failed').length;
-    const hidden = this.frames.length - kept;
+    const hidden = this.frames.length - this.shown.length;
     this.told.textContent = [
       `${this.frames.length} photographs`, done < this.frames.length ? `${done} read so far` : '', hidden ? `${hidden} hidden` : '',
     ].filter(Boolean).join(', ');
@@ -171,8 +216,12 @@ export class Grid {
     if (this.chosen.size > 1) return this.shown.map(frame => frame.index).filter(index => this.chosen.has(index));
     const {current} = this;
     if (!current) return [];
-    const burst = this.shown.filter(frame => frame.burst !== undefined && frame.burst !== null && frame.burst === current.burst);
+    const burst = this.burstOf(current, this.shown);
     return burst.length > 1 ? burst.map(frame => frame.index) : [];
+  }
+
+  burstOf({burst}, frames = this.frames) {
+    return frames.filter(frame => frame.burst !== undefined && frame.burst !== null && frame.burst === burst);
   }
 
   compare() {
@@ -184,6 +233,7 @@ export class Grid {
   // Returns whether the key meant something here.
   key(event) {
     const {current} = this, key = event.key.toLowerCase();
+    this.touched = true;
     const across = {arrowright: 1, arrowleft: -1}[key], down = {arrowdown: 1, arrowup: -1}[key];
     if ((across || down) && !event.target.matches('input, select')) {
       if (down && current) {
@@ -200,23 +250,22 @@ export class Grid {
       this.compare();
       return true;
     }
+    if (key === 'r') {
+      this.arrange(true);
+      return true;
+    }
     if (key === ' ' && current) {
       this.choose(current.index);
       return true;
     }
     if (!current || !this.act.rate) return false;
     if (key === 'p' && event.shiftKey) {
-      for (const frame of this.frames) {
-        if (frame.burst !== null && frame.burst !== undefined && frame.burst === current.burst) {
-          this.act.rate(frame.index, frame.index === current.index ? Math.max(frame.rating ?? 0, 1) : -1);
-        }
-      }
-      if (current.burst === null || current.burst === undefined) this.act.rate(current.index, Math.max(current.rating ?? 0, 1));
+      this.act.rate(current.index, 'p');
+      for (const frame of this.burstOf(current)) if (frame.index !== current.index) this.act.rate(frame.index, 'x');
       return true;
     }
-    const rating = ratingOfKey(key, current.rating);
-    if (rating === undefined) return false;
-    this.act.rate(current.index, rating);
+    if (ratingOfKey(key) === undefined) return false;
+    this.act.rate(current.index, key);
     return true;
   }
 
@@ -250,6 +299,15 @@ function sharpest(frame) {
   return frame.shaken ? share - 2 : share;
 }
 
+// What the place of a frame goes by, and nobody has said.
+function readingOf({in_focus, shaken, burst, time}) {
+  return JSON.stringify([in_focus ?? null, shaken ?? false, burst ?? null, time ?? null]);
+}
+
+function layoutOf(groups) {
+  return groups.map(group => group.map(frame => frame.index).join()).join(';');
+}
+
 function inWords(frame) {
   if (frame.state === 'failed') return frame.error;
   if (frame.state !== 'done') return frame.state === 'reading' ? 'reading …' : 'waiting';
@@ -258,7 +316,7 @@ function inWords(frame) {
 }
 
 // Two to four photographs side by side, moved together. The first is the champion and stays where it is.
-// `act` has open(index), rate(index, rating) or null, and complain(error).
+// `act` has open(index), rate(index, key) or null, and complain(error).
 export class Comparison {
   constructor(page, carrier, act) {
     const place = made('div', {class: 'panes', tabindex: 0, role: 'group', 'aria-label': 'Photographs, moved together'});
@@ -268,25 +326,16 @@ export class Comparison {
       one.addEventListener('click', () => Promise.resolve(does()).catch(act.complain));
       return one;
     };
-    const rate = key => act.rate(this.challenger.index, ratingOfKey(key, this.challenger.rating));
+    const rate = key => act.rate(this.challenger.index, key);
     page.append(place, made('div', {class: 'deciding', role: 'group', 'aria-label': 'The challenger, on the right'},
       button('100 %', 'Z', () => this.toggleFullSize()), button('Next challenger', '→', () => this.next()),
       button('Challenger wins', '↑', () => this.next(true)), button('Open the champion', 'Enter', () => act.open(this.champion.index)),
       ...act.rate ? [button('Keep the challenger', 'P', () => rate('p')), button('Reject the challenger', 'X', () => rate('x'))] : []));
-    place.addEventListener('pointerdown', event => {
-      place.setPointerCapture(event.pointerId);
-      this.dragged = [event.clientX, event.clientY];
+    onGestures(place, {
+      drag: (dx, dy) => this.move(dx, dy),
+      pinch: factor => this.zoomBy(factor),
+      wheel: deltaY => this.zoomBy(Math.exp(-deltaY * 0.002)),
     });
-    place.addEventListener('pointermove', event => {
-      if (!this.dragged || !event.buttons) return;
-      this.move(event.clientX - this.dragged[0], event.clientY - this.dragged[1]);
-      this.dragged = [event.clientX, event.clientY];
-    });
-    place.addEventListener('pointerup', () => { this.dragged = null; });
-    place.addEventListener('wheel', event => {
-      event.preventDefault();
-      this.zoomBy(Math.exp(-event.deltaY * 0.002));
-    }, {passive: false});
     new ResizeObserver(() => this.draw()).observe(place);
   }
 
@@ -356,21 +405,28 @@ export class Comparison {
     this.timer = setTimeout(() => this.panes.forEach(pane => pane.askForDetail().catch(error => pane.say(error.message))), AT_REST);
   }
 
-  redrawWords() {
-    this.panes.forEach(pane => pane.say());
+  // What is known of the frames now.
+  update(frames) {
+    const latest = frame => frames.find(one => one.index === frame.index) ?? frame;
+    this.queue = this.queue.map(latest);
+    for (const pane of this.panes) {
+      pane.frame = latest(pane.frame);
+      pane.say();
+    }
   }
 }
 
 class Pane {
   constructor(frame, carrier) {
-    Object.assign(this, {frame, carrier, detail: null});
+    Object.assign(this, {frame, carrier, detail: null, fault: ''});
     this.canvas = made('canvas', {role: 'img', 'aria-label': `${frame.name}: ${inWords(frame)}`});
     this.words = made('figcaption', {});
     this.element = made('figure', {class: 'pane'}, this.canvas, this.words);
     this.say();
   }
 
-  say(fault = '') {
+  say(fault = this.fault) {
+    this.fault = fault;
     this.words.textContent = [starsOf(this.frame.rating), this.frame.name, fault || inWords(this.frame)].filter(Boolean).join(' · ');
   }
 
@@ -404,35 +460,27 @@ class Pane {
     canvas.height = Math.round(canvas.clientHeight * devicePixelRatio);
     const [u, v] = zoom === null ? [0.5, 0.5] : [look?.x ?? 0.5, look?.y ?? 0.5];
     const middle = [u * width + shift[0], v * height + shift[1]];
-    this.box = [
-      middle[0] - canvas.width / 2 / used, middle[1] - canvas.height / 2 / used,
-      middle[0] + canvas.width / 2 / used, middle[1] + canvas.height / 2 / used,
-    ];
-    this.used = used;
-    const context = canvas.getContext('2d'), at = (x, y) => [(x - this.box[0]) * used, (y - this.box[1]) * used];
-    context.drawImage(this.picture, ...at(0, 0), width * used, height * used);
-    if (this.detail) {
-      const [left, top, right, bottom] = this.detail.box;
-      context.drawImage(this.detail.picture, ...at(left, top), (right - left) * used, (bottom - top) * used);
-    }
+    Object.assign(this, {middle, used});
+    this.paste(this.picture, [0, 0, width, height]);
+    if (this.detail) this.paste(this.detail.picture, this.detail.box);
+  }
+
+  // Draw a picture of a part of the photograph: left, top, right, bottom.
+  paste(picture, [left, top, right, bottom]) {
+    const {canvas, middle, used} = this;
+    canvas.getContext('2d').drawImage(picture, canvas.width / 2 + (left - middle[0]) * used, canvas.height / 2 + (top - middle[1]) * used,
+      (right - left) * used, (bottom - top) * used);
   }
 
   async askForDetail() {
-    if (!this.picture || !this.carrier.served || this.used * this.size[0] <= this.picture.width * 1.05) return;
-    if (this.picture.width >= this.size[0]) return;
-    const [width, height] = this.size;
-    const box = [
-      Math.floor(clamp(this.box[0], 0, width - 1)), Math.floor(clamp(this.box[1], 0, height - 1)),
-      Math.ceil(clamp(this.box[2], 1, width)), Math.ceil(clamp(this.box[3], 1, height)),
-    ];
+    if (!this.picture || !this.carrier.served || !isTooCoarse(this.picture, this.used, this.size)) return;
+    const room = [this.canvas.width, this.canvas.height], box = partInView(this.middle, this.used, room, this.size);
     if (this.detail?.box.join() === box.join()) return;
-    const blob = await this.carrier.crop(this.frame.index, box, Math.max(this.canvas.width, this.canvas.height));
+    const blob = await this.carrier.crop(this.frame.index, box, Math.max(...room));
     const picture = await createImageBitmap(blob);
     this.detail?.picture.close();
     this.detail = {box, picture};
-    const context = this.canvas.getContext('2d');
-    context.drawImage(picture, (box[0] - this.box[0]) * this.used, (box[1] - this.box[1]) * this.used,
-      (box[2] - box[0]) * this.used, (box[3] - box[1]) * this.used);
+    this.paste(picture, box);
   }
 }
 

@@ -1,4 +1,5 @@
 // The photograph on a surface at its depth, to be turned.
+import {onGestures} from './gestures.js';
 import {clamp} from './measured.js';
 
 const JUMP = 1.08; // ratio of distances within a face above which it joins two things, and is cut
@@ -31,27 +32,28 @@ out vec4 colour;
 void main() { colour = vec4(texture(photograph, uv, 5.0 * blurred).rgb, 1.0); }`;
 
 export class Solid {
-  constructor(canvas) {
+  // `lost` is called when the graphics card has dropped all that it held, `restored` when a surface can be loaded again.
+  constructor(canvas, {lost, restored}) {
     this.canvas = canvas;
     this.gl = canvas.getContext('webgl2', {antialias: true, alpha: true});
     if (!this.gl) throw new Error('This browser has no WebGL 2: the surface needs it.');
     this.program = this.compile();
-    this.fingers = new Map();
     this.reset();
-    canvas.addEventListener('pointerdown', event => {
-      if (event.button) return;
-      canvas.setPointerCapture(event.pointerId);
-      this.fingers.set(event.pointerId, [event.clientX, event.clientY]);
+    onGestures(canvas, {
+      drag: (dx, dy) => this.turnBy(dx * 0.004, dy * 0.004),
+      pinch: factor => this.comeNearer(1 / factor),
+      wheel: deltaY => this.comeNearer(Math.exp(deltaY * 0.001)),
     });
-    canvas.addEventListener('pointermove', event => this.moved(event));
-    for (const ended of ['pointerup', 'pointercancel']) {
-      canvas.addEventListener(ended, event => this.fingers.delete(event.pointerId));
-    }
-    canvas.addEventListener('wheel', event => {
-      event.preventDefault();
-      this.comeNearer(Math.exp(event.deltaY * 0.001));
-    }, {passive: false});
     canvas.addEventListener('dblclick', () => this.reset());
+    canvas.addEventListener('webglcontextlost', event => {
+      event.preventDefault(); // so that it may come back
+      this.info = null;
+      lost();
+    });
+    canvas.addEventListener('webglcontextrestored', () => {
+      this.program = this.compile();
+      restored();
+    });
   }
 
   // The program, and a buffer and a texture for one surface after the other.
@@ -80,6 +82,7 @@ export class Solid {
 
   // `nearness` is a picture of 1 / distance, from 0 (farthest) to 255 (nearest).
   load(info, photograph, nearness) {
+    if (this.gl.isContextLost()) throw new Error('The graphics card does not draw now, so there is no surface: try again later.');
     const gl = this.gl, {nearest, farthest} = info.depth;
     this.info = info;
     const {width, height} = nearness;
@@ -111,20 +114,6 @@ export class Solid {
     gl.bufferData(gl.ELEMENT_ARRAY_BUFFER, new Uint32Array(faces), gl.STATIC_DRAW);
     gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA8, gl.RGBA, gl.UNSIGNED_BYTE, photograph);
     gl.generateMipmap(gl.TEXTURE_2D);
-  }
-
-  moved(event) {
-    const before = this.fingers.get(event.pointerId);
-    if (!before) return;
-    const now = [event.clientX, event.clientY];
-    if (this.fingers.size === 2) {
-      const other = [...this.fingers].find(([id]) => id !== event.pointerId)[1];
-      const apart = from => Math.hypot(from[0] - other[0], from[1] - other[1]) || 1;
-      this.comeNearer(apart(before) / apart(now));
-    } else {
-      this.turnBy((now[0] - before[0]) * 0.004, (now[1] - before[1]) * 0.004);
-    }
-    this.fingers.set(event.pointerId, now);
   }
 
   turnBy(yaw, pitch) {
