@@ -67,8 +67,8 @@ COLUMNS: Mapping[str, str] = {
     "warning": "string",
     "error": "string",
 }
-"""Columns of the table and their types, as pyarrow calls them; ``[]`` is a list. A photograph that failed has a key, what is
-known of its file, and an error."""
+"""Columns of the table and their types, as pyarrow calls them; ``[]`` is a list. A photograph that failed has a key,
+what is known of its file, and an error."""
 
 
 def schema() -> pyarrow.Schema:
