@@ -2,11 +2,16 @@
 
     python benchmarks/quick.py --photos ../shared/data/dev/{masks,multifocus}/image --number 28
     python benchmarks/quick.py --photos ../shared/data/dev/{multifocus,camera}/image --number 12 --enlarge
+    python benchmarks/quick.py --photos ../shared/data/train --number 8 --composed
     python benchmarks/quick.py --photos ../shared/data/dev/{multifocus,camera}/image --number 8 --shake
 
 Every n-th photograph of the folders is measured, so that there are `--number` of them. With --enlarge each is made a
 JPEG of 24 MP first: half as large again by bicubic interpolation, as the photographs of a camera are less sharp from
 pixel to pixel than small copies of them, then continued by mirror images of itself, which adds no edges.
+
+With --composed, `--number` JPEGs of 24 MP are composed of all photographs instead: side by side in another order each
+time, none twice, half as large again. They are blurred by Gaussians as if one sloping plane with an object before it
+had been focused on somewhere, some of them everywhere a little, and get noise of up to 2.5 of 255.
 
 A reduced copy cannot tell sigma of 1 px. So the quick reading is compared with full maps at the threshold that it was
 counted at itself, and with full maps at 1 px. Printed: Kendall's tau-b between the two orders, the mean and the largest
@@ -46,6 +51,10 @@ SHAKES = (
     *((f"moved by {length} px", length, 0.0) for length in (10, 15, 20, 30, 50)),
 )
 """Name, px of movement, and sigma in px."""
+CELL, ROW = 20, 600
+"""px of a place with one sigma, and height in px of a row of photographs."""
+SIGMAS = (0, 0.5, 0.8, 1.2, 1.8, 2.7, 4, 6, 9, 13, 20)
+"""px, of the blur of composed photographs."""
 
 
 def large(path: Path) -> np.ndarray:
@@ -59,6 +68,66 @@ def large(path: Path) -> np.ndarray:
     tile = np.concatenate([row, row[::-1]], axis=0)
     down, across = -(-height // tile.shape[0]), -(-width // tile.shape[1])
     return np.tile(tile, (down, across, 1))[:height, :width]
+
+
+def composed(paths: list[Path], seed: int) -> np.ndarray:
+    """Return 24 MP of many photographs side by side, out of focus by an amount that changes smoothly."""
+    rng = np.random.default_rng(seed)
+    width, height = SIZE
+    sharp = np.zeros((height, width, 3), np.uint8)
+    order = iter(rng.permutation(len(paths)))
+    for y in range(0, height, ROW):
+        x = 0
+        while x < width:
+            with Image.open(paths[next(order)]) as opened:
+                picture = opened.convert("RGB")
+            picture = picture.crop((0, 0, picture.width, min(picture.height, int(ROW / 1.5))))
+            size = int(1.5 * picture.width), int(1.5 * picture.height)
+            part = np.asarray(picture.resize(size, Image.Resampling.BICUBIC))[: height - y, : width - x]
+            room = min(ROW, height - y)
+            if len(part) < room:
+                part = np.concatenate([part, part[::-1]])[:room]
+            sharp[y : y + len(part), x : x + part.shape[1]] = part
+            x += part.shape[1]
+    found = blurred(sharp, sigma_of_a_scene(rng))
+    noise = rng.normal(0, rng.uniform(0, 2.5), (height, width, 1)).astype(np.float32)
+    return np.clip(found + noise, 0, 255).astype(np.uint8)
+
+
+def sigma_of_a_scene(rng: np.random.Generator) -> np.ndarray:
+    """Return sigma in px for each 20 x 20 px: of a sloping plane, an object before it, and a focus somewhere."""
+    rows, columns = SIZE[1] // CELL, SIZE[0] // CELL
+    y, x = np.mgrid[:rows, :columns] / np.array([rows, columns]).reshape(2, 1, 1)
+    depth = rng.normal(0, 0.7) * x + rng.normal(0, 0.7) * y
+    middle_x, middle_y, across, down = (
+        rng.uniform(*limits) for limits in ((0.2, 0.8), (0.2, 0.8), (0.08, 0.3), (0.1, 0.4))
+    )
+    depth = np.where(((x - middle_x) / across) ** 2 + ((y - middle_y) / down) ** 2 < 1, rng.normal(0, 0.3), depth)
+    on_object = depth[int(middle_y * rows) - 1, int(middle_x * columns) - 1]
+    focus = rng.choice([on_object, rng.uniform(depth.min() - 0.1, depth.max() + 0.1)], p=[0.6, 0.4])
+    return np.hypot(rng.choice([0, 0, 0.6, 1.2]), rng.uniform(2, 20) * np.abs(depth - focus))
+
+
+def blurred(sharp: np.ndarray, sigma: np.ndarray) -> np.ndarray:
+    """Return a photograph blurred by the nearest of a few sigmas at each place."""
+    nearest = np.argmin(np.abs(sigma[..., None] - np.array(SIGMAS)), -1).astype(np.uint8)
+    step = np.kron(nearest, np.ones((CELL, CELL), np.uint8))
+    found = sharp.copy()
+    for number in np.unique(step):
+        if SIGMAS[number] == 0:
+            continue
+        here = step == number
+        margin = int(4 * SIGMAS[number]) + 2
+        rows, columns = np.flatnonzero(here.any(1)), np.flatnonzero(here.any(0))
+        place = (
+            slice(max(rows[0] - margin, 0), rows[-1] + margin),
+            slice(max(columns[0] - margin, 0), columns[-1] + margin),
+        )
+        planes = [
+            ndimage.gaussian_filter(sharp[(*place, c)], SIGMAS[number], output=np.float32, truncate=3) for c in range(3)
+        ]
+        found[place][here[place]] = np.rint(np.stack(planes, -1)).astype(np.uint8)[here[place]]
+    return found
 
 
 def jpeg(pixels: np.ndarray) -> bytes:
@@ -118,6 +187,7 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, nargs="+", required=True, help="folders of photographs")
     parser.add_argument("--number", type=int, default=28)
     parser.add_argument("--enlarge", action="store_true", help="make each a JPEG of 24 MP first")
+    parser.add_argument("--composed", action="store_true", help="compose JPEGs of 24 MP of all photographs")
     parser.add_argument("--shake", action="store_true", help="see which are called shaken, as JPEGs of 24 MP")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -129,8 +199,11 @@ def main() -> None:
         return
     quick, full, full_as_quick = [], [], []
     seconds = []
-    for path in chosen:
-        contents = jpeg(large(path)) if arguments.enlarge else path.read_bytes()
+    if arguments.composed:
+        files = (jpeg(composed(paths, seed)) for seed in range(arguments.number))
+    else:
+        files = (jpeg(large(path)) if arguments.enlarge else path.read_bytes() for path in chosen)
+    for contents in files:
         start = time.process_time()
         copy = read_reduced(contents, QUICK_SIDE)
         quick.append(quick_sharpness(copy, quick_map(copy)))
@@ -139,7 +212,7 @@ def main() -> None:
         full.append(defocus.sharpness(whole))
         seconds.append((then - start, time.process_time() - then))
         full_as_quick.append(replace(defocus.sharpness(whole, threshold=quick[-1].counted_at), threshold=1.0))
-    print(f"{len(chosen)} photographs" + (" as JPEGs of 24 MP" if arguments.enlarge else ""))
+    print(f"{len(full)} photographs" + (" as JPEGs of 24 MP" if arguments.enlarge or arguments.composed else ""))
     print("CPU seconds each: quick {:.2f}, full {:.2f}".format(*np.mean(seconds, axis=0)))
     print("sigma counted at: {:.2f} to {:.2f} px\n".format(*(f(s.counted_at for s in quick) for f in (min, max))))
     print("| beside | tau | share differs, mean | most | best quarter | worst quarter |\n|" + "---|" * 6)

@@ -301,3 +301,17 @@ def test_a_tilted_plane_reads_its_own_blur_in_every_strip():
     # The reading can tell: a plane of another blur is not taken for this one.
     other = renderers.readings(picture, aperture.render_picture(picture, 1.2 * sigma), sigma, "gaussian")
     assert np.median(other) == pytest.approx(0.2, abs=0.03)
+
+
+def test_quick_composes_photographs_that_are_sharp_and_blurred(tmp_path, monkeypatch):
+    quick = script("quick")
+    monkeypatch.setattr(quick, "SIZE", (600, 400))
+    noise = np.random.default_rng(3)
+    for number in range(4):
+        Image.fromarray(noise.integers(0, 256, (280, 420, 3), np.uint8)).save(tmp_path / f"{number}.png")
+    paths = sorted(tmp_path.iterdir())
+    made = [quick.composed(paths, seed) for seed in range(3)]
+    assert all(each.shape == (400, 600, 3) for each in made)
+    assert not np.array_equal(made[0], made[1])
+    spread = np.concatenate([each.reshape(10, 40, 15, 40, 3).std((1, 3, 4)).ravel() for each in made])
+    assert spread.max() > 2 * spread.min()

@@ -249,6 +249,18 @@ def test_unwritable_folder_is_named(run, photo, monkeypatch):
     assert "cannot be written" in err
 
 
+def test_full_disk_is_told_with_the_name_of_the_file(run, photo, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    code, _, err = run("segment", photo, *FAKE)
+    assert code == 1
+    assert f"{photo.stem}.defocus.mask.png: No space left on device." in err
+    monkeypatch.undo()
+    assert names(photo.parent) == ["photo.png"]
+
+
 def test_full_disk_fails_in_a_line_and_leaves_nothing(run, photo, monkeypatch):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -27,6 +27,7 @@ from defocus.maps.contact_sheet import Tile, contact_sheet
 from defocus.photograph import read_photograph
 from defocus.photograph.exif import Exif, parse_exif
 from defocus.photograph.reduced import read_metadata, read_reduced
+from systems import needs_links
 from test_motion import shaken
 
 ASTRONAUT, COFFEE = data.astronaut(), data.coffee()
@@ -700,3 +701,19 @@ def test_names_that_differ_look_different_with_and_without_fonts(monkeypatch):
     module._font_of.cache_clear()
     long = words("東" * 300)
     assert (long[:, -16:] == long[0, 0]).all()
+
+
+@needs_links
+def test_of_a_photograph_and_a_link_to_it_the_photograph_is_rated(run, tmp_path):
+    save(tmp_path / "same.jpg", COFFEE)
+    (tmp_path / "a link.jpg").symlink_to("same.jpg")
+    assert run("rank", tmp_path, "--fast", "--write-xmp")[0] == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a link.jpg", "same.jpg", "same.jpg.xmp"]
+
+
+def test_a_table_stays_in_columns_whatever_the_script_of_the_names(run, tmp_path):
+    save(tmp_path / "東京.png", COFFEE)
+    save(tmp_path / "plain name.png", COFFEE)
+    # Each of the two characters takes two columns of a terminal.
+    columns = {line.index("%") + 2 * ("東京" in line) for line in run("rank", tmp_path, "--fast")[1].splitlines()[1:3]}
+    assert len(columns) == 1

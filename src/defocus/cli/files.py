@@ -42,7 +42,8 @@ class Found:
 
     Attributes
     ----------
-    photographs : in the order of the arguments, folders sorted by name, none twice.
+    photographs : in the order of the arguments, folders sorted by name, none twice. Of a file and a link to it that are
+        found in folders it is the file.
     outputs : files named like outputs of an earlier run; they are left out.
     failures : what cannot be read: folders without a photograph, pipes, loops of links; with the reason.
     """
@@ -61,7 +62,7 @@ def find_photographs(arguments: Iterable[Path], without_folders: frozenset[str] 
     from defocus.photograph.folders import photographs_below, reason_not_to_open  # here: --help must not wait for numpy
 
     found = Found([], [], [])
-    seen: set[str] = set()
+    places: dict[str, int] = {}
     for argument in arguments:
         sources = []
         if argument == STANDARD_STREAM:
@@ -91,10 +92,12 @@ def find_photographs(arguments: Iterable[Path], without_folders: frozenset[str] 
         else:
             sources = [Source(argument)]
         for source in sources:
-            real = os.path.realpath(source.path)
-            if real not in seen:
-                seen.add(real)
+            place = places.setdefault(os.path.realpath(source.path), len(found.photographs))
+            if place == len(found.photographs):
                 found.photographs.append(source)
+            elif _is_found_link(found.photographs[place]) and not _is_found_link(source):
+                # What is written beside a photograph belongs beside the file itself.
+                found.photographs[place] = source
     return found
 
 
@@ -118,6 +121,10 @@ def name_outputs(photographs: Iterable[Source], directory: Path | None) -> list[
         taken.add(_key(stem))
         stems.append(stem)
     return stems
+
+
+def _is_found_link(source: Source) -> bool:
+    return not source.named and source.path.is_symlink()
 
 
 def _key(path: Path) -> str:

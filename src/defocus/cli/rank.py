@@ -636,10 +636,14 @@ def _print_table(shown: Sequence[Measured]) -> None:
             table.add_row(*(Text(cell) for cell in row))
         Console().print(table)
         return
-    widths = [max(len(row[k]) for row in (HEADINGS, *rows)) for k in range(len(HEADINGS))]
+    from rich.cells import cell_len  # East Asian characters are two columns wide
+
+    widths = [max(cell_len(row[k]) for row in (HEADINGS, *rows)) for k in range(len(HEADINGS))]
     for row in (HEADINGS, *rows):
         cells = (
-            cell.ljust(w) if k in _LEFT else cell.rjust(w) for k, (cell, w) in enumerate(zip(row, widths, strict=True))
+            cell + blank if k in _LEFT else blank + cell
+            for k, cell in enumerate(row)
+            for blank in [" " * (widths[k] - cell_len(cell))]
         )
         say("  ".join(cells).rstrip())
 

@@ -13,6 +13,9 @@ from typing import BinaryIO
 
 __all__ = ["atomic_write", "copy_new", "move_new", "write_bytes", "write_text"]
 
+_FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
+"""What the system says of a disk, a file or a user's share that takes no more; it does not say which file it was."""
+
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
@@ -34,7 +37,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     Raises
     ------
     OSError
-        If the folder does not exist or cannot be written, or the disk is full.
+        If the folder does not exist or cannot be written, or the disk is full; its `filename` is that of `path`.
 
     Examples
     --------
@@ -54,9 +57,11 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         os.replace(part, path)  # noqa: PTH105 (documented as atomic)
         _sync_folder(path.parent)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             part.unlink()
+        if isinstance(error, OSError) and (error.filename == str(part) or error.errno in _FULL):
+            error.filename = str(path)
         raise
 
 
