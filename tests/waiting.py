@@ -4,7 +4,8 @@ import time
 
 
 def wait_for(condition, seconds=20):
-    for _ in range(50 * seconds):
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
         if condition():
             return
         time.sleep(0.02)
