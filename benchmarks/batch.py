@@ -189,13 +189,16 @@ def cost(
     seconds : of one core, each photograph.
     outputs : bytes of output, each.
     part : photographs in a part.
-    core_hour, put, get, gigabyte_month : prices of an hour of a core, of 1,000 requests each, and of storage.
+    core_hour : price of an hour of such a core as the seconds were measured on.
+    put, get, gigabyte_month : prices of 1,000 requests each, and of storage.
     """
     photographs = 1e6
     parts = photographs / part
     hours = seconds * photographs / 3600
-    writes = parts * 4 + hours * 60  # list of the part, that it is begun, rows, a listing; rows kept once a minute
+    # Of each part its list, the note that it is begun, and its rows; the listing; and rows so far, once a minute.
+    writes = parts * 3 + photographs / 1000 + hours * 60
     maps = photographs if outputs > 10_000 else 0
+    # Each photograph, and whether its map is there; of each part twice whether somebody had it, and its list.
     reads = photographs * (2 if maps else 1) + parts * 3
     lines = {
         f"{hours:,.0f} core-hours": hours * core_hour,
@@ -261,9 +264,8 @@ def make_up(place: str) -> None:
         photographs = decode(store.read(run.plan.part_key(part))[0]).to_pylist()
         values = rng.random((len(photographs), len(numbers)))
         # 12 megapixels, over three octaves of blur or so, as photographs have them.
-        octaves = rng.normal(rng.uniform(10, 40, (len(photographs), 1)), 8, (len(photographs), 500))
-        counts = [24_000 * np.bincount(np.clip(each, 0, BINS - 1).astype(int), minlength=BINS) for each in octaves]
-        counts = [each - rng.integers(0, 1000, BINS) * (each > 0) for each in counts]
+        distance = (np.arange(BINS) - rng.uniform(10, 40, (len(photographs), 1))) / 8
+        counts = rng.poisson(600_000 * np.exp(-(distance**2) / 2) * rng.uniform(0, 2, distance.shape))
         rows = [
             {
                 **each,

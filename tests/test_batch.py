@@ -115,8 +115,8 @@ def maps_in(place):
     return [entry.key for entry in Store(place).list("maps") if entry.key.endswith(".tiff")]
 
 
-def wait_for_maps(place, count, process=None):
-    until = time.monotonic() + 60
+def wait_for_maps(place, count, process=None, seconds=60):
+    until = time.monotonic() + seconds
     while len(maps_in(place)) < count:
         assert time.monotonic() < until, "the maps do not come"
         assert process is None or process.poll() is None, process.communicate()
@@ -380,7 +380,7 @@ def test_rows_that_were_kept_of_other_photographs_are_not_taken(buckets):
     etags = {entry.key: entry.etag for entry in Store(buckets[0]).list()}
     kept = [row({"key": keys[0], "etag": etags[keys[0]], "width": 7}), row({"key": keys[1], "etag": "of before"})]
     store.write(begun_key(0), b"{}")
-    store.write(f"{unfinished_prefix(run.plan, 0)}/of-another.parquet", encode(kept))
+    store.write(f"{unfinished_prefix(run.plan, 0)}of-another.parquet", encode(kept))
     store.write(
         "partial/of-another-plan/part-000000/x.parquet", encode([row({"key": keys[2], "etag": etags[keys[2]]})])
     )

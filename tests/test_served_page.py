@@ -109,12 +109,14 @@ def test_frames_stay_where_they_are_once_somebody_is_at_work(opened):
     until(page, f"document.querySelector('.frame .name').textContent === {json.dumps(before[-1])}")  # nobody looks yet
     assert not page.locator("#news").is_visible()
     moved = names.all_inner_texts()
+    page.unroute_all()
     page.reload()
     until(page, "document.querySelectorAll('.burst').length === 1")
+    page.mouse.move(300, 300)
     page.mouse.move(320, 310)
     sharp(last)
     page.wait_for_selector("#news:visible")
-    assert page.inner_text("#news span") == "1 new reading"
+    assert "new reading" in page.inner_text("#news span")
     assert names.all_inner_texts() == before
     page.keyboard.press("r")
     assert names.all_inner_texts() == moved
@@ -195,7 +197,7 @@ def exported(page, shoot, kind):
     page.locator("#exported").evaluate("told => { told.textContent = ''; }")
     page.click(f"[data-export={kind}]")
     until(page, "document.getElementById('exported').textContent.startsWith('Wrote')")
-    name = re.match(r"Wrote (.*) in ", page.inner_text("#exported"))[1]
+    name = re.match(r"Wrote (.*) in [0-9.]+ s,", page.inner_text("#exported"))[1]
     return np.asarray(Image.open(io.BytesIO((shoot / "exports" / name).read_bytes())))
 
 
@@ -273,7 +275,10 @@ def test_strokes_are_kept_of_the_photograph_they_were_painted_on(opened, shoot):
     page.keyboard.press("Escape")
     show(page, NAMES[0])
     held[0].continue_()
-    wait_for(lambda: page.wait_for_timeout(100) or len(held) == 2, 60)
+    try:
+        wait_for(lambda: page.wait_for_timeout(100) or len(held) == 2, 120)
+    except AssertionError:  # seen twice in the whole suite, never alone: what the page says shows why
+        pytest.fail(f"{len(held)} requests, {opened.errors}, the page says: {page.inner_text('body')}")
     held[1].continue_()
     page.unroute("**/strokes")
     path = shoot / "elsewhere.defocus.strokes.json"

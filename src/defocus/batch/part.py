@@ -128,19 +128,21 @@ class _Unfinished:
     Parameters
     ----------
     store : where the run is.
-    prefix : of the keys of all workers at this part.
+    prefix : what the keys of all workers at this part begin with.
     """
 
     def __init__(self, store: Store, prefix: str) -> None:
         self._store, self._prefix = store, prefix
-        self._key = f"{prefix}/{uuid.uuid4()}.parquet"
+        self._key = f"{prefix}{uuid.uuid4()}.parquet"
         self._others: list[str] = []
         self._kept, self._at = 0, time.monotonic()
 
     def found(self, photographs: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
         """Return the rows that other workers kept, by the photographs' places in the part."""
         rows: dict[str, dict[str, Any]] = {}
-        for entry in self._store.list(self._prefix):
+        for entry in self._store.list(self._prefix.rpartition("/")[0]):
+            if not entry.key.startswith(self._prefix):
+                continue
             with suppress(MissingKeyError):  # another has just finished the part
                 rows |= {each["key"]: row(each) for each in decode(self._store.read(entry.key)[0]).to_pylist()}
                 self._others.append(entry.key)

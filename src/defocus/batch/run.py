@@ -298,8 +298,11 @@ def begun_key(part: int) -> str:
 
 
 def unfinished_prefix(plan: Plan, part: int) -> str:
-    """Return what lies before the names of the rows that workers kept of a part that they had not finished."""
-    return f"partial/{plan.uuid}/part-{part:06d}"
+    """Return what the keys begin with of rows that workers kept of a part that they had not finished.
+
+    All lie in one folder: else a local store would be left with an empty one for each part.
+    """
+    return f"partial/{plan.uuid}/part-{part:06d}-"
 
 
 def part_of(key: str) -> int | None:

@@ -271,6 +271,7 @@ def metadata_of(file: BinaryIO) -> Mapping[str, Any] | None:
     'cpu'
     """
     try:
+        file.seek(0)  # tifffile begins where the file is
         with tifffile.TiffFile(file) as tiff:
             page = tiff.pages.first
             assert isinstance(page, tifffile.TiffPage)

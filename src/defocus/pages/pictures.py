@@ -218,7 +218,7 @@ class PagePhotograph:
         """Return the photograph with its blur reduced, which refocusing begins with where something gets sharper."""
         return _jpeg(self._sharpened, quality)
 
-    @cached_property  # a page asks for the picture anew whenever it has to draw anew
+    @cached_property  # a server is asked for it whenever refocusing begins
     def _sharpened(self) -> Photograph:
         return replace(self.photograph, pixels=sharpen(self.photograph, self.defocus_map))
 
@@ -232,22 +232,25 @@ class PagePhotograph:
         ----------
         side : largest width and height, px.
         """
+        return self._map_webp if side == _MAP_SIDE else self._coded_map(side)
+
+    @cached_property  # a server is asked for it whenever the photograph is opened
+    def _map_webp(self) -> bytes:
+        return self._coded_map(_MAP_SIDE)
+
+    def _coded_map(self, side: int) -> bytes:
         low, high = (end / self.scale for end in self.defocus_map.sigma_range)
         low = _least((low, high))
         octaves = np.log2(np.maximum(self.defocus_map.sigma / np.float32(self.scale), np.float32(low)) / low)
         planes = [octaves / np.log2(high / low), self.defocus_map.confidence]
         if self.defocus_map.unit == "px":
-            planes.append(self._strength)
+            planes.append(edit_strength(self.photograph, self.defocus_map, UNSURE, SURE))
         else:
             planes.append(np.zeros_like(octaves))
         width, height = _fitting(self.photograph.width, self.photograph.height, side)
         coded = np.stack([_resized(plane.astype(np.float32), width, height) for plane in planes], axis=2)
         steps = np.array(_STEPS)
         return _webp(np.rint(np.rint(np.clip(coded, 0, 1) * steps) / steps * 255).astype(np.uint8))
-
-    @cached_property
-    def _strength(self) -> NDArray[np.float32]:
-        return edit_strength(self.photograph, self.defocus_map, UNSURE, SURE)
 
     def depth_webp(self) -> bytes:
         """Return how near everything is as a lossless picture: 0 farthest to 255 nearest, linear in 1 / distance."""

@@ -12,12 +12,17 @@ export class Brush {
 
   // Begin with strokes that are kept already. `place` is what a stroke of kind "like" is like.
   begin(strokes) {
-    this.base = strokes;
-    this.strokes = [...strokes];
-    this.undone = [];
+    this.goBackTo(strokes);
     this.now = null;
     this.place = null;
     this.placed = false;
+  }
+
+  // Take away what was painted since these were kept, but for the stroke that is being painted.
+  goBackTo(strokes) {
+    this.base = strokes;
+    this.strokes = [...strokes];
+    this.undone = [];
   }
 
   // Go on from strokes that are kept now, with what was painted since.

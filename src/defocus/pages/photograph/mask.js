@@ -1,6 +1,5 @@
 // What is in focus as a mask, grown or shrunk and with soft borders; as the package's own masks are made.
 
-const FAR = 1e12;
 const FARTHEST = 30000; // px: more than any slider moves a border, and little enough for half floats
 const QUICKLY = 200000; // places looked at while something moves
 
@@ -15,8 +14,10 @@ export function borderOf(map, threshold, quick = false) {
   }
   const toOutside = distances(inside, width, height, 0), toInside = distances(inside, width, height, 1);
   const scale = every * map.info.width / map.width; // px for each place
-  const values = Float32Array.from(inside, (is, k) =>
-    Math.max(-FARTHEST, Math.min(FARTHEST, scale * (is ? toOutside[k] - 0.5 : 0.5 - toInside[k]))));
+  const values = new Float32Array(inside.length);
+  for (let k = 0; k < values.length; k++) {
+    values[k] = Math.max(-FARTHEST, Math.min(FARTHEST, scale * (inside[k] ? toOutside[k] - 0.5 : 0.5 - toInside[k])));
+  }
   return {map, threshold, every, width, height, values};
 }
 
@@ -36,11 +37,17 @@ export function maskOf(map, {threshold, grow, feather}) {
 // How much of what is in focus, and of its outline, is a guess: fractions, 0 to 1. As `defocus segment` counts it, on every
 // third row. `border` is that of the mask, or null where it has not been moved.
 export function guessesOf(map, threshold, border, grow) {
-  const {width, height} = border ?? map, every = border?.every ?? 1, limit = Math.log2(threshold);
+  const {width, height} = border ?? map, every = border?.every ?? 1, limit = Math.log2(threshold), {values} = map;
+  const limitOfGuess = map.info.guess_below;
   const place = (x, y) => 3 * every * (y * map.width + x);
-  const inside = (x, y) => border ? border.values[y * width + x] + grow > 0 : map.values[place(x, y)] < limit;
-  const guess = (x, y) => map.values[place(x, y) + 1] < map.info.guess_below;
+  const inside = (x, y) => border ? border.values[y * width + x] + grow > 0 : values[place(x, y)] < limit;
+  const guess = (x, y) => values[place(x, y) + 1] < limitOfGuess;
   let area = 0, guessedArea = 0, crossed = 0, guessedCrossed = 0;
+  const cross = (is, unsure, x, y) => {
+    if (x >= width || y >= height || inside(x, y) === is) return;
+    crossed++;
+    if (unsure || guess(x, y)) guessedCrossed++;
+  };
   for (let y = 0; y < height; y += 3) {
     for (let x = 0; x < width; x++) {
       const is = inside(x, y), unsure = guess(x, y);
@@ -48,46 +55,46 @@ export function guessesOf(map, threshold, border, grow) {
         area++;
         if (unsure) guessedArea++;
       }
-      for (const [u, v] of [[x + 1, y], [x, y + 1]]) {
-        if (u >= width || v >= height || inside(u, v) === is) continue;
-        crossed++;
-        if (unsure || guess(u, v)) guessedCrossed++;
-      }
+      cross(is, unsure, x + 1, y);
+      cross(is, unsure, x, y + 1);
     }
   }
   return {area: area ? guessedArea / area : 0, outline: crossed ? guessedCrossed / crossed : 0};
 }
 
-// Distance of every place to the nearest one whose value is `wanted`: Felzenszwalb and Huttenlocher, Distance
-// transforms of sampled functions, 2012.
+// Distance of every place to the nearest one whose value is `wanted`: first within the columns, then along the rows, where
+// the lower envelope of parabolas tells it (Felzenszwalb and Huttenlocher, Distance transforms of sampled functions, 2012).
 function distances(inside, width, height, wanted) {
-  const squared = Float64Array.from(inside, value => value === wanted ? 0 : FAR);
-  const longest = Math.max(width, height);
-  const line = new Float64Array(longest), from = new Int32Array(longest), border = new Float64Array(longest + 1);
-  const transform = (first, step, length) => {
+  const count = width * height, far = width + height;
+  const found = new Float32Array(count);
+  for (let k = 0; k < count; k++) {
+    found[k] = inside[k] === wanted ? 0 : k < width ? far : Math.min(far, found[k - width] + 1);
+  }
+  for (let k = count - width - 1; k >= 0; k--) if (found[k + width] + 1 < found[k]) found[k] = found[k + width] + 1;
+  const line = new Float64Array(width), from = new Int32Array(width), border = new Float64Array(width + 1);
+  for (let first = 0; first < count; first += width) {
     let last = 0;
     from[0] = 0;
-    border[0] = -FAR;
-    border[1] = FAR;
-    for (let k = 0; k < length; k++) line[k] = squared[first + step * k];
-    for (let k = 1; k < length; k++) {
+    border[0] = -Infinity;
+    border[1] = Infinity;
+    for (let x = 0; x < width; x++) line[x] = found[first + x] ** 2;
+    for (let x = 1; x < width; x++) {
+      const own = line[x] + x * x;
       let crossing;
       do {
         const other = from[last];
-        crossing = (line[k] + k * k - line[other] - other * other) / (2 * (k - other));
+        crossing = (own - line[other] - other * other) / (2 * (x - other));
       } while (crossing <= border[last] && last-- > 0);
       last++;
-      from[last] = k;
+      from[last] = x;
       border[last] = crossing;
-      border[last + 1] = FAR;
+      border[last + 1] = Infinity;
     }
-    for (let k = 0, parabola = 0; k < length; k++) {
-      while (border[parabola + 1] < k) parabola++;
+    for (let x = 0, parabola = 0; x < width; x++) {
+      while (border[parabola + 1] < x) parabola++;
       const other = from[parabola];
-      squared[first + step * k] = (k - other) ** 2 + line[other];
+      found[first + x] = Math.sqrt((x - other) ** 2 + line[other]);
     }
-  };
-  for (let column = 0; column < width; column++) transform(column, width, height);
-  for (let row = 0; row < height; row++) transform(row * width, 1, width);
-  return squared.map(Math.sqrt);
+  }
+  return found;
 }

@@ -125,6 +125,7 @@ function turnTo(part) {
   for (const name of ['viewer', 'shoot', 'comparison']) element(name).hidden = name !== part;
   element('views').hidden = part !== 'viewer';
   element('overview').hidden = !grid || part === 'shoot';
+  for (const name of ['previous', 'next']) element(name).hidden = !grid || part !== 'viewer';
 }
 
 function overview() {
@@ -617,7 +618,7 @@ const kept = new KeptStrokes(carrier, {
   },
   failed(index, error) {
     if (isShown(index)) {
-      brush.begin(kept.known.get(index).strokes); // what could not be kept is not in the map either
+      brush.goBackTo(kept.known.get(index).strokes); // what could not be kept is not in the map either
       sayBrush();
       redraw();
     }
@@ -815,6 +816,9 @@ for (const button of document.querySelectorAll('[data-rating]')) {
   button.addEventListener('click', () => rateOrSay(state.index, button.dataset.rating));
 }
 element('overview').addEventListener('click', overview);
+for (const [name, step] of [['previous', -1], ['next', 1]]) {
+  element(name).addEventListener('click', () => Promise.resolve(showNext(step)).catch(complain));
+}
 element('help').addEventListener('click', () => element('keys').showModal());
 
 // ---- pointer ----

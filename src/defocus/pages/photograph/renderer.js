@@ -158,6 +158,21 @@ const SLOW = 28, QUICK = 9; // ms in which a frame is drawn, above which less is
 const SAMPLES_AT_REST = 16, PASSES = 48;
 const ENOUGH = 6, PATIENCE = 2000; // passes that are always drawn, and ms of drawing after which no more are
 
+// What a graphics card runs for every corner and every pixel, or the error that it finds in it.
+export function programOf(gl, vertices, fragments) {
+  const program = gl.createProgram();
+  for (const [kind, text] of [[gl.VERTEX_SHADER, vertices], [gl.FRAGMENT_SHADER, fragments]]) {
+    const shader = gl.createShader(kind);
+    gl.shaderSource(shader, text);
+    gl.compileShader(shader);
+    if (!gl.getShaderParameter(shader, gl.COMPILE_STATUS)) throw new Error(gl.getShaderInfoLog(shader));
+    gl.attachShader(program, shader);
+  }
+  gl.linkProgram(program);
+  if (!gl.getProgramParameter(program, gl.LINK_STATUS)) throw new Error(gl.getProgramInfoLog(program));
+  return program;
+}
+
 export class Renderer {
   constructor(canvas) {
     this.canvas = canvas;
@@ -177,17 +192,7 @@ export class Renderer {
   }
 
   compile(fragments) {
-    const gl = this.gl, program = gl.createProgram();
-    for (const [kind, text] of [[gl.VERTEX_SHADER, VERTICES], [gl.FRAGMENT_SHADER, fragments]]) {
-      const shader = gl.createShader(kind);
-      gl.shaderSource(shader, text);
-      gl.compileShader(shader);
-      if (!gl.getShaderParameter(shader, gl.COMPILE_STATUS)) throw new Error(gl.getShaderInfoLog(shader));
-      gl.attachShader(program, shader);
-    }
-    gl.linkProgram(program);
-    if (!gl.getProgramParameter(program, gl.LINK_STATUS)) throw new Error(gl.getProgramInfoLog(program));
-    const places = {};
+    const {gl} = this, program = programOf(gl, VERTICES, fragments), places = {};
     for (let k = 0; k < gl.getProgramParameter(program, gl.ACTIVE_UNIFORMS); k++) {
       const {name} = gl.getActiveUniform(program, k);
       places[name] = gl.getUniformLocation(program, name);

@@ -1,6 +1,7 @@
 // The photograph on a surface at its depth, to be turned.
 import {onGestures} from './gestures.js';
 import {clamp} from './measured.js';
+import {programOf} from './renderer.js';
 
 const JUMP = 1.08; // ratio of distances within a face above which it joins two things, and is cut
 const YAW = 0.3, PITCH = 0.2; // limits of turning, radians: farther round there is nothing to see
@@ -58,15 +59,7 @@ export class Solid {
 
   // The program, and a buffer and a texture for one surface after the other.
   compile() {
-    const {gl} = this, program = gl.createProgram();
-    for (const [kind, text] of [[gl.VERTEX_SHADER, VERTICES], [gl.FRAGMENT_SHADER, FRAGMENTS]]) {
-      const shader = gl.createShader(kind);
-      gl.shaderSource(shader, text);
-      gl.compileShader(shader);
-      gl.attachShader(program, shader);
-    }
-    gl.linkProgram(program);
-    if (!gl.getProgramParameter(program, gl.LINK_STATUS)) throw new Error('The surface cannot be drawn.');
+    const {gl} = this, program = programOf(gl, VERTICES, FRAGMENTS);
     gl.useProgram(program);
     gl.bindBuffer(gl.ARRAY_BUFFER, gl.createBuffer());
     gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, gl.createBuffer());
