@@ -1,5 +1,6 @@
 """Runs over object storage: nothing lost, nothing double, whatever is killed, refused or changed meanwhile."""
 
+import errno
 import io
 import itertools
 import json
@@ -483,6 +484,21 @@ def test_a_map_and_its_preview_are_those_of_the_local_command(buckets, run, tmp_
     with Image.open(tmp_path / "a.defocus.png") as command:
         preview = Image.open(io.BytesIO(Store(buckets[1]).read(key.replace(".tiff", ".png"))[0]))
         assert np.array_equal(np.asarray(preview), np.asarray(command))
+
+
+def test_a_full_disk_of_a_worker_is_no_fault_of_the_photograph(buckets, monkeypatch):
+    from defocus.batch import photograph
+
+    def full():
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    fill(buckets[0], 1)
+    run = planned(buckets, outputs=["small"])
+    (entry,) = Store(buckets[0]).list()
+    monkeypatch.setattr(photograph, "TemporaryFile", full)
+    with pytest.raises(StorageError, match="No space left"):
+        photograph.process(run, Store(buckets[0]), Store(buckets[1]), entry)
+    assert maps_in(buckets[1]) == []
 
 
 def test_weights_of_ones_own_travel_with_the_run(buckets, run, tmp_path, monkeypatch):

@@ -16,6 +16,7 @@ from skimage import data
 
 import defocus
 from defocus.evaluation.render import gaussian_blur
+from systems import needs_proc, needs_signals
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "benchmarks"
 
@@ -315,3 +316,29 @@ def test_quick_composes_photographs_that_are_sharp_and_blurred(tmp_path, monkeyp
     assert not np.array_equal(made[0], made[1])
     spread = np.concatenate([each.reshape(10, 40, 15, 40, 3).std((1, 3, 4)).ravel() for each in made])
     assert spread.max() > 2 * spread.min()
+
+
+def batch(*arguments):
+    pytest.importorskip("obstore")
+    pytest.importorskip("pyarrow")
+    pytest.importorskip("moto")
+    command = [sys.executable, SCRIPTS / "batch.py", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=200, check=True).stdout
+
+
+@pytest.mark.slow
+@needs_signals
+@needs_proc
+def test_a_simulated_run_has_every_key_once():
+    said = batch("simulate", "--keys", 60, "--part-size", 20, "--jobs", 2, "--stub", 0)
+    assert "60 rows of 60 photographs" in said and "every key once: True" in said and "left with 0" in said
+
+
+def test_the_cost_of_a_million_is_that_of_the_prices_given():
+    prices = ("--core-hour", 0.5, "--put", 2, "--get", 0.25, "--gigabyte-month", 10)
+    said = batch("cost", "--seconds", 3.6, "--bytes", 200, "--part-size", 1000, *prices)
+    # 1,000 core-hours; 3 writes and 3 reads of 1,000 parts, a listing of 1,000 pages, an object a minute.
+    assert "| 1,000 core-hours | 500.00 |" in said
+    assert "| 64 thousand writes and listings | 128.00 |" in said
+    assert "| 1,003 thousand reads | 250.75 |" in said
+    assert "| together | 880.75 |" in said

@@ -15,8 +15,8 @@ from typing import Any, BinaryIO, cast
 
 from defocus.batch.rows import Measured, is_row_of, row
 from defocus.batch.run import Plan, Run
-from defocus.batch.storage import ChangedError, Entry, KeyNameError, MissingKeyError, Store
-from defocus.errors import ParameterError, WeightsError
+from defocus.batch.storage import ChangedError, Entry, KeyNameError, MissingKeyError, StorageError, Store
+from defocus.errors import MapFileError, ParameterError, WeightsError
 from defocus.estimation import estimate_strips, find_parameters, map_recipe
 from defocus.maps.map_file import metadata_of, write_map
 from defocus.maps.map_strips import MapStrips
@@ -108,7 +108,7 @@ def process(
     Raises
     ------
     StorageError
-        If the store fails.
+        If the store fails, or the disk that takes a map until it is whole.
     WeightsError
         If the method's weights cannot be used.
     """
@@ -137,6 +137,8 @@ def process(
                 outputs = stack.enter_context(made(run.plan, contents, finished, weights))
             except WeightsError:
                 raise
+            except MapFileError as error:  # the disk of this worker is full, which is no fault of the photograph
+                raise StorageError(str(error)) from error
             except Exception as error:  # a fault of ours must not cost the other photographs
                 return row({**known, "error": error_message(error), "seconds": time.perf_counter() - begin}), True
         if outputs.preview is not None:
@@ -184,6 +186,8 @@ def made(
     ------
     PhotographError
         If it cannot be read.
+    MapFileError
+        If the disk is full.
     """
     method, parameters = method_of(plan)
     photograph = read_photograph(
@@ -195,19 +199,18 @@ def made(
     found = estimate_strips(photograph, method, parameters, weights, device=plan.device)
     measured = Measured(photograph, found)
     strips = found.watched(measured.see)
-    with TemporaryFile() as temporary:
+    with ExitStack() as stack:
+        file: BinaryIO | None = None
         if {"small", "map"} & set(plan.outputs):
-            file: BinaryIO | None = cast(BinaryIO, temporary)
+            file = stack.enter_context(_temporary_file())
             whole: dict[str, Any] = {}
 
             def in_the_map() -> dict[str, Any]:
                 whole.update(finished(measured.values()))
                 return {"run": plan.uuid, "row": whole}
 
-            reduced = SMALL if "small" in plan.outputs else 1
-            write_map(cast(BinaryIO, temporary), strips, reduced=reduced, further=in_the_map)
+            write_map(file, strips, reduced=SMALL if "small" in plan.outputs else 1, further=in_the_map)
         else:
-            file = None
             for _ in strips.strips():
                 pass
             whole = finished(measured.values())
@@ -215,6 +218,13 @@ def made(
         if "preview" in plan.outputs:
             picture = _preview(measured.summary, found, Provenance("preview", photograph.sha256, plan.recipe, _SCALE))
         yield Made(whole, picture, file)
+
+
+def _temporary_file() -> BinaryIO:
+    try:
+        return cast(BinaryIO, TemporaryFile())
+    except OSError as error:
+        raise MapFileError(f"Cannot write the map: {error.strerror or error}.") from error
 
 
 def _preview(summary: MapSummary, found: MapStrips, made_from: Provenance) -> bytes:
