@@ -171,3 +171,6 @@ def test_colours_hidden_under_transparency_do_not_matter():
     np.testing.assert_array_equal(maps[0], maps[1])
     np.testing.assert_array_equal(maps[0], maps[2])
     assert defocus.estimate(np.dstack([soft, np.zeros_like(alpha)])).confidence.max() == 0
+    # Half transparent everywhere, as of a layer of a picture: nothing is hidden.
+    whole = defocus.estimate(np.dstack([soft, np.full_like(alpha, 128)]))
+    assert np.array_equal(whole.confidence, defocus.estimate(soft).confidence)

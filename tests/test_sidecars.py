@@ -277,6 +277,16 @@ def test_attribute_values_with_signs_of_markup_do_not_mislead(photo):
     assert sidecar.read_text("utf-8") == text.replace('   xmp:Rating="3"', '   xmp:Rating="5"')
 
 
+def test_a_sidecar_that_is_read_only_stays_as_it_is(photo, monkeypatch):
+    sidecar = photo.with_name(f"{photo.name}.xmp")
+    sidecar.write_bytes(new_packet({"xmp:Label": "Blue"}))
+    before = sidecar.read_bytes()
+    monkeypatch.setattr(os, "access", lambda _, mode: not mode & os.W_OK)  # root may write anywhere
+    with pytest.raises(SidecarError, match="read-only"):
+        write_rating(photo, 3)
+    assert sidecar.read_bytes() == before
+
+
 @pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
 def test_permissions_stay(photo):
     sidecar = beside(photo, "IMG_1.xmp", LIGHTROOM)

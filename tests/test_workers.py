@@ -199,7 +199,7 @@ def test_ended_from_outside_leaves_neither_processes_nor_halves_of_files(tmp_pat
         else:
             process.send_signal(number)
         _, err = process.communicate(timeout=20)
-    wait_for(lambda: not any(map(alive, workers)), seconds=5)
+    wait_for(lambda: not any(map(alive, workers)))
     assert "Traceback" not in err
     assert not [path.name for path in tmp_path.iterdir() if path.suffix != ".started"]
 

@@ -3,8 +3,9 @@
 import time
 
 
-def wait_for(condition, seconds=20):
-    for _ in range(50 * seconds):
+def wait_for(condition, seconds=60):
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
         if condition():
             return
         time.sleep(0.02)

@@ -174,7 +174,7 @@ def write_rating(
         # Through a link, its target is written.
         target = Path(os.path.realpath(path))
         if target.exists() and not os.access(target, os.W_OK):
-            raise SidecarError(f"{path} may not be written: change its permissions.")
+            raise SidecarError(f"{path} cannot be written: the file, or the disk that it is on, is read-only.")
         try:
             mode = target.stat().st_mode if target.exists() else None
             write_bytes(target, contents)

@@ -41,7 +41,7 @@ _LEAST_SIDE = 0.25
 _LEAST_PX = 32
 """Least length in px of each side that has to be left within bars."""
 _OPAQUE = 250 / 255
-"""Least alpha, 0..1, of a pixel that is not hidden."""
+"""Least alpha of a pixel that is not hidden, as a fraction of the most in the picture."""
 _LINES, _MOST_LINES = 64, 1024
 """Rows or columns that are read at once, at first and at most."""
 _COLUMNS_BY = 256
@@ -161,8 +161,9 @@ def find_content(photograph: Photograph) -> Content:
         top = bottom = left = right = 0
     hidden = photograph.missing
     if photograph.alpha is not None:
-        full = 1.0 if photograph.alpha.dtype.kind == "f" else float(np.iinfo(photograph.alpha.dtype).max)
-        transparent = photograph.alpha < _OPAQUE * full
+        # A picture that is half transparent everywhere hides nothing.
+        most = float(photograph.alpha.max())
+        transparent = photograph.alpha < _OPAQUE * most if most > 0 else photograph.alpha == 0
         hidden = transparent if hidden is None else hidden | transparent
     if hidden is not None and not hidden.any():
         hidden = None
