@@ -273,7 +273,8 @@ def make_up(place: str) -> None:
                 "width": 4000,
                 "height": 3000,
                 "shaken": False,
-                "sigma_counts": counted.tolist(),
+                "measured_counts": (counted // 2).tolist(),
+                "guess_counts": (counted - counted // 2).tolist(),
             }
             for each, row, counted in zip(photographs, values, counts, strict=True)
         ]

@@ -401,6 +401,28 @@ def test_a_part_that_was_begun_longest_ago_is_taken_over_first(buckets):
     assert list(not_begun_first(run, run.todo(), [])) == [1, 3, 2, 0]
 
 
+def measured_and_not(contents):
+    m = defocus.estimate(contents, method="fake")
+    return m.sigma[m.confidence >= 0.5], m.sigma[m.confidence < 0.5]
+
+
+def test_where_nothing_is_measured_percentiles_say_so(buckets, run):
+    fill(buckets[0], 0, **{"grey.png": encoded_grey()})
+    made = defocus.batch.plan(*buckets, method="zhuo2011", sample=0)
+    made.work(0)
+    found = made.percentiles(50)[None]
+    assert (found.photographs, found.fraction_measured) == (1, 0) and np.isnan(found.sigma[0])
+    assert made.percentiles(50, guesses=True)[None].sigma[0] > 0
+    assert json.loads(run("batch", "percentiles", buckets[1], "--at", "50", "--json")[1])["sigma"] == {"50": None}
+    assert run("batch", "percentiles", buckets[1], "--at", "50")[1].splitlines()[1].split() == ["-", "0%", "1"]
+
+
+def encoded_grey():
+    file = io.BytesIO()
+    Image.new("RGB", (64, 64), (128, 128, 128)).save(file, "PNG")
+    return file.getvalue()
+
+
 def test_percentiles_of_sets_come_from_the_rows_alone(buckets, run):
     from defocus.batch.counts import EDGES
 
@@ -417,12 +439,13 @@ def test_percentiles_of_sets_come_from_the_rows_alone(buckets, run):
     of_lens = {}
     for name, contents in lenses.items():
         lens = f"{35 + 15 * (int(name[0]) % 2)} mm"
-        of_lens.setdefault(lens, []).append(defocus.estimate(contents, method="fake").sigma.ravel())
-    of_lens[None] = [defocus.estimate(picture(90), method="fake").sigma.ravel()]
-    everything = np.concatenate([each for several in of_lens.values() for each in several])
+        of_lens.setdefault(lens, []).append(measured_and_not(contents))
+    of_lens[None] = [measured_and_not(picture(90))]
+    everything = [each for several in of_lens.values() for each in several]
     percents = (5, 40, 50, 95)
 
-    def close(found, sigma):
+    def close(found, photographs, *, guesses=False):
+        sigma = np.concatenate([part for measured, rest in photographs for part in (measured, rest)[: 1 + guesses]])
         bins = np.digitize(found, EDGES), np.digitize(np.percentile(sigma, percents), EDGES)
         return np.abs(np.subtract(*bins)).max() <= 1 and found == pytest.approx(
             np.percentile(sigma, percents), rel=0.091
@@ -431,16 +454,19 @@ def test_percentiles_of_sets_come_from_the_rows_alone(buckets, run):
     for _ in range(2):  # of the parts, and of what was collected
         whole_run = made.percentiles(*percents)
         assert whole_run[None].photographs == 7 and close(whole_run[None].sigma, everything)
+        assert whole_run[None].fraction_measured == 0.75  # as the method has it
+        assert close(made.percentiles(*percents, guesses=True)[None].sigma, everything, guesses=True)
         by = made.percentiles(*percents, by="lens")
         assert {lens: found.photographs for lens, found in by.items()} == {"35 mm": 3, "50 mm": 3, None: 1}
-        assert all(close(found.sigma, np.concatenate(of_lens[lens])) for lens, found in by.items())
+        assert all(close(found.sigma, of_lens[lens]) for lens, found in by.items())
         assert run("batch", "collect", buckets[1])[0] == 0
     code, out, _ = run("batch", "percentiles", buckets[1], "--by", "lens", "--at", "50", "--json")
     lines = [json.loads(line) for line in out.splitlines()]
     assert (code, {line["value"]: line["photographs"] for line in lines}) == (0, {"35 mm": 3, "50 mm": 3, None: 1})
     assert lines[0]["sigma"] == {"50": round(by[lines[0]["value"]].sigma[2], 4)}
-    assert "50 %" in run("batch", "percentiles", buckets[1])[1]
-    for wrong in (("--by", "sigma_counts"), ("--by", "colour"), ("--at", "half"), ("--at", "101")):
+    header, line = run("batch", "percentiles", buckets[1])[1].splitlines()
+    assert header.split()[-2:] == ["measured", "photographs"] and line.split()[-2:] == ["75%", "7"]
+    for wrong in (("--by", "guess_counts"), ("--by", "colour"), ("--at", "half"), ("--at", "101")):
         assert run("batch", "percentiles", buckets[1], *wrong)[0] == 2
 
 

@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from defocus.batch.counts import percentiles
+from defocus.batch.counts import BINS, percentiles
 from defocus.batch.rows import COLUMNS, decode, groups, schema
 from defocus.batch.run import Run, part_of, rows_key
 from defocus.batch.storage import MissingKeyError, Store
@@ -108,14 +108,17 @@ def best(run: Run, count: int, columns: Sequence[str] | None = None) -> list[dic
     return wanted.to_pylist()
 
 
-def percentiles_by(run: Run, percents: Sequence[float], by: str | None = None) -> dict[Any, Percentiles]:
-    """Return percentiles of sigma over all pixels of sets of photographs, by adding the counts of their rows.
+def percentiles_by(
+    run: Run, percents: Sequence[float], by: str | None = None, *, guesses: bool = False
+) -> dict[Any, Percentiles]:
+    """Return percentiles of sigma over the pixels of sets of photographs, by adding the counts of their rows.
 
     Parameters
     ----------
     run : the run; it may still be at work.
     percents : 0 to 100.
     by : column whose values make the sets, such as "lens"; None for one set of all photographs, called None.
+    guesses : whether pixels count whose sigma is a guess.
 
     Raises
     ------
@@ -135,9 +138,10 @@ def percentiles_by(run: Run, percents: Sequence[float], by: str | None = None) -
         raise ParameterError("Percentiles lie between 0 and 100.")
     totals: dict[Any, NDArray[np.int64]] = {}
     photographs: Counter[Any] = Counter()
-    for table in tables(run, ["sigma_counts"] if by is None else [by, "sigma_counts"]):
-        table = table.filter(table["sigma_counts"].is_valid())
-        counts = np.asarray(table["sigma_counts"].combine_chunks().flatten()).reshape(len(table), -1)
+    for table in tables(run, list(_COUNTS) if by is None else [by, *_COUNTS]):
+        table = table.filter(table[_COUNTS[0]].is_valid())
+        # photographs x (measured, guesses) x bins
+        counts = np.stack([_lists(table[name]) for name in _COUNTS], axis=1)
         if by is None:
             places = {None: np.arange(len(table))}
         else:
@@ -149,22 +153,38 @@ def percentiles_by(run: Run, percents: Sequence[float], by: str | None = None) -
             totals[value] = totals[value] + added if value in totals else added
             photographs[value] += len(rows)
     return {
-        value: Percentiles(photographs[value], tuple(percentiles(total, *percents)))
+        value: Percentiles(
+            photographs[value],
+            float(total[0].sum() / total.sum()),
+            tuple(percentiles(total.sum(axis=0) if guesses else total[0], *percents)),
+        )
         for value, total in totals.items()
         if photographs[value]
     }
 
 
+_COUNTS = ("measured_counts", "guess_counts")
+
+
+def _lists(column: pyarrow.ChunkedArray) -> NDArray[np.int64]:
+    """Return a column of lists of one length as rows x that length."""
+    import numpy as np
+
+    return np.asarray(column.combine_chunks().flatten()).reshape(len(column), BINS)
+
+
 class Percentiles(NamedTuple):
-    """Percentiles of sigma over all pixels of a set of photographs.
+    """Percentiles of sigma over the pixels of a set of photographs.
 
     Attributes
     ----------
     photographs : how many there are in the set.
-    sigma : px, in the order in which the percentiles were asked for.
+    fraction_measured : fraction of their pixels whose sigma was measured, 0..1; that of the others is a guess.
+    sigma : px, in the order in which the percentiles were asked for; NaN where no pixel counts.
     """
 
     photographs: int
+    fraction_measured: float
     sigma: tuple[float, ...]
 
 

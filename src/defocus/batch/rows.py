@@ -39,7 +39,8 @@ COLUMNS: Mapping[str, str] = {
     "width": "int32",
     "height": "int32",
     **{f"sigma_p{percent}": "float32" for percent in PERCENTILES},
-    "sigma_counts": "int64[]",
+    "measured_counts": "int64[]",
+    "guess_counts": "int64[]",
     "fraction_confident": "float32",
     "fraction_saturated": "float32",
     "in_focus": "float32",
@@ -132,8 +133,10 @@ class Measured:
     >>> for strip in found.strips():
     ...     measured.see(strip)
     >>> values = measured.values()
-    >>> values["width"], values["sigma_p50"] < 1, values["shaken"], sum(values["sigma_counts"])
-    (64, True, False, 4096)
+    >>> values["width"], values["sigma_p50"] < 1, values["shaken"]
+    (64, True, False)
+    >>> sum(values["measured_counts"]) + sum(values["guess_counts"])
+    4096
     """
 
     def __init__(self, photograph: Photograph, found: MapStrips) -> None:
@@ -144,7 +147,7 @@ class Measured:
         from defocus.maps.map_summary import MapSummary
 
         self._photograph, self._found = photograph, found
-        self._counts = np.zeros(BINS, np.int64)
+        self._counts = np.zeros((2, BINS), np.int64)
         self._sample = MapSample(found.shape)
         self.summary: MapSummary = MapSummary(found.shape)
 
@@ -154,7 +157,7 @@ class Measured:
 
         self.summary.see(strip)
         if self._found.unit == "px":
-            self._counts += counted(strip.sigma)
+            self._counts += counted(strip.sigma, strip.confidence)
             self._sample.see(strip)
 
     def values(self) -> dict[str, Any]:
@@ -187,7 +190,8 @@ class Measured:
             sharp = self._sample.sharpness(motion_in(photograph, found.motion), found.sigma_range)
             box = sharp.subject or (None,) * 4
             values |= {
-                "sigma_counts": self._counts.tolist(),
+                "measured_counts": self._counts[0].tolist(),
+                "guess_counts": self._counts[1].tolist(),
                 "in_focus": sharp.in_focus,
                 "readable": sharp.readable,
                 "median_sigma": sharp.median_sigma,

@@ -243,8 +243,8 @@ class Run:
 
         return collect(self)
 
-    def percentiles(self, *percents: float, by: str | None = None) -> dict[Any, Percentiles]:
-        """Return percentiles of sigma over all pixels of the photographs that are done, or of sets of them.
+    def percentiles(self, *percents: float, by: str | None = None, guesses: bool = False) -> dict[Any, Percentiles]:
+        """Return percentiles of sigma over the pixels of the photographs that are done, or of sets of them.
 
         The counts of the rows are added (`defocus.batch.counts`): no map is read, and nothing needs to be collected.
         A percentile is right to a bin, 9 %.
@@ -253,11 +253,13 @@ class Run:
         ----------
         percents : 0 to 100.
         by : column whose values make the sets, such as "lens"; None for one set of all photographs, called None.
+        guesses : whether pixels count whose sigma is a guess (confidence below 0.5), and not only those measured.
 
         Returns
         -------
         dict
-            For each value of the column, the number of its photographs and their percentiles in px.
+            For each value of the column, the number of its photographs, the fraction of their pixels that was measured,
+            and their percentiles in px.
 
         Raises
         ------
@@ -266,7 +268,7 @@ class Run:
         """
         from defocus.batch.collect import percentiles_by
 
-        return percentiles_by(self, percents, by)
+        return percentiles_by(self, percents, by, guesses=guesses)
 
     def table(self, columns: Sequence[str] | None = None) -> pyarrow.Table:
         """Return the rows that there are, of a run that may still be at work.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict
@@ -314,15 +315,22 @@ def _percentiles(
         str | None,
         typer.Option(metavar="COLUMN", help="A line for each value of a column of the table, such as lens."),
     ] = None,
+    with_guesses: Annotated[
+        bool, typer.Option("--with-guesses", help="Count pixels whose blur is a guess, too.")
+    ] = False,
     as_json: Annotated[
         bool,
-        typer.Option("--json", help="Print one JSON object per line: value, photographs, sigma (by percentile, px)."),
+        typer.Option(
+            "--json",
+            help="Print one JSON object per line: value, photographs, fraction_measured, sigma (by percentile, px).",
+        ),
     ] = False,
 ) -> None:
-    """Say how blurred all pixels are of all photographs that are done, in px.
+    """Say how blurred the pixels are of all photographs that are done, in px.
 
-    Adds the counts of the rows: no map is read, and nothing needs to be
-    collected. Right to 9 %.
+    Of pixels that were measured; what is a guess is left out. Adds the
+    counts of the rows: no map is read, and nothing needs to be collected.
+    Right to 9 %.
     """
     with _sentences():
         from defocus.batch.run import Run
@@ -331,17 +339,29 @@ def _percentiles(
             percents = [float(each) for each in at.split(",")]
         except ValueError as error:
             raise ParameterError(f"--at takes numbers separated by commas, such as 5,50,95, not {at}.") from error
-        found = Run.open(run).percentiles(*percents, by=by)
+        found = Run.open(run).percentiles(*percents, by=by, guesses=with_guesses)
         names = [f"{percent:g}" for percent in percents]
         if not as_json:
-            say("".join(f"{name + ' %':>9}" for name in names) + "  photographs" + ("" if by is None else f"  {by}"))
-        for value, (photographs, sigma) in sorted(found.items(), key=lambda each: -each[1].photographs):
+            say(
+                "".join(f"{name + ' %':>9}" for name in names)
+                + "  measured  photographs"
+                + ("" if by is None else f"  {by}")
+            )
+        for value, each in sorted(found.items(), key=lambda one: -one[1].photographs):
             if as_json:
-                rounded = {name: _rounded(each) for name, each in zip(names, sigma, strict=True)}
-                say(json.dumps({"value": value, "photographs": photographs, "sigma": rounded}))
+                sigma = {name: _rounded(px) for name, px in zip(names, each.sigma, strict=True)}
+                measured = round(each.fraction_measured, 4)
+                record = {
+                    "value": value,
+                    "photographs": each.photographs,
+                    "fraction_measured": measured,
+                    "sigma": sigma,
+                }
+                say(json.dumps(record))
             else:
+                sigmas = "".join("        -" if math.isnan(px) else f"{px:>6.2f} px" for px in each.sigma)
                 called = "" if by is None else f"  {'-' if value is None else printable(str(value))}"
-                say("".join(f"{each:>6.2f} px" for each in sigma) + f"{photographs:>13}" + called)
+                say(f"{sigmas}{each.fraction_measured:>10.0%}{each.photographs:>13}{called}")
 
 
 def _collect(run: RunArgument, quiet: Quiet = False) -> None:
@@ -459,7 +479,9 @@ def rank_run(run: str, *, top: int | None, csv_file: Path | None, as_json: bool,
 
 
 def _rounded(value: Any) -> Any:
-    return round(value, 4) if isinstance(value, float) else value
+    if not isinstance(value, float):
+        return value
+    return None if math.isnan(value) else round(value, 4)
 
 
 @contextmanager
