@@ -235,6 +235,137 @@ def test_named_photographs_are_planned_without_listing(buckets, tmp_path):
     assert "not there" in failed["missing.png"]
 
 
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"key": ["a.png"], "bytes": ["many"]}, "column bytes of .* no whole number"),
+        ({"key": ["a.png"], "bytes": [1.5]}, "column bytes of .* no whole number"),
+        ({"key": ["a.png"], "etag": [5]}, "column etag of .* no text"),
+        ({"key": [None]}, "column key of .* no text"),
+        ({"name": ["a.png"]}, "no column key"),
+        (None, "keys.parquet is no Parquet file"),
+    ],
+)
+def test_a_list_of_photographs_that_makes_no_sense_is_refused_in_a_sentence(buckets, tmp_path, columns, said):
+    import pyarrow as pa
+    import pyarrow.parquet as parquet
+
+    file = tmp_path / "keys.parquet"
+    if columns is None:
+        file.write_text("no Parquet file at all")
+    else:
+        parquet.write_table(pa.table(columns), file)
+    with pytest.raises(defocus.ParameterError, match=said):
+        planned(buckets, keys=str(file))
+
+
+def test_a_list_may_be_one_that_pandas_wrote(buckets, tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as parquet
+
+    keys = fill(buckets[0], 2)
+    size = len(Store(buckets[0]).read(keys[0])[0])
+    file = tmp_path / "keys.parquet"
+    parquet.write_table(pa.table({"key": keys, "bytes": [float(size), float("nan")]}), file)
+    said = []
+    made = planned(buckets, keys=str(file), said=said.append)
+    made.work(0)
+    assert made.table(["error"]).column("error").null_count == 2
+    parquet.write_table(pa.table({"key": keys}), file)
+    planned((buckets[0], f"{buckets[1]}/2"), keys=str(file), said=said.append)
+    assert said[0].startswith("2 photographs, 0.") and said[-1] == "2 photographs, in 1 part."
+
+
+def test_a_photograph_in_an_archive_is_a_row_and_holds_up_no_other(buckets, server):
+    import obstore
+
+    names = fill(buckets[0], 2)
+    archived = obstore.store.from_url(
+        buckets[0], client_options={"allow_http": True, "default_headers": {"x-amz-storage-class": "GLACIER"}}
+    )
+    obstore.put(archived, "old.png", picture(7))
+    made = planned(buckets)
+    assert made.work(0).errors == 1
+    rows = {each["key"]: each["error"] for each in made.table().to_pylist()}
+    assert "archived" in rows.pop("old.png") and rows == dict.fromkeys(names)
+
+
+@pytest.mark.parametrize("outputs", [["rows"], ["small"], ["preview"]])
+def test_a_name_that_a_store_cannot_have_is_a_row_and_holds_up_no_other(tmp_path, fake_method, buckets, outputs):
+    import pyarrow as pa
+    import pyarrow.parquet as parquet
+
+    places = (str(tmp_path / "photos"), str(tmp_path / "run"))
+    (tmp_path / "photos").mkdir()
+    long = "l" * 249 + ".png"  # a map of it would have too long a name
+    for name in ("a.png", long):
+        (tmp_path / "photos" / name).write_bytes(picture(1))
+    names = ["a.png", long, "x" * 300 + ".png", "", "../a.png"]
+    file = tmp_path / "keys.parquet"
+    parquet.write_table(pa.table({"key": names}), file)
+    made = planned(places, keys=str(file), outputs=outputs)
+    expected = 3 if outputs == ["rows"] else 4
+    assert made.work(0).errors == expected
+    errors = [each["error"] for each in made.table().to_pylist()]
+    assert errors[0] is None and all("storage cannot have this name" in each for each in errors[-3:])
+
+
+def test_a_folder_with_a_name_that_storage_cannot_have_is_refused_by_that_name(tmp_path, fake_method, buckets):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.png").write_bytes(picture(1))
+    try:
+        (tmp_path / "photos" / "two\nlines.txt").write_text("")
+    except OSError:
+        pytest.skip("this system has no such names")
+    with pytest.raises(StorageError, match=r"it holds two\nlines.txt, a name .* Rename it"):
+        planned((str(tmp_path / "photos"), str(tmp_path / "run")))
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="needs a user who may not read everything")
+def test_a_file_that_may_not_be_read_is_a_row(tmp_path, fake_method, buckets):
+    (tmp_path / "photos").mkdir()
+    for name, mode in (("a.png", 0o600), ("b.png", 0)):
+        (tmp_path / "photos" / name).write_bytes(picture(1))
+        (tmp_path / "photos" / name).chmod(mode)
+    made = planned((str(tmp_path / "photos"), str(tmp_path / "run")))
+    assert made.work(0).errors == 1
+    assert "permissions do not allow" in made.table().to_pylist()[1]["error"]
+
+
+def test_jobs_without_a_part_take_no_cores_from_the_others(buckets, monkeypatch, run):
+    from defocus.batch import work
+
+    fill(buckets[0], 3)
+    planned(buckets)
+    asked = []
+    monkeypatch.setattr(work, "available_cores", lambda: 8)
+    done = work.work_part
+    monkeypatch.setattr(work, "work_part", lambda *given: asked.append(given[2]) or done(*given))
+    code, _, err = run("batch", "work", buckets[1], "--jobs", "4")
+    assert (code, err, asked) == (0, "", [8])
+
+
+def test_a_forecast_says_nothing_of_single_photographs(buckets, recwarn):
+    fill(buckets[0], 1, **{"flat.png": picture(0, (128, 128, 128))})
+    planned(buckets, method="pyramid", sample=2)
+    assert not [each for each in recwarn if issubclass(each.category, UserWarning)]
+
+
+def test_without_credentials_the_sentence_says_so(buckets, monkeypatch):
+    store = Store(buckets[0])
+
+    class Client:
+        def __init__(self, client):
+            self.exceptions = client.exceptions
+
+        def head(self, store, key):
+            raise self.exceptions.GenericError("Error performing PUT http://169.254.169.254/latest/api/token")
+
+    monkeypatch.setattr(store, "_client", Client(store._client))
+    with pytest.raises(StorageError, match="AWS_ACCESS_KEY_ID"):
+        store.has("a.png")
+
+
 def test_a_run_can_be_pickled_and_a_part_done_twice(buckets, server):
     keys = fill(buckets[0], 3)
     run = pickle.loads(pickle.dumps(planned(buckets)))

@@ -15,7 +15,15 @@ from typing import Any, BinaryIO, cast
 
 from defocus.batch.rows import Measured, is_row_of, row
 from defocus.batch.run import Plan, Run
-from defocus.batch.storage import ChangedError, Entry, KeyNameError, MissingKeyError, StorageError, Store
+from defocus.batch.storage import (
+    ChangedError,
+    Entry,
+    KeyNameError,
+    MissingKeyError,
+    StorageError,
+    Store,
+    UnreadableError,
+)
 from defocus.errors import MapFileError, ParameterError, WeightsError
 from defocus.estimation import estimate_strips, find_parameters, map_recipe
 from defocus.maps.map_file import metadata_of, write_map
@@ -115,14 +123,21 @@ def process(
     begin = time.perf_counter()
     map_key = f"maps/{entry.key}{MAP_ENDING}"
     known = {"key": entry.key, "bytes": entry.size, "etag": entry.etag}
-    try:
-        if {"small", "map"} & set(run.plan.outputs):
-            done = _row_in(store, map_key, run.plan, entry)
-            if done is not None:
-                return done, False
-        contents, read = source.read(entry.key, etag=entry.etag)
-    except (MissingKeyError, ChangedError, KeyNameError) as error:
+
+    def failed(error: StorageError) -> tuple[dict[str, Any], bool]:
         return row({**known, "error": str(error), "seconds": time.perf_counter() - begin}), False
+
+    if {"small", "map"} & set(run.plan.outputs):
+        try:
+            done = _row_in(store, map_key, run.plan, entry)
+        except KeyNameError as error:  # too long with what is put around it
+            return failed(error)
+        if done is not None:
+            return done, False
+    try:
+        contents, read = source.read(entry.key, etag=entry.etag)
+    except (MissingKeyError, ChangedError, KeyNameError, UnreadableError) as error:
+        return failed(error)
     known |= {"bytes": read.size, "etag": read.etag}
     with ExitStack() as stack:
         with warnings.catch_warnings(record=True) as caught:
@@ -142,7 +157,10 @@ def process(
             except Exception as error:  # a fault of ours must not cost the other photographs
                 return row({**known, "error": error_message(error), "seconds": time.perf_counter() - begin}), True
         if outputs.preview is not None:
-            store.write(f"maps/{entry.key}{PREVIEW_ENDING}", outputs.preview)
+            try:
+                store.write(f"maps/{entry.key}{PREVIEW_ENDING}", outputs.preview)
+            except KeyNameError as error:
+                return failed(error)
         if outputs.map is not None:  # last: with it the photograph is done, and its row is safe
             store.write(map_key, outputs.map)
         return outputs.row, True

@@ -7,6 +7,7 @@ import os
 import random
 import time
 import uuid
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -48,8 +49,7 @@ def plan(
     run : where the run goes: plan, rows, maps; a store that can create a key only if it is absent.
     keys : Parquet file with a column ``key``, and ``bytes`` and ``etag`` if they are known, of the photographs; None
         lists the source and takes what has a photograph's suffix.
-    part_size : photographs in a part, which is what a worker does at once and what is repeated at the most when one is
-        lost.
+    part_size : photographs in a part, which is what a worker does at once; there should be parts for all workers.
     outputs : "rows", which is always written; "map" or "small" (every 4th pixel each way); "preview".
     method, parameters, settings : the method's name, a preset, and changes ``name=value`` to it.
     weights : file of weights, instead of the package's own; the run gets a copy, which all its workers use.
@@ -124,7 +124,8 @@ def plan(
             raise ParameterError(
                 f"There is no photograph in {begun.source}: name the place that the photographs are in."
             )
-        said(f"{found.photographs} photographs, {size_in_words(found.bytes)}, in {found.parts} parts.")
+        size = f"{size_in_words(found.bytes)}, " if found.bytes else ""  # unknown where keys are given alone
+        said(f"{found.photographs} photographs, {size}in {found.parts} {'part' if found.parts == 1 else 'parts'}.")
         forecast = _forecast(begun, photographs, found, trained)
         finished = replace(begun, photographs=found.photographs, size=found.bytes, parts=found.parts, forecast=forecast)
         planned = replace(planned, plan=finished)
@@ -205,14 +206,21 @@ def _listed(store: Store) -> Iterator[Entry]:
 
 def _given(keys: str) -> Iterator[Entry]:
     place, _, name = checked_url(keys).replace(os.sep, "/").rpartition("/")
-    for table in groups(Store(place or "/").read(name)[0]):
+    for table in groups(Store(place or "/").read(name)[0], called=keys):
         if "key" not in table.column_names:
             raise ParameterError(f"{keys} has no column key: give the names of the photographs in one of that name.")
         for batch in table.to_batches(max_chunksize=1000):
             for each in batch.to_pylist():
-                if not isinstance(each["key"], str):
+                key, size, etag = each["key"], each.get("bytes"), each.get("etag")
+                if not isinstance(key, str):
                     raise ParameterError(f"The column key of {keys} holds something that is no text.")
-                yield Entry(each["key"], each.get("bytes"), each.get("etag"))
+                if isinstance(size, float):  # as pandas writes whole numbers of which some are missing
+                    size = None if math.isnan(size) else int(size) if size.is_integer() else size
+                if not isinstance(size, int | None):
+                    raise ParameterError(f"The column bytes of {keys} holds something that is no whole number.")
+                if not isinstance(etag, str | None):
+                    raise ParameterError(f"The column etag of {keys} holds something that is no text.")
+                yield Entry(key, size, etag)
 
 
 def _in_parts(entries: Iterable[Entry], size: int) -> Iterator[list[Entry]]:
@@ -233,12 +241,14 @@ def _forecast(plan: Plan, photographs: Store, found: _Found, weights: Path | Non
     seconds, written = [], []
     for entry in found.sample:
         try:
-            begin = time.process_time()
-            contents, _ = photographs.read(entry.key, etag=entry.etag)
-            with made(plan, contents, row, weights) as outputs:
-                size = len(outputs.preview or b"")
-                if outputs.map is not None:
-                    size += outputs.map.seek(0, os.SEEK_END)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # the run's row of the photograph will hold what is said
+                begin = time.process_time()
+                contents, _ = photographs.read(entry.key, etag=entry.etag)
+                with made(plan, contents, row, weights) as outputs:
+                    size = len(outputs.preview or b"")
+                    if outputs.map is not None:
+                        size += outputs.map.seek(0, os.SEEK_END)
             seconds.append(time.process_time() - begin)
             written.append(size + len(encode([{**outputs.row, "key": entry.key}] * 16)) / 16)
         except DefocusError:  # a photograph that fails tells nothing about the others

@@ -31,6 +31,8 @@ __all__ = [
 PERCENTILES = (5, 25, 50, 75, 95)
 """Percentiles of sigma that a row has."""
 
+_OF_THE_RUN = "A file of the run"
+
 COLUMNS: Mapping[str, str] = {
     "key": "string",
     "bytes": "int64",
@@ -236,20 +238,28 @@ def decode(contents: bytes, columns: Sequence[str] | None = None) -> pyarrow.Tab
     return file.read(columns=None if columns is None else list(columns), use_threads=False)
 
 
-def groups(source: bytes | BinaryIO, columns: Sequence[str] | None = None) -> Iterator[pyarrow.Table]:
+def groups(
+    source: bytes | BinaryIO, columns: Sequence[str] | None = None, called: str = _OF_THE_RUN
+) -> Iterator[pyarrow.Table]:
     """Yield a Parquet file, or some of its columns, group of rows by group, as it was written.
 
     Parameters
     ----------
     source : its contents, or the open file, of which only what is needed is read.
     columns : names of those that are wanted; None for all.
+    called : what an error calls it.
+
+    Raises
+    ------
+    ParameterError
+        If it is no Parquet file, or damaged.
     """
-    file = _opened(source)
+    file = _opened(source, called)
     for number in range(file.num_row_groups):
         yield file.read_row_group(number, columns=None if columns is None else list(columns), use_threads=False)
 
 
-def _opened(source: bytes | BinaryIO) -> Any:
+def _opened(source: bytes | BinaryIO, called: str = _OF_THE_RUN) -> Any:
     """A Parquet file that is read by this thread alone.
 
     Threads of Arrow that still hold memory of Python's when Python exits end the process with an abort: one run of
@@ -259,7 +269,10 @@ def _opened(source: bytes | BinaryIO) -> Any:
     import pyarrow as pa
     import pyarrow.parquet as parquet
 
-    return parquet.ParquetFile(pa.BufferReader(source) if isinstance(source, bytes) else source, pre_buffer=False)
+    try:
+        return parquet.ParquetFile(pa.BufferReader(source) if isinstance(source, bytes) else source, pre_buffer=False)
+    except pa.ArrowInvalid as error:
+        raise ParameterError(f"{called} is no Parquet file, or a damaged one.") from error
 
 
 def _parquet(table: pyarrow.Table) -> bytes:

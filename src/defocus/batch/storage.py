@@ -19,7 +19,16 @@ from urllib.parse import unquote, urlsplit
 
 from defocus.errors import DefocusError, ParameterError
 
-__all__ = ["ChangedError", "Entry", "KeyNameError", "MissingKeyError", "StorageError", "Store", "checked_url"]
+__all__ = [
+    "ChangedError",
+    "Entry",
+    "KeyNameError",
+    "MissingKeyError",
+    "StorageError",
+    "Store",
+    "UnreadableError",
+    "checked_url",
+]
 
 _SCHEMES = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "adl", "http", "https", "file")
 _ATTEMPTS = 6
@@ -32,6 +41,11 @@ _RETRY_SECONDS = 60
 _LISTED_AT_ONCE = 1000
 _WHOLE = 2**26
 """Bytes of an open file up to which it is written by one request."""
+_NAME_REFUSED = re.compile(r"\(os error (?:36|63|123|206)\)|Filenames containing trailing|KeyTooLong")
+"""What the client says of names that are too long for a file system or for S3, or that it does not take itself."""
+_METADATA_ADDRESS = "169.254.169.254"
+"""Where the client asks for a machine's role when the environment holds no credentials."""
+_NAME_LISTED = re.compile(r'Path "(.*?)"', re.DOTALL)
 PIECE = 16384
 """Bytes that are read at once of an object that is not read whole."""
 
@@ -49,7 +63,11 @@ class ChangedError(StorageError):
 
 
 class KeyNameError(StorageError):
-    """The key has a name that cannot be asked for: an empty part, ``.`` or ``..``."""
+    """The store cannot have a key of this name: an empty part, ``.`` or ``..``, a control character, too long."""
+
+
+class UnreadableError(StorageError):
+    """The object is there but is not handed out: an archive holds it, or a file's permissions forbid reading it."""
 
 
 @dataclass(frozen=True)
@@ -184,6 +202,13 @@ class Store:
                 for each in page:
                     yield Entry(each["path"], each["size"], each["e_tag"], each["last_modified"])
         except (OSError, ValueError, self._client.exceptions.BaseError) as error:
+            listed = _NAME_LISTED.search(str(error))
+            # A folder may hold any name, and one that a store cannot have ends the list.
+            if listed is not None and isinstance(error, self._client.exceptions.InvalidPathError):
+                raise KeyNameError(
+                    f"Cannot list {self.url}: it holds {listed[1].lstrip('/')}, a name that storage cannot have. "
+                    "Rename it, or name the photographs by --keys."
+                ) from error
             raise self._failure(f"list {prefix or 'all keys'}", error) from error
 
     def read(self, key: str, *, etag: str | None = None) -> tuple[bytes, Entry]:
@@ -196,8 +221,9 @@ class Store:
 
         Raises
         ------
-        MissingKeyError, ChangedError, KeyNameError, StorageError
-            If it is not there, in another state, has no name that can be asked for, or the store fails.
+        MissingKeyError, ChangedError, KeyNameError, UnreadableError, StorageError
+            If it is not there, in another state, has no name that can be asked for, is not handed out, or the store
+            fails.
         """
         try:
             got = self._client.get(self._store, key, options=None if etag is None else {"if_match": etag})
@@ -311,15 +337,24 @@ class Store:
     def _failure(self, what: str, error: Exception) -> StorageError:
         exceptions = self._client.exceptions
         kind: type[StorageError] = StorageError
-        reason = _reason(error)
+        reason, text = _reason(error), str(error)
         if isinstance(error, FileNotFoundError):
             kind, reason = MissingKeyError, "it is not there"
         elif isinstance(error, exceptions.PreconditionError):
             kind, reason = ChangedError, "it has changed since it was listed"
+        elif "InvalidObjectState" in text:
+            kind, reason = UnreadableError, "it is archived, and has to be restored first"
+        elif isinstance(error, PermissionError) or "(os error 13)" in text:
+            kind, reason = UnreadableError, "its permissions do not allow it"
         elif isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError):
             reason = "the credentials in the environment do not allow it"
-        elif isinstance(error, ValueError):  # of a name, before anything is sent
-            kind = KeyNameError
+        elif _METADATA_ADDRESS in text:
+            reason = (
+                "neither the environment nor a role of this machine gives credentials (for S3: AWS_ACCESS_KEY_ID and "
+                "AWS_SECRET_ACCESS_KEY)"
+            )
+        elif isinstance(error, ValueError) or _NAME_REFUSED.search(text):
+            kind, reason = KeyNameError, "storage cannot have this name"
         return kind(f"Cannot {what} in {self.url}: {reason}.")
 
 

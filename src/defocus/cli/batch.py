@@ -101,8 +101,7 @@ def _plan(
         typer.Option(
             metavar="N",
             min=1,
-            help="Photographs in a part: what a worker does at once. A lost worker costs one part at the most, or with "
-            "maps one photograph.",
+            help="Photographs in a part: what a worker does at once. There should be several for each worker.",
         ),
     ] = 256,
     outputs: Annotated[
@@ -266,7 +265,8 @@ def _results(
     mine, others = (todo, []) if shard is None else Shard.parse(shard).of_all(todo)
     parts = not_begun_first(run, mine, others if take_over else [])
     if on is None:
-        return on_this_machine(run, parts, jobs)
+        # Processes without a part would only take cores from the others.
+        return on_this_machine(run, parts, max(1, min(jobs, len(mine) + len(others))))
     engine, _, address = on.partition("=")
     if engine not in ENGINES or not address:
         raise ParameterError(f"--on takes {' or '.join(f'{name}=ADDRESS' for name in ENGINES)}, not {on}.")
