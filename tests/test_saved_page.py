@@ -58,6 +58,32 @@ def opened(chromium, saved):
     assert watched.requests == [saved.as_uri()]  # it asks nobody for anything
 
 
+@pytest.mark.parametrize("sigma", [0.4, 6.0])
+def test_a_threshold_beyond_the_blur_of_the_photograph_does_not_jump_when_it_is_touched(chromium, tmp_path, sigma):
+    spread = np.linspace(sigma, 1.2 * sigma, 96, dtype=np.float32)[None].repeat(64, 0)
+    found = replace(defocus.estimate(PHOTO[:64, :96]), sigma=spread)
+    found.save_page(tmp_path / "even.html", PHOTO[:64, :96])
+    page = Watched(chromium, (tmp_path / "even.html").as_uri()).page
+    shown = page.locator("#threshold-value")
+    assert shown.inner_text() == "1.0 px"
+    page.focus("#view")
+    page.keyboard.press("]")
+    more = float(shown.inner_text().split()[0])
+    page.keyboard.press("[")
+    page.keyboard.press("[")
+    less = float(shown.inner_text().split()[0])
+    page.close()
+    assert 0.9 < less < more <= 1.1 or (sigma < 1 and less < 1 <= more)
+
+
+def test_the_list_of_keys_begins_at_its_beginning(chromium, saved):
+    watched = Watched(chromium, saved.as_uri(), viewport={"width": 390, "height": 400})
+    watched.page.keyboard.press("?")
+    box = watched.page.locator("#about-keys").bounding_box()
+    watched.page.close()
+    assert 0 <= box["y"] < 400
+
+
 def test_it_reads_out_what_the_map_says(opened, found):
     page = opened.page
     page.focus("#view")

@@ -527,8 +527,12 @@ async function showSolid() {
 }
 
 function setThreshold(threshold) {
+  const slider = element('threshold'), place = 1000 * placeOf(info, threshold);
   state.threshold = threshold;
-  element('threshold').value = 1000 * clamp(placeOf(info, threshold), 0, 1);
+  // It may lie beyond the blur that the photograph has; a slider that could not show it would jump when it is touched.
+  slider.min = Math.min(0, Math.floor(place));
+  slider.max = Math.max(1000, Math.ceil(place));
+  slider.value = place;
   changed();
 }
 
