@@ -554,6 +554,29 @@ def encoded_grey():
     return file.getvalue()
 
 
+def test_a_part_that_another_has_taken_over_meanwhile_comes_last(buckets, monkeypatch):
+    from datetime import UTC, datetime, timedelta
+
+    from defocus.batch.storage import Entry
+    from defocus.batch.work import not_begun_first
+
+    fill(buckets[0], 6)
+    made = planned(buckets, part_size=2)
+    begun = datetime(2026, 1, 1, tzinfo=UTC)
+    at = {f"begun/part-{part:06d}.json": begun + timedelta(minutes=part) for part in range(3)}
+    monkeypatch.setattr(Store, "find", lambda self, key: Entry(key, 0, None, at[key]))
+    parts = not_begun_first(made, made.todo(), [])
+    taken = [next(parts)]
+    at["begun/part-000001.json"] += timedelta(hours=1)  # by another worker, while this one is at the first
+    assert [*taken, *parts] == [0, 2, 1]
+
+
+def test_a_bucket_that_does_not_exist_is_told_in_a_sentence(buckets, run):
+    for places in (("s3://nobody-has-this", buckets[1]), (buckets[0], "s3://nobody-has-this/run")):
+        code, _, err = run("batch", "plan", *places, *FAKE)
+        assert code == 1 and err.endswith("there is no such bucket.\n") and "<" not in err
+
+
 def test_percentiles_of_sets_come_from_the_rows_alone(buckets, run):
     from defocus.batch.counts import EDGES
 

@@ -76,6 +76,13 @@ def test_a_threshold_beyond_the_blur_of_the_photograph_does_not_jump_when_it_is_
     assert 0.9 < less < more <= 1.1 or (sigma < 1 and less < 1 <= more)
 
 
+def test_what_is_said_of_the_surface_is_gone_with_it(opened):
+    opened.page.keyboard.press("5")
+    opened.until("document.getElementById('reading').textContent.startsWith('Depth')")
+    opened.page.keyboard.press("2")
+    assert opened.page.inner_text("#reading") == ""
+
+
 def test_the_list_of_keys_begins_at_its_beginning(chromium, saved):
     watched = Watched(chromium, saved.as_uri(), viewport={"width": 390, "height": 400})
     watched.page.keyboard.press("?")

@@ -183,6 +183,10 @@ def test_what_is_painted_changes_the_mask(opened, shoot):
     page.mouse.up()
     until(page, "document.getElementById('painted').textContent.includes('1 stroke')")
     until(page, "!document.getElementById('painted').textContent.includes('Solving')")
+    told = page.inner_text("#reading")  # at the end of the stroke, where the pointer still is
+    page.mouse.move(middle[0] + 99, middle[1])
+    page.mouse.move(middle[0] + 100, middle[1])
+    assert told and told == page.inner_text("#reading")  # of the map with the stroke, not of the one before
     after = exported(page, shoot, "mask")
     assert (after > 127).mean() > (before > 127).mean() + 0.05  # white is in focus
     assert after[160, 240] > 127  # where it was painted

@@ -45,6 +45,7 @@ _NAME_REFUSED = re.compile(r"\(os error (?:36|63|123|206)\)|Filenames containing
 """What the client says of names that are too long for a file system or for S3, or that it does not take itself."""
 _METADATA_ADDRESS = "169.254.169.254"
 """Where the client asks for a machine's role when the environment holds no credentials."""
+_TOLD = re.compile("<Message>(.+?)</Message>", re.DOTALL)
 _NAME_LISTED = re.compile(r'Path "(.*?)"', re.DOTALL)
 PIECE = 16384
 """Bytes that are read at once of an object that is not read whole."""
@@ -393,5 +394,10 @@ def _reason(error: Exception) -> str:
     """Return the first sentence of an error: what follows is for those who debug the client."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
+    if "<Code>NoSuchBucket</Code>" in str(error):
+        return "there is no such bucket"
+    told = _TOLD.search(str(error))  # by the store, behind what the client has to say
+    if told is not None:
+        return " ".join(told[1].split()).rstrip(".")
     lines = str(error).splitlines() or [type(error).__name__]
     return " ".join(lines[0].split()).rstrip(".")

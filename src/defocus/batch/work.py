@@ -81,7 +81,8 @@ def not_begun_first(run: Run, mine: Iterable[int], others: Iterable[int]) -> Ite
     """Yield parts in an order in which several workers seldom do the same: those that nobody has begun come first.
 
     Whether a part was begun is looked up when its turn comes. One that was begun and is not finished may belong to a
-    worker that was lost, so that it is done all the same, at the end, those that were begun longest ago first.
+    worker that was lost, so that it is done all the same, at the end, those that were begun longest ago first; those
+    that another has begun again since they were looked up come last of all.
 
     Parameters
     ----------
@@ -101,7 +102,14 @@ def not_begun_first(run: Run, mine: Iterable[int], others: Iterable[int]) -> Ite
             else:
                 assert note.modified is not None
                 begun.append((note.modified, part))
-        yield from (part for _, part in sorted(begun))
+        taken: list[int] = []
+        for at, part in sorted(begun):
+            note = store.find(begun_key(part))
+            if note is not None and note.modified == at:
+                yield part
+            else:  # another worker has taken it over meanwhile, and is at it
+                taken.append(part)
+        yield from taken
 
 
 def on_this_machine(run: Run, parts: Iterable[int], jobs: int) -> Generator[PartResult | PartFailed, None, None]:

@@ -287,7 +287,7 @@ def _line(task: Task, record: dict[str, Any]) -> str | None:
     figures = task.line(record)
     if figures is None:
         return None
-    saved = f" with {record['map']}" if "map" in record else ""
+    saved = f" by the map {record['map']}" if "map" in record else ""
     return f"{record['path']}: {figures}{saved}, {record['seconds']:.1f} s" + (f" -> {outputs}" if outputs else "")
 
 

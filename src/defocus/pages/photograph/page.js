@@ -455,6 +455,7 @@ function read(x, y, aloud = false) {
     element('reading').textContent = '';
     return;
   }
+  read.last = [x, y];
   const {sigma, confidence} = map.at(x, y), [low, high] = info.coded;
   const bound = sigma <= low * 1.02 ? '≤ ' : sigma >= high * 0.98 ? '≥ ' : '';
   const guess = confidence < info.guess_below ? ', a guess' : '';
@@ -490,6 +491,7 @@ async function choose(view) {
   document.querySelector(`input[name=view][value="${view}"]`).checked = true;
   showCanvas();
   if (view !== SOLID) {
+    if (before === SOLID) element('reading').textContent = ''; // of the surface's depth
     lensChanged();
     return;
   }
@@ -657,6 +659,7 @@ async function takeStrokes(index, others) {
   sharpenedAsked = false;
   lensChanged();
   if (state.view === SOLID) await showSolid();
+  else if (element('reading').textContent) read(...read.last, true); // what it said was of the map before
   sayBrush();
   if (others) element('painted').append(' What was painted on another page is here too.');
 }
