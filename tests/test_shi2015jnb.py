@@ -62,7 +62,7 @@ def test_known_blur_is_read_on_unseen_photographs():
 @pytest.mark.slow
 @pytest.mark.skipif(not SCENES.is_dir(), reason="development sets (../shared/data/dev) are not here")
 def test_known_blur_is_read_on_the_scenes_of_the_development_set():
-    scenes = [e.image for e in read_depth(SCENES)]
+    scenes = [e.image for e in read_depth(SCENES)][::4]  # a quarter of them takes 40 s of a slow core
     for sigma in SIGMAS:
         assert np.median([read(mean_count(scene, sigma)) for scene in scenes]) == pytest.approx(sigma, rel=0.15)
 
