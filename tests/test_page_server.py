@@ -583,6 +583,21 @@ def test_of_two_that_keep_strokes_at_once_one_is_told_so(server, folder):
     (folder / "a.defocus.strokes.json").unlink()
 
 
+def test_nothing_is_written_beside_a_photograph_that_was_moved_away(server, folder):
+    before = sorted(path.name for path in folder.iterdir())
+    stroke = {"kind": "sharp", "radius": 20, "points": [[40, 100]]}
+    server.ask("/api/photographs/0/map.webp")
+    away = (folder / "a.jpg").rename(folder / "elsewhere.jpg")
+    answers = [
+        server.post("/api/photographs/0/rating", {"rating": 2, "was": 0}),
+        server.post("/api/photographs/0/strokes", {"strokes": [stroke], "began_from": ""}),
+    ]
+    away.rename(folder / "a.jpg")
+    for status, told in answers:
+        assert (status, told["error"].startswith("a.jpg has been moved or removed")) == (422, True)
+    assert sorted(path.name for path in folder.iterdir()) == before
+
+
 def test_a_rating_that_somebody_else_has_given_meanwhile_is_not_replaced(server, folder):
     sidecar = folder / "a.jpg.xmp"
     assert server.post("/api/photographs/0/rating", {"rating": 2, "was": 0})[0] == 200

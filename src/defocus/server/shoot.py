@@ -239,11 +239,14 @@ class Shoot:
         ------
         ChangedMeanwhileError
             If there is another rating than that: it stays.
+        PhotographError
+            If the photograph is not there any more.
         SidecarError
             If a sidecar is not understood or cannot be written.
         """
         shown = self._shown[index]
         with self._writing:
+            self._check_still_there(shown)
             now = read_rating(shown.path).stars or 0
             if changed := now not in (was, stars):
                 stars = now
@@ -342,6 +345,14 @@ class Shoot:
 
     # ---- strokes ----
 
+    def _check_still_there(self, shown: _Shown) -> None:
+        """See that what is written beside a photograph will not lie there alone."""
+        if not shown.path.is_file():
+            raise PhotographError(
+                f"{shown.path.name} has been moved or removed: nothing was kept. Start defocus page again to see what "
+                "is there."
+            )
+
     def strokes_file(self, index: int) -> Path | None:
         """Return the file of what was painted on a photograph, which lies beside it; None where there is none."""
         path = self._strokes_path(index)
@@ -396,6 +407,8 @@ class Shoot:
             If other strokes than those lie beside the photograph: they stay.
         ParameterError
             If they are no strokes, or the map is a score.
+        PhotographError
+            If the photograph is not there any more.
         MapFileError
             If the file beside the photograph holds anything else, or cannot be written.
         """
@@ -411,6 +424,7 @@ class Shoot:
             raise ParameterError("These are no strokes: each has kind, points and radius.") from error
         path = self._strokes_path(index)
         with self._writing:
+            self._check_still_there(self._shown[index])
             self.strokes(index)  # what is not ours is not replaced
             if began_from != self.strokes_version(index):
                 raise ChangedMeanwhileError(
