@@ -876,6 +876,29 @@ def test_a_part_waits_for_a_store_that_fails(buckets, server, monkeypatch):
         run.work(0)
 
 
+def test_damaged_rows_of_an_unfinished_part_cost_only_their_work(buckets):
+    from defocus.batch.run import begun_key, unfinished_prefix
+
+    fill(buckets[0], 3)
+    made = planned(buckets)
+    store = Store(buckets[1])
+    store.write(begun_key(0), b"{}")
+    store.write(f"{unfinished_prefix(made.plan, 0)}of-another.parquet", b"damaged")
+    done = made.work(0)
+    assert (done.computed, done.errors, done.committed) == (3, 0, True)
+    assert not list(store.list("partial"))
+
+
+def test_a_damaged_table_is_named(buckets, run):
+    fill(buckets[0], 2)
+    made = planned(buckets)
+    made.work(0)
+    Store(buckets[1]).write("rows/part-000000.parquet", b"damaged")
+    for command in (["batch", "status"], ["batch", "percentiles"], ["batch", "collect"], ["rank"]):
+        code, _, err = run(*command, buckets[1])
+        assert code == 2 and "rows/part-000000.parquet in" in err and "damaged" in err, command
+
+
 def test_no_photograph_is_an_error_and_leaves_no_plan(buckets, run):
     Store(buckets[0]).write("notes.txt", b"-")
     code, _, err = run("batch", "plan", *buckets, *FAKE)

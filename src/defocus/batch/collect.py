@@ -50,12 +50,12 @@ def tables(run: Run, columns: Sequence[str] | None = None) -> Iterator[pyarrow.T
             if file is None:
                 raise ParameterError(f"{key} is missing in {run.url}, which was collected: remove the folder table.")
             with file:
-                yield from groups(file, columns)
+                yield from groups(file, columns, f"{key} in {run.url}")
         return
     keys = (rows_key(number) for number in sorted(_parts(store)))
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         while batch := list(islice(keys, _AT_ONCE)):
-            yield from pool.map(lambda key: decode(store.read(key)[0], columns), batch)
+            yield from pool.map(lambda key: decode(store.read(key)[0], columns, f"{key} in {run.url}"), batch)
 
 
 def _parts(store: Store) -> Iterator[int]:

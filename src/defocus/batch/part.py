@@ -89,7 +89,8 @@ def work_part(run: Run, part: int, cores: int = 1, children: Children | None = N
             if store.has(rows_key(part)):
                 return PartResult(part, 0, 0, 0, False, time.perf_counter() - begin)
             unfinished = _Unfinished(store, unfinished_prefix(run.plan, part))
-            photographs = decode(store.read(run.plan.part_key(part))[0]).to_pylist()
+            key = run.plan.part_key(part)
+            photographs = decode(store.read(key)[0], called=f"{key} in {run.url}").to_pylist()
             note = json.dumps({"host": socket.gethostname(), "process": os.getpid()}).encode()
             if not store.create(begun_key(part), note):
                 store.write(begun_key(part), note)  # with the time of now, by which others tell what was lost
@@ -143,9 +144,9 @@ class _Unfinished:
         for entry in self._store.list(self._prefix.rpartition("/")[0]):
             if not entry.key.startswith(self._prefix):
                 continue
-            with suppress(MissingKeyError):  # another has just finished the part
+            self._others.append(entry.key)
+            with suppress(MissingKeyError, ParameterError):  # another has just finished the part; or they are damaged
                 rows |= {each["key"]: row(each) for each in decode(self._store.read(entry.key)[0]).to_pylist()}
-                self._others.append(entry.key)
         found = {
             place: rows[each["key"]]
             for place, each in enumerate(photographs)

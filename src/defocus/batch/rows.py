@@ -31,8 +31,6 @@ __all__ = [
 PERCENTILES = (5, 25, 50, 75, 95)
 """Percentiles of sigma that a row has."""
 
-_OF_THE_RUN = "A file of the run"
-
 COLUMNS: Mapping[str, str] = {
     "key": "string",
     "bytes": "int64",
@@ -232,14 +230,14 @@ def encode_entries(entries: Sequence[tuple[str, int | None, str | None]]) -> byt
     return _parquet(pa.Table.from_pylist(values, columns))
 
 
-def decode(contents: bytes, columns: Sequence[str] | None = None) -> pyarrow.Table:
-    """Return a Parquet file as a table, or some of its columns."""
-    file = _opened(contents)
+def decode(contents: bytes, columns: Sequence[str] | None = None, called: str = "The file") -> pyarrow.Table:
+    """Return a Parquet file as a table, or some of its columns; parameters and errors are those of `groups`."""
+    file = _opened(contents, called)
     return file.read(columns=None if columns is None else list(columns), use_threads=False)
 
 
 def groups(
-    source: bytes | BinaryIO, columns: Sequence[str] | None = None, called: str = _OF_THE_RUN
+    source: bytes | BinaryIO, columns: Sequence[str] | None = None, called: str = "The file"
 ) -> Iterator[pyarrow.Table]:
     """Yield a Parquet file, or some of its columns, group of rows by group, as it was written.
 
@@ -259,7 +257,7 @@ def groups(
         yield file.read_row_group(number, columns=None if columns is None else list(columns), use_threads=False)
 
 
-def _opened(source: bytes | BinaryIO, called: str = _OF_THE_RUN) -> Any:
+def _opened(source: bytes | BinaryIO, called: str) -> Any:
     """A Parquet file that is read by this thread alone.
 
     Threads of Arrow that still hold memory of Python's when Python exits end the process with an abort: one run of
