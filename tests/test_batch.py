@@ -310,6 +310,32 @@ def test_a_name_that_a_store_cannot_have_is_a_row_and_holds_up_no_other(tmp_path
     assert errors[0] is None and all("storage cannot have this name" in each for each in errors[-3:])
 
 
+def test_a_disk_that_is_taken_away_costs_no_photograph_its_row(tmp_path, fake_method, buckets, monkeypatch):
+    from defocus.batch import part
+
+    monkeypatch.setattr(part, "_FIRST_PAUSE", 0.0)
+    disk, away = tmp_path / "disk", tmp_path / "away"
+    names = fill_folder(disk, 3)
+    made = planned((str(disk), str(tmp_path / "run")))
+    disk.rename(away)
+    disk.mkdir()  # as a place to attach a disk to is left
+    with pytest.raises(StorageError, match="taken away, attach it again"):
+        made.work(0)
+    disk.rmdir()
+    away.rename(disk)
+    (disk / names[0]).unlink()
+    assert made.work(0).errors == 1
+    rows = {each["key"]: each["error"] for each in made.table().to_pylist()}
+    assert "is not there" in rows.pop(names[0]) and rows == dict.fromkeys(names[1:])
+
+
+def fill_folder(folder, count):
+    folder.mkdir()
+    for number in range(count):
+        (folder / f"{number}.png").write_bytes(picture(number))
+    return [f"{number}.png" for number in range(count)]
+
+
 def test_a_folder_with_a_name_that_storage_cannot_have_is_refused_by_that_name(tmp_path, fake_method, buckets):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.png").write_bytes(picture(1))

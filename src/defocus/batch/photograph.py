@@ -137,6 +137,10 @@ def process(
     try:
         contents, read = source.read(entry.key, etag=entry.etag)
     except (MissingKeyError, ChangedError, KeyNameError, UnreadableError) as error:
+        if isinstance(error, MissingKeyError) and source.has_left():
+            raise StorageError(
+                f"The folder {source.url} is empty or gone: if its disk was taken away, attach it again."
+            ) from error
         return failed(error)
     known |= {"bytes": read.size, "etag": read.etag}
     with ExitStack() as stack:

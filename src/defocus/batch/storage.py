@@ -273,6 +273,10 @@ class Store:
         """Tell whether there is such a key."""
         return self.find(key) is not None
 
+    def has_left(self) -> bool:
+        """Tell whether this is a folder that is missing or empty by now, as that of a disk that was taken away."""
+        return "://" not in self.url and not (Path(self.url).is_dir() and any(Path(self.url).iterdir()))
+
     def write(self, key: str, contents: bytes | Path | BinaryIO) -> None:
         """Write an object, whole or not at all, replacing what is there.
 
