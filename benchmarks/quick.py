@@ -3,6 +3,7 @@
     python benchmarks/quick.py --photos ../shared/data/dev/{masks,multifocus}/image --number 28
     python benchmarks/quick.py --photos ../shared/data/dev/{multifocus,camera}/image --number 12 --enlarge
     python benchmarks/quick.py --photos ../shared/data/train --number 8 --composed
+    python benchmarks/quick.py --photos ../shared/data/train --number 6 --bursts
     python benchmarks/quick.py --photos ../shared/data/dev/{multifocus,camera}/image --number 8 --shake
 
 Every n-th photograph of the folders is measured, so that there are `--number` of them. With --enlarge each is made a
@@ -18,6 +19,10 @@ counted at itself, and with full maps at 1 px. Printed: Kendall's tau-b between 
 difference of the share in focus, how many of the full ranking's best and worst quarter are among the quick one's, and
 CPU seconds for each photograph, with decoding, of the quick and of the full measurement.
 
+With --bursts each composed photograph is a burst: five frames, each a few px beside the others, with noise of its own,
+and blurred as a whole by another sigma of 0 to 2 px. Printed is how often the quick reading puts the sharper of two
+neighbours first, and the sharpest of all; two that it cannot tell apart count as wrong.
+
 With --shake the photographs of 24 MP are moved along their rows or columns (every other one) by some px, or blurred by
 a Gaussian, and it is counted how many of them are called shaken.
 """
@@ -28,6 +33,7 @@ import argparse
 import io
 import time
 import warnings
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,6 +57,10 @@ SHAKES = (
     *((f"moved by {length} px", length, 0.0) for length in (10, 15, 20, 30, 50)),
 )
 """Name, px of movement, and sigma in px."""
+FURTHER = (0.0, 0.4, 0.7, 1.2, 2.0)
+"""px, by which the frames of a burst are blurred."""
+MOVED = 60
+"""px by which they lie apart at the most."""
 CELL, ROW = 20, 600
 """px of a place with one sigma, and height in px of a row of photographs."""
 SIGMAS = (0, 0.5, 0.8, 1.2, 1.8, 2.7, 4, 6, 9, 13, 20)
@@ -70,8 +80,11 @@ def large(path: Path) -> np.ndarray:
     return np.tile(tile, (down, across, 1))[:height, :width]
 
 
-def composed(paths: list[Path], seed: int) -> np.ndarray:
-    """Return 24 MP of many photographs side by side, out of focus by an amount that changes smoothly."""
+def composed(paths: list[Path], seed: int, further: tuple[float, ...] = (0.0,)) -> Iterator[np.ndarray]:
+    """Yield 24 MP of many photographs side by side, out of focus by an amount that changes smoothly.
+
+    One for each of the further sigmas, px, by which all of it is blurred; each with noise of its own, of one strength.
+    """
     rng = np.random.default_rng(seed)
     width, height = SIZE
     sharp = np.zeros((height, width, 3), np.uint8)
@@ -90,8 +103,14 @@ def composed(paths: list[Path], seed: int) -> np.ndarray:
             sharp[y : y + len(part), x : x + part.shape[1]] = part
             x += part.shape[1]
     found = blurred(sharp, sigma_of_a_scene(rng))
-    noise = rng.normal(0, rng.uniform(0, 2.5), (height, width, 1)).astype(np.float32)
-    return np.clip(found + noise, 0, 255).astype(np.uint8)
+    strength = rng.uniform(0, 2.5)
+    for sigma in further:
+        softer = found
+        if sigma:
+            planes = [ndimage.gaussian_filter(found[..., c], sigma, output=np.float32) for c in range(3)]
+            softer = np.rint(np.stack(planes, -1))
+        noise = rng.normal(0, strength, (height, width, 1)).astype(np.float32)
+        yield np.clip(softer + noise, 0, 255).astype(np.uint8)
 
 
 def sigma_of_a_scene(rng: np.random.Generator) -> np.ndarray:
@@ -155,6 +174,27 @@ def row(name: str, found: list[Sharpness], full: list[Sharpness]) -> str:
     return f"| {name} | {tau:.2f} | {np.mean(off):.3f} | {np.max(off):.2f} | {best:.0%} | {worst:.0%} |"
 
 
+def bursts(paths: list[Path], number: int) -> None:
+    """Print how often frames of a burst are put in the right order."""
+    right, best = np.zeros(len(FURTHER) - 1, int), 0
+    for seed in range(number):
+        rng = np.random.default_rng(seed)
+        found = []
+        for pixels in composed(paths, seed, FURTHER):
+            top, left = rng.integers(0, MOVED + 1, 2)
+            frame = pixels[top : top + SIZE[1] - MOVED, left : left + SIZE[0] - MOVED]
+            copy = read_reduced(jpeg(frame), QUICK_SIDE)
+            found.append(quick_sharpness(copy, quick_map(copy)))
+        # The sharpest is given last: what is equal stays as it was given.
+        places = order(found[::-1])[::-1]
+        right += places[:-1] < places[1:]
+        best += int(places[0] == 0)
+    print(f"{number} bursts of {len(FURTHER)} JPEGs of 24 MP, sharpest first: {best}\n")
+    print("| blurred by | sharper one first |\n|" + "---|" * 2)
+    for sharper, softer, count in zip(FURTHER, FURTHER[1:], right, strict=False):
+        print(f"| {sharper:g} and {softer:g} px | {count} of {number} |")
+
+
 def shaken(chosen: list[Path]) -> None:
     """Print how many photographs are called shaken."""
     print(f"{len(chosen)} photographs as JPEGs of 24 MP\n")
@@ -188,19 +228,23 @@ def main() -> None:
     parser.add_argument("--number", type=int, default=28)
     parser.add_argument("--enlarge", action="store_true", help="make each a JPEG of 24 MP first")
     parser.add_argument("--composed", action="store_true", help="compose JPEGs of 24 MP of all photographs")
+    parser.add_argument("--bursts", action="store_true", help="see in which order bursts of composed JPEGs are put")
     parser.add_argument("--shake", action="store_true", help="see which are called shaken, as JPEGs of 24 MP")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     paths = [path for folder in arguments.photos for path in photographs_below(folder)]
     chosen = [paths[k] for k in np.unique(np.linspace(0, len(paths) - 1, arguments.number).round().astype(int))]
     quick_map(read_reduced(chosen[0], 256))  # loads what is loaded once
+    if arguments.bursts:
+        bursts(paths, arguments.number)
+        return
     if arguments.shake:
         shaken(chosen)
         return
     quick, full, full_as_quick = [], [], []
     seconds = []
     if arguments.composed:
-        files = (jpeg(composed(paths, seed)) for seed in range(arguments.number))
+        files = (jpeg(next(composed(paths, seed))) for seed in range(arguments.number))
     else:
         files = (jpeg(large(path)) if arguments.enlarge else path.read_bytes() for path in chosen)
     for contents in files:

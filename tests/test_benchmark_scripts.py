@@ -311,11 +311,14 @@ def test_quick_composes_photographs_that_are_sharp_and_blurred(tmp_path, monkeyp
     for number in range(4):
         Image.fromarray(noise.integers(0, 256, (280, 420, 3), np.uint8)).save(tmp_path / f"{number}.png")
     paths = sorted(tmp_path.iterdir())
-    made = [quick.composed(paths, seed) for seed in range(3)]
+    made = [next(quick.composed(paths, seed)) for seed in range(3)]
     assert all(each.shape == (400, 600, 3) for each in made)
     assert not np.array_equal(made[0], made[1])
     spread = np.concatenate([each.reshape(10, 40, 15, 40, 3).std((1, 3, 4)).ravel() for each in made])
     assert spread.max() > 2 * spread.min()
+    sharp, soft = quick.composed(paths, 0, (0.0, 2.0))
+    assert np.array_equal(sharp, made[0])
+    assert np.abs(np.diff(soft.astype(int), axis=1)).mean() < 0.7 * np.abs(np.diff(sharp.astype(int), axis=1)).mean()
 
 
 def batch(*arguments):
