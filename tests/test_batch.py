@@ -217,8 +217,10 @@ def test_a_folder_is_a_store_too(tmp_path, run, fake_method, buckets):
     photos.mkdir()
     keys = fill(checked_url(str(photos)), 3)
     assert run("batch", "plan", photos, f"file://{place}", *FAKE)[0] == 0
+    assert "3 are not done yet" in run("rank", place)[2]
     assert run("batch", "work", place)[0] == 0
     whole(defocus.batch.Run.open(str(place)), keys)
+    assert run("rank", place)[2] == ""
     assert [json.loads(line)["rank"] for line in run("rank", place, "--json")[1].splitlines()] == [1, 2, 3]
 
 
@@ -488,14 +490,16 @@ def unfinished_in(place):
 
 @pytest.mark.slow
 @needs_signals
-def test_rows_of_an_unfinished_part_are_kept_when_a_machine_is_reclaimed(buckets, server):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_rows_of_an_unfinished_part_are_kept_when_a_worker_is_told_to_stop(buckets, server, number, code):
     source, place = buckets
     keys = fill(source, 24)
     run = planned(buckets, part_size=12, settings=["pause=0.1"])
     process = worker(place, "--jobs", "2")
     wait_for_photographs(server, source, 10, process)
-    process.send_signal(signal.SIGTERM)
-    finished(process, 143)
+    process.send_signal(number)
+    _, err = finished(process, code)
+    assert ("Give the command again" in err) == (number == signal.SIGINT)  # who sends SIGTERM does not read
     assert run.todo() == [0, 1] and len(unfinished_in(place)) == 2
     out, _ = finished(worker(place, "--json"))
     whole(run, keys)

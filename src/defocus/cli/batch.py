@@ -236,18 +236,22 @@ def _work(
         todo = found.todo()
         if not as_json and not quiet:
             say(f"{len(todo)} of {found.plan.parts} parts to do.")
-        with closing(_results(found, todo, jobs, shard, take_over, on)) as results:
-            for result in results:
-                if isinstance(result, PartFailed):
-                    failed.append(result)
-                    if as_json:
-                        say(json.dumps({"part": result.part, "error": result.reason}))
-                elif as_json:
-                    say(json.dumps({**asdict(result), "seconds": round(result.seconds, 3)}))
-                elif not quiet:
-                    say(_line(result))
+        try:
+            with closing(_results(found, todo, jobs, shard, take_over, on)) as results:
+                for result in results:
+                    if isinstance(result, PartFailed):
+                        failed.append(result)
+                        if as_json:
+                            say(json.dumps({"part": result.part, "error": result.reason}))
+                    elif as_json:
+                        say(json.dumps({**asdict(result), "seconds": round(result.seconds, 3)}))
+                    elif not quiet:
+                        say(_line(result))
+        except KeyboardInterrupt:
+            say("Interrupted: what is done is kept. Give the command again to go on.", error=True)
+            raise typer.Exit(130) from None
         if failed:
-            say(f"Not done now: {len(failed)} parts. Give the command again.", error=True)
+            say(f"Not done now: {_parts(len(failed))}. Give the command again.", error=True)
             for each in failed:
                 say(f"  part {each.part}: {each.reason}", error=True)
             raise typer.Exit(1)
@@ -302,7 +306,7 @@ def _status(
             return
         say(f"{s.done} of {s.photographs} photographs done ({s.parts_done} of {s.parts} parts), {s.failed} failed.")
         if s.parts_begun:
-            say(f"{s.parts_begun} parts are begun and not finished.")
+            say(f"{_parts(s.parts_begun)} begun and not finished.")
         if s.photographs_per_second is not None:
             left = "" if s.seconds_left in (None, 0) else f", {_time(float(s.seconds_left or 0))} left"
             say(f"{s.photographs_per_second:.3g} photographs a second{left}.")
@@ -476,6 +480,12 @@ def rank_run(run: str, *, top: int | None, csv_file: Path | None, as_json: bool,
                 sigma = "-" if record["sharpest_sigma"] is None else f"{record['sharpest_sigma']:.2f} px"
                 shaken = "  shaken" if record["shaken"] else ""
                 say(f"{record['rank']:>6}  {focus:>8}  {sigma:>9}  {printable(record['key'])}{shaken}")
+        if not as_json and not quiet:
+            status = found.status()
+            missing = {"have an error instead": status.failed, "are not done yet": status.photographs - status.done}
+            if any(missing.values()):
+                words = " and ".join(f"{count} {what}" for what, count in missing.items() if count)
+                say(f"Not in the table: of {status.photographs} photographs {words}.", error=True)
 
 
 def _rounded(value: Any) -> Any:
@@ -494,6 +504,10 @@ def _sentences() -> Iterator[None]:
     except DefocusError as error:
         say(str(error), error=True)
         raise typer.Exit(1) from error
+
+
+def _parts(count: int) -> str:
+    return f"{count} {'part' if count == 1 else 'parts'}"
 
 
 def _time(seconds: float) -> str:
