@@ -292,6 +292,23 @@ def test_a_photograph_in_an_archive_is_a_row_and_holds_up_no_other(buckets, serv
     assert "archived" in rows.pop("old.png") and rows == dict.fromkeys(names)
 
 
+def test_an_object_that_alone_is_denied_is_a_row_and_denied_credentials_are_none(buckets, server, monkeypatch):
+    from defocus.batch import part
+
+    monkeypatch.setattr(part, "_FIRST_PAUSE", 0.01)
+    names = fill(buckets[0], 3)
+    made = planned(buckets)
+    # Of credentials that do not hold (any more) no photograph tells: all are to be done with others.
+    server.fault = lambda method, path: 403 if path.startswith(f"/{buckets[0].removeprefix('s3://')}/") else None
+    with pytest.raises(StorageError, match="credentials"):
+        made.work(0)
+    assert made.todo() == [0]
+    server.fault = lambda method, path: 403 if path.endswith(f"/{names[0]}") else None
+    assert made.work(0).errors == 1
+    rows = {each["key"]: each["error"] for each in made.table().to_pylist()}
+    assert "do not allow it" in rows.pop(names[0]) and rows == dict.fromkeys(names[1:])
+
+
 @pytest.mark.parametrize("outputs", [["rows"], ["small"], ["preview"]])
 def test_a_name_that_a_store_cannot_have_is_a_row_and_holds_up_no_other(tmp_path, fake_method, buckets, outputs):
     import pyarrow as pa

@@ -52,7 +52,7 @@ def main() -> None:
             weights = None if folder is None else weights_of(run, Path(folder))
             for place, key, size, etag in asked["photographs"]:
                 answer(begins=place)
-                row, computed = process(run, source, store, Entry(key, size, etag), weights)
+                row, computed = process(run, source, store, Entry(key, size, etag), weights, asked["beside"])
                 answer(done=place, row=row, computed=computed)
         except StorageError as error:
             answer(storage=str(error))

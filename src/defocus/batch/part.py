@@ -32,6 +32,9 @@ _FIRST_PAUSE = 1.0
 _KEPT_EVERY = 60.0
 """Time in seconds after which the rows so far are kept: the work that is lost with a worker, at the most."""
 
+_BESIDE = 8
+"""Photographs of a part that are asked for at the most where the store denies one, to see whether it denies all."""
+
 
 class Children:
     """The processes that one worker has started, so that it can end them all when it is told to stop."""
@@ -244,6 +247,7 @@ def _through_child(
                 "plan": run.plan.to_json(),
                 "cores": cores,
                 "folder": folder,
+                "beside": [each["key"] for each in photographs[:: -(-len(photographs) // _BESIDE)]],
                 "photographs": [
                     (number, *(photographs[number][name] for name in ("key", "bytes", "etag"))) for number in places
                 ],

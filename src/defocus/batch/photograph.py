@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from defocus.batch.rows import Measured, is_row_of, row
 from defocus.batch.run import Plan, Run
 from defocus.batch.storage import (
     ChangedError,
+    DeniedError,
     Entry,
     KeyNameError,
     MissingKeyError,
@@ -95,7 +96,7 @@ def weights_of(run: Run, folder: Path) -> Path:
 
 
 def process(
-    run: Run, source: Store, store: Store, entry: Entry, weights: Path | None = None
+    run: Run, source: Store, store: Store, entry: Entry, weights: Path | None = None, beside: Sequence[str] = ()
 ) -> tuple[dict[str, Any], bool]:
     """Do one photograph, or find that it was done before.
 
@@ -107,6 +108,7 @@ def process(
     source, store : where the photographs are, and where the run is.
     entry : the photograph as it was planned.
     weights : file of the plan's weights; None for the package's own.
+    beside : keys of other photographs: if the store denies this one and hands out one of them, the fault is this one's.
 
     Returns
     -------
@@ -141,6 +143,10 @@ def process(
             raise StorageError(
                 f"The folder {source.url} is empty or gone: if its disk was taken away, attach it again."
             ) from error
+        return failed(error)
+    except DeniedError as error:
+        if not any(_handed_out(source, key) for key in beside if key != entry.key):
+            raise
         return failed(error)
     known |= {"bytes": read.size, "etag": read.etag}
     with ExitStack() as stack:
@@ -259,6 +265,13 @@ def _preview(summary: MapSummary, found: MapStrips, made_from: Provenance) -> by
         unit=found.unit,
     )
     return png(picture, made_from)
+
+
+def _handed_out(source: Store, key: str) -> bool:
+    try:
+        return source.has(key)
+    except StorageError:
+        return False
 
 
 def _row_in(store: Store, key: str, plan: Plan, entry: Entry) -> dict[str, Any] | None:

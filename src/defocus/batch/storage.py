@@ -21,6 +21,7 @@ from defocus.errors import DefocusError, ParameterError
 
 __all__ = [
     "ChangedError",
+    "DeniedError",
     "Entry",
     "KeyNameError",
     "MissingKeyError",
@@ -69,6 +70,10 @@ class KeyNameError(StorageError):
 
 class UnreadableError(StorageError):
     """The object is there but is not handed out: an archive holds it, or a file's permissions forbid reading it."""
+
+
+class DeniedError(StorageError):
+    """The credentials do not allow it: because they are not those, or have expired, or for this object alone."""
 
 
 @dataclass(frozen=True)
@@ -352,7 +357,7 @@ class Store:
         elif isinstance(error, PermissionError) or "(os error 13)" in text:
             kind, reason = UnreadableError, "its permissions do not allow it"
         elif isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError):
-            reason = "the credentials in the environment do not allow it"
+            kind, reason = DeniedError, "the credentials in the environment do not allow it"
         elif _METADATA_ADDRESS in text:
             reason = (
                 "neither the environment nor a role of this machine gives credentials (for S3: AWS_ACCESS_KEY_ID and "
