@@ -42,6 +42,8 @@ from defocus.runtime.atomic import write_bytes
 
 __all__ = ["SMALL", "Made", "made", "method_of", "process", "recipe_of", "weights_of"]
 
+_PAUSES = (0.5, 2.0)
+"""Pauses in seconds after which a photograph is asked for again that the store has denied."""
 SMALL = 4
 """Side in px of the blocks whose means a small map keeps."""
 _SCALE = {"scale": "photograph"}
@@ -137,16 +139,12 @@ def process(
         if done is not None:
             return done, False
     try:
-        contents, read = source.read(entry.key, etag=entry.etag)
+        contents, read = _read(source, entry, beside)
     except (MissingKeyError, ChangedError, KeyNameError, UnreadableError) as error:
         if isinstance(error, MissingKeyError) and source.has_left():
             raise StorageError(
                 f"The folder {source.url} is empty or gone: if its disk was taken away, attach it again."
             ) from error
-        return failed(error)
-    except DeniedError as error:
-        if not any(_handed_out(source, key) for key in beside if key != entry.key):
-            raise
         return failed(error)
     known |= {"bytes": read.size, "etag": read.etag}
     with ExitStack() as stack:
@@ -265,6 +263,27 @@ def _preview(summary: MapSummary, found: MapStrips, made_from: Provenance) -> by
         unit=found.unit,
     )
     return png(picture, made_from)
+
+
+def _read(
+    source: Store, entry: Entry, beside: Sequence[str], pauses: tuple[float, ...] = _PAUSES
+) -> tuple[bytes, Entry]:
+    """Read a photograph, again where the store denies this one alone, as it may do for a moment.
+
+    Raises
+    ------
+    UnreadableError
+        If it goes on to deny this one, while it hands out others.
+    """
+    try:
+        return source.read(entry.key, etag=entry.etag)
+    except DeniedError as error:
+        if not any(_handed_out(source, key) for key in beside if key != entry.key):
+            raise
+        if not pauses:
+            raise UnreadableError(str(error)) from error
+    time.sleep(pauses[0])
+    return _read(source, entry, beside, pauses[1:])
 
 
 def _handed_out(source: Store, key: str) -> bool:
