@@ -282,7 +282,8 @@ def _line(result: PartResult) -> str:
         return f"part {result.part}: done by another worker"
     errors = f", {result.errors} with an error" if result.errors else ""
     first = "" if result.committed else "; another worker was first, whose rows count"
-    return f"part {result.part}: {result.photographs} photographs{errors}, {result.seconds:.1f} s{first}"
+    count = "1 photograph" if result.photographs == 1 else f"{result.photographs} photographs"
+    return f"part {result.part}: {count}{errors}, {result.seconds:.1f} s{first}"
 
 
 def _status(
