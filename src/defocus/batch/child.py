@@ -40,10 +40,8 @@ def main() -> None:
     folder = asked["folder"]
     threading.Thread(target=_leave_with_parent, args=(folder,), daemon=True).start()
     with limited_cores(asked["cores"]):
-        from defocus.batch.photograph import (
-            process,
-            weights_of,
-        )  # after the limit, which numerical libraries read as they load
+        # After the limit, which numerical libraries read as they load.
+        from defocus.batch.photograph import process, weights_of
 
         run = Run(asked["url"], Plan.from_json(asked["plan"], asked["url"]))
         try:

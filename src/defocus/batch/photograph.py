@@ -31,7 +31,7 @@ from defocus.maps.map_file import metadata_of, write_map
 from defocus.maps.map_strips import MapStrips
 from defocus.maps.map_summary import MapSummary
 from defocus.maps.preview import limits_of_photograph, preview
-from defocus.messages import error_message
+from defocus.messages import error_message, user_warnings
 from defocus.methods.parameters import set_parameters
 from defocus.methods.registry import Method, find_method
 from defocus.outputs import MAP_ENDING, PREVIEW_ENDING
@@ -140,11 +140,13 @@ def process(
             return done, False
     try:
         contents, read = _read(source, entry, beside)
-    except (MissingKeyError, ChangedError, KeyNameError, UnreadableError) as error:
-        if isinstance(error, MissingKeyError) and source.has_left():
+    except MissingKeyError as error:
+        if source.has_left():
             raise StorageError(
                 f"The folder {source.url} is empty or gone: if its disk was taken away, attach it again."
             ) from error
+        return failed(error)
+    except (ChangedError, KeyNameError, UnreadableError) as error:
         return failed(error)
     known |= {"bytes": read.size, "etag": read.etag}
     with ExitStack() as stack:
@@ -152,9 +154,8 @@ def process(
             warnings.simplefilter("always", UserWarning)
 
             def finished(values: dict[str, Any]) -> dict[str, Any]:
-                said = dict.fromkeys(str(each.message) for each in caught if issubclass(each.category, UserWarning))
                 seconds = round(time.perf_counter() - begin, 4)
-                return row(values | known | {"warning": " ".join(said) or None, "seconds": seconds})
+                return row(values | known | {"warning": " ".join(user_warnings(caught)) or None, "seconds": seconds})
 
             try:
                 outputs = stack.enter_context(made(run.plan, contents, finished, weights))
