@@ -472,15 +472,16 @@ def rank_run(run: str, *, top: int | None, csv_file: Path | None, as_json: bool,
             except OSError as error:
                 raise ParameterError(f"Cannot write {csv_file}: {error.strerror}.") from error
         if not as_json and not quiet:
-            say("  rank  in focus   sharpest  photograph")
+            say("  rank  in focus  readable   sharpest  photograph")
         for record in records if as_json or not quiet else ():
             if as_json:
                 say(json.dumps(record))
             else:
                 focus = "-" if record["in_focus"] is None else f"{record['in_focus']:.0%}"
+                readable = "-" if record["readable"] is None else f"{record['readable']:.0%}"
                 sigma = "-" if record["sharpest_sigma"] is None else f"{record['sharpest_sigma']:.2f} px"
                 shaken = "  shaken" if record["shaken"] else ""
-                say(f"{record['rank']:>6}  {focus:>8}  {sigma:>9}  {printable(record['key'])}{shaken}")
+                say(f"{record['rank']:>6}  {focus:>8}  {readable:>8}  {sigma:>9}  {printable(record['key'])}{shaken}")
         if not as_json and not quiet:
             status = found.status()
             missing = {"have an error instead": status.failed, "are not done yet": status.photographs - status.done}
